@@ -1,0 +1,39 @@
+// What this CPU can do, and which level of it kernels use. Detected once; nothing is assumed from the build machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace greenkernels::cpu {
+
+// Ascending; a level includes those before it. avx2 means AVX2 + FMA; avx512 means F + BW + DQ + VL.
+enum class Isa { kScalar, kAvx2, kAvx512 };
+
+const char* isa_name(Isa isa);
+
+// Levels that this CPU (and this build) can run, ascending. Always holds kScalar.
+const std::vector<Isa>& isa_levels();
+
+// The level in use: the highest, unless GREENKERNELS_ISA or set_isa lowered it.
+Isa isa();
+
+// Forces a level and returns the one before. Throws std::invalid_argument for a name that is unknown or that this CPU lacks.
+Isa set_isa(const std::string& name);
+
+struct CacheSizes {
+  int64_t l1d, l2, l3;  // bytes a core sees; where the system tells nothing: 32 KiB, 256 KiB, 4 MiB
+};
+const CacheSizes& cache_sizes();
+
+}  // namespace greenkernels::cpu
+
+// The function `name` of the namespace of the level in use: auto f = GK_SELECT_ISA(int8_gemm_rows).
+#if defined(__x86_64__)
+#define GK_SELECT_ISA(name)                                                     \
+  (::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx512  ? &avx512::name \
+   : ::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx2 ? &avx2::name   \
+                                                                    : &scalar::name)
+#else
+#define GK_SELECT_ISA(name) (&scalar::name)
+#endif
