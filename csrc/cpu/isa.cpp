@@ -1,0 +1,87 @@
+// Detection of instruction sets and cache sizes, and the level in use.
+#include "cpu/isa.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+namespace greenkernels::cpu {
+
+namespace {
+
+std::vector<Isa> detect_levels() {
+  std::vector<Isa> levels{Isa::kScalar};
+#if defined(__x86_64__)
+  // __builtin_cpu_supports also asks the operating system whether it saves the wide registers.
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return levels;
+  levels.push_back(Isa::kAvx2);
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512vl")) {
+    levels.push_back(Isa::kAvx512);
+  }
+#endif
+  return levels;
+}
+
+Isa find_level(const std::string& name) {
+  std::string known;
+  for (const Isa level : isa_levels()) {
+    if (name == isa_name(level)) return level;
+    known += std::string(known.empty() ? "" : ", ") + isa_name(level);
+  }
+  throw std::invalid_argument("isa must be one of " + known + " on this CPU, got " + name);
+}
+
+Isa initial_level() {
+  const char* wish = std::getenv("GREENKERNELS_ISA");
+  return wish && *wish ? find_level(wish) : isa_levels().back();
+}
+
+std::atomic<Isa>& level_in_use() {
+  static std::atomic<Isa> level{initial_level()};
+  return level;
+}
+
+int64_t cache_size(int name, int64_t otherwise) {
+  const long bytes = name < 0 ? 0 : sysconf(name);
+  return bytes > 0 ? bytes : otherwise;
+}
+
+CacheSizes detect_caches() {
+#if defined(_SC_LEVEL1_DCACHE_SIZE)
+  return {cache_size(_SC_LEVEL1_DCACHE_SIZE, 32 << 10), cache_size(_SC_LEVEL2_CACHE_SIZE, 256 << 10),
+          cache_size(_SC_LEVEL3_CACHE_SIZE, 4 << 20)};
+#else
+  return {cache_size(-1, 32 << 10), cache_size(-1, 256 << 10), cache_size(-1, 4 << 20)};
+#endif
+}
+
+}  // namespace
+
+const char* isa_name(Isa isa) {
+  switch (isa) {
+    case Isa::kScalar: return "scalar";
+    case Isa::kAvx2: return "avx2";
+    case Isa::kAvx512: return "avx512";
+  }
+  return "unknown";
+}
+
+const std::vector<Isa>& isa_levels() {
+  static const std::vector<Isa> levels = detect_levels();
+  return levels;
+}
+
+Isa isa() { return level_in_use().load(std::memory_order_relaxed); }
+
+Isa set_isa(const std::string& name) { return level_in_use().exchange(find_level(name)); }
+
+const CacheSizes& cache_sizes() {
+  static const CacheSizes sizes = detect_caches();
+  return sizes;
+}
+
+}  // namespace greenkernels::cpu

@@ -1,0 +1,91 @@
+// The list behind ScratchLease: the smallest free buffer that fits is leased; too much free memory is given back.
+#include "cpu/scratch.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+namespace greenkernels::cpu {
+
+namespace {
+
+constexpr int64_t kHugePage = int64_t{2} << 20;  // buffers this large are aligned to it, so that the system can use huge pages
+
+struct Buffer {
+  void* data;
+  int64_t capacity;
+};
+
+std::mutex& mutex() {
+  static std::mutex instance;
+  return instance;
+}
+
+// Never destroyed: a lease may end after static destructors ran.
+std::vector<Buffer>& free_buffers() {
+  static auto* instance = new std::vector<Buffer>;
+  return *instance;
+}
+
+int64_t held_bytes = 0;  // by the list and by leases; guarded by mutex()
+int64_t free_bytes = 0;  // by the list; guarded by mutex()
+
+Buffer allocate(int64_t bytes) {
+  const int64_t alignment = bytes >= kHugePage ? kHugePage : 64;
+  const int64_t capacity = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+  void* data = std::aligned_alloc(alignment, capacity);
+  if (!data) throw std::bad_alloc();
+#if defined(__linux__)
+  if (alignment == kHugePage) madvise(data, capacity, MADV_HUGEPAGE);  // a wish; without it the buffer works as well
+#endif
+  return {data, capacity};
+}
+
+}  // namespace
+
+ScratchLease::ScratchLease(int64_t bytes) {
+  std::lock_guard<std::mutex> lock(mutex());
+  auto& list = free_buffers();
+  auto best = list.end();
+  for (auto it = list.begin(); it != list.end(); ++it) {
+    if (it->capacity >= bytes && (best == list.end() || it->capacity < best->capacity)) best = it;
+  }
+  if (best == list.end()) {
+    const Buffer buffer = allocate(bytes);
+    held_bytes += buffer.capacity;
+    data_ = buffer.data;
+    capacity_ = buffer.capacity;
+    return;
+  }
+  data_ = best->data;
+  capacity_ = best->capacity;
+  free_bytes -= capacity_;
+  *best = list.back();
+  list.pop_back();
+}
+
+ScratchLease::~ScratchLease() {
+  std::lock_guard<std::mutex> lock(mutex());
+  auto& list = free_buffers();
+  list.push_back({data_, capacity_});
+  free_bytes += capacity_;
+  while (free_bytes > kScratchCacheBytes) {  // which one goes does not matter: all fit calls of the past
+    std::free(list.front().data);
+    free_bytes -= list.front().capacity;
+    held_bytes -= list.front().capacity;
+    list.erase(list.begin());
+  }
+}
+
+int64_t scratch_bytes() {
+  std::lock_guard<std::mutex> lock(mutex());
+  return held_bytes;
+}
+
+}  // namespace greenkernels::cpu

@@ -1,0 +1,68 @@
+// The fp32 (and, on the scalar level, fp64) micro-kernel: a small block of out = a * b, all of it in registers.
+//
+//   a: panel [depth / 16, rounded up][rows][16]: of each row 16 consecutive k kept whole, so that transforms and packing
+//      store whole vectors and the kernel broadcasts scalars at offsets known to the compiler
+//   b: [depth][width], width = 32 or 16
+//   out: [rows][width]
+
+inline constexpr int kPanelDepth = 16;  // k kept together in a panel of a
+
+// Rows and vectors of the register block. 14 x 2 leaves 4 of 32 registers for b and the broadcast; 6 x 2 leaves 4 of 16.
+inline constexpr int kMicroRows = GK_ISA_WIDTH == 16 ? 14 : GK_ISA_WIDTH == 8 ? 6 : 4;
+inline constexpr int kMicroVecs = GK_ISA_WIDTH == 1 ? 4 : 2;
+
+template <typename T, int kRows, int kVecs>
+GK_INLINE void sgemm_micro_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVecs]) {
+  Vec<T> b_row[kVecs];
+#pragma GCC unroll 4
+  for (int j = 0; j < kVecs; ++j) b_row[j] = Vec<T>::load(b + j * Vec<T>::kWidth);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    const Vec<T> a_value = Vec<T>::broadcast(a[i * kPanelDepth]);
+#pragma GCC unroll 4
+    for (int j = 0; j < kVecs; ++j) sum[i][j] = fma(a_value, b_row[j], sum[i][j]);
+  }
+}
+
+// Computes kVecs vectors of each of kRows rows.
+template <typename T, int kRows, int kVecs, int kWidth>
+void sgemm_micro_block(const T* a, const T* b, T* out, int64_t depth) {
+  Vec<T> sum[kRows][kVecs];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVecs; ++j) sum[i][j] = Vec<T>::broadcast(0);
+
+  for (; depth >= kPanelDepth; depth -= kPanelDepth) {
+#pragma GCC unroll 4
+    for (int k = 0; k < kPanelDepth; ++k) sgemm_micro_step<T, kRows, kVecs>(a + k, b + k * kWidth, sum);
+    a += kRows * kPanelDepth;
+    b += kPanelDepth * kWidth;
+  }
+  for (int64_t k = 0; k < depth; ++k) sgemm_micro_step<T, kRows, kVecs>(a + k, b + k * kWidth, sum);
+
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVecs; ++j) sum[i][j].store(out + i * kWidth + j * Vec<T>::kWidth);
+}
+
+template <typename T, int kRows, int kWidth>
+void sgemm_micro_rows(const T* a, const T* b, T* out, int64_t depth) {
+  constexpr int kVecs = kMicroVecs * Vec<T>::kWidth <= kWidth ? kMicroVecs : 1;
+  constexpr int kStep = kVecs * Vec<T>::kWidth;
+  for (int j = 0; j < kWidth; j += kStep) sgemm_micro_block<T, kRows, kVecs, kWidth>(a, b + j, out + j, depth);
+}
+
+template <typename T>
+using SgemmMicro = void (*)(const T* a, const T* b, T* out, int64_t depth);
+
+// The kernel for `rows` rows, 1 <= rows <= kMicroRows, and a panel of b that is `kWidth` wide.
+template <typename T, int kWidth, int kRows = kMicroRows>
+SgemmMicro<T> sgemm_micro(int64_t rows) {
+  if constexpr (kRows == 1) {
+    return &sgemm_micro_rows<T, 1, kWidth>;
+  } else {
+    return rows == kRows ? &sgemm_micro_rows<T, kRows, kWidth> : sgemm_micro<T, kWidth, kRows - 1>(rows);
+  }
+}

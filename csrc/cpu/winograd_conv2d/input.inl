@@ -1,0 +1,166 @@
+// Stage 1: V = B^T d B of a block of tiles, 16 channels at a time, stored as the a panels of the micro-kernel.
+
+struct WinogradTile {
+  int64_t image, row, col;  // position in units of tiles
+};
+
+template <typename T>
+GK_INLINE WinogradTile winograd_tile(const WinogradJob<T>& job, int64_t index) {
+  const int64_t strip = index / job.tiles_w;
+  return {strip / job.tiles_h, strip % job.tiles_h, index % job.tiles_w};
+}
+
+// Second direction: `part` is one row of B^T d; stores the taps of that row of V, groups `group` and up.
+template <typename T, int m, int group>
+GK_INLINE void store_input_taps(const Vec<T> (&part)[m + 2], T* v, int64_t tap_stride) {
+  using Transform = InputTransform<m>;
+  Vec<T> taps[Transform::kGroupRows];
+  Transform::template rows<group>(part, taps);
+#pragma GCC unroll 8
+  for (int i = 0; i < Transform::kGroupRows; ++i) taps[i].store(v + Transform::kRows[group][i] * tap_stride);
+  if constexpr (group + 1 < Transform::kGroups) store_input_taps<T, m, group + 1>(part, v, tap_stride);
+}
+
+// First direction, by groups of rows that fit in registers. Loads are repeated for each group: cheaper than spilling.
+template <typename T, int m, int group>
+GK_INLINE void transform_input_vector(const T* d, int64_t row_stride, int64_t pixel_stride, T* v, int64_t tap_stride) {
+  using Transform = InputTransform<m>;
+  constexpr int kAlpha = m + 2;
+  Vec<T> part[Transform::kGroupRows][kAlpha];
+#pragma GCC unroll 8
+  for (int col = 0; col < kAlpha; ++col) {
+    Vec<T> column[kAlpha], rows[Transform::kGroupRows];
+#pragma GCC unroll 8
+    for (int row = 0; row < kAlpha; ++row) column[row] = Vec<T>::load(d + row * row_stride + col * pixel_stride);
+    Transform::template rows<group>(column, rows);
+#pragma GCC unroll 8
+    for (int i = 0; i < Transform::kGroupRows; ++i) part[i][col] = rows[i];
+  }
+#pragma GCC unroll 8
+  for (int i = 0; i < Transform::kGroupRows; ++i) {
+    store_input_taps<T, m, 0>(part[i], v + Transform::kRows[group][i] * kAlpha * tap_stride, tap_stride);
+  }
+  if constexpr (group + 1 < Transform::kGroups) {
+    transform_input_vector<T, m, group + 1>(d, row_stride, pixel_stride, v, tap_stride);
+  }
+}
+
+// One tile of 16 channels at d (channels adjacent).
+template <typename T, int m>
+GK_INLINE void transform_input_tile(const T* d, int64_t row_stride, int64_t pixel_stride, T* v, int64_t tap_stride) {
+  for (int c = 0; c < 16; c += Vec<T>::kWidth) {
+    transform_input_vector<T, m, 0>(d + c, row_stride, pixel_stride, v + c, tap_stride);
+  }
+}
+
+template <typename T>
+GK_INLINE void fill_zero(T* data, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) data[i] = 0;
+}
+
+// patch[i][j][16] = the input at (y + i, x + j), 0 outside of the map and past the last channel.
+template <typename T, int m>
+void copy_patch_nhwc(const WinogradConv2dArgs<T>& args, int64_t image, int64_t y, int64_t x, int64_t channel, T* patch) {
+  constexpr int kAlpha = m + 2;
+  const int64_t channels = args.in_c - channel;
+  for (int i = 0; i < kAlpha; ++i) {
+    for (int j = 0; j < kAlpha; ++j, patch += 16) {
+      const bool inside = y + i >= 0 && y + i < args.h && x + j >= 0 && x + j < args.w;
+      if (!inside) {
+        fill_zero(patch, 16);
+        continue;
+      }
+      const T* pixel = args.input + ((image * args.h + y + i) * args.w + x + j) * args.in_c + channel;
+      for (int c = 0; c < 16; c += Vec<T>::kWidth) Vec<T>::load_n(pixel + c, channels - c).store(patch + c);
+    }
+  }
+}
+
+template <typename T, int m>
+void transform_input_nhwc(const WinogradJob<T>& job, int64_t block, int64_t channel_block, T* v, T* stage) {
+  constexpr int kAlpha = m + 2;
+  const auto& args = job.args;
+  const int64_t channel = channel_block * 16, rows = job.rows(block);
+  const bool full = channel + 16 <= args.in_c;
+  for (int64_t r = 0; r < rows; ++r, v += 16) {
+    const WinogradTile tile = winograd_tile(job, job.first_tile(block) + r);
+    const int64_t y = tile.row * m - args.pad_h, x = tile.col * m - args.pad_w;
+    if (full && y >= 0 && x >= 0 && y + kAlpha <= args.h && x + kAlpha <= args.w) {
+      const T* d = args.input + ((tile.image * args.h + y) * args.w + x) * args.in_c + channel;
+      transform_input_tile<T, m>(d, args.w * args.in_c, args.in_c, v, job.input_tap_stride());
+    } else {
+      copy_patch_nhwc<T, m>(args, tile.image, y, x, channel, stage);
+      transform_input_tile<T, m>(stage, kAlpha * 16, 16, v, job.input_tap_stride());
+    }
+  }
+}
+
+// dst[pixel][16] from 16 rows of `count` pixels, channel_stride apart; channels past `channels` become 0.
+template <typename T>
+void interleave_channels(const T* src, int64_t channel_stride, int64_t channels, int64_t count, T* dst) {
+  constexpr int kWidth = Vec<T>::kWidth;
+  for (int64_t x = 0; x < count; x += kWidth, dst += 16 * kWidth) {
+    for (int c = 0; c < 16; c += kWidth) {
+      Vec<T> block[kWidth];
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) {
+        const int64_t left = c + i < channels ? count - x : 0;
+        const T* row = src + (left > 0 ? (c + i) * channel_stride + x : 0);
+        block[i] = left >= kWidth ? Vec<T>::load(row) : Vec<T>::load_n(row, left);
+      }
+      transpose(block);
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) {
+        if (x + i < count) block[i].store(dst + i * 16 + c);
+      }
+    }
+  }
+}
+
+// stage[i][j][16] = the input at (y + i, x + j) for a strip of m + 2 rows and `width` columns, 0 outside of the map.
+template <typename T, int m>
+void stage_strip_nchw(const WinogradConv2dArgs<T>& args, int64_t image, int64_t y, int64_t x, int64_t width, int64_t channel,
+                      T* stage) {
+  const int64_t begin = x < 0 ? (-x < width ? -x : width) : 0;
+  const int64_t inside = args.w - x;
+  const int64_t end = inside < begin ? begin : inside < width ? inside : width;
+  for (int i = 0; i < m + 2; ++i, stage += width * 16) {
+    if (y + i < 0 || y + i >= args.h) {
+      fill_zero(stage, width * 16);
+      continue;
+    }
+    const T* row = args.input + ((image * args.in_c + channel) * args.h + y + i) * args.w + x + begin;
+    fill_zero(stage, begin * 16);
+    interleave_channels(row, args.h * args.w, args.in_c - channel, end - begin, stage + begin * 16);
+    fill_zero(stage + end * 16, (width - end) * 16);
+  }
+}
+
+template <typename T, int m>
+void transform_input_nchw(const WinogradJob<T>& job, int64_t block, int64_t channel_block, T* v, T* stage) {
+  const auto& args = job.args;
+  const int64_t rows = job.rows(block);
+  for (int64_t r = 0; r < rows;) {  // strips of tiles in one row of tiles
+    const WinogradTile tile = winograd_tile(job, job.first_tile(block) + r);
+    const int64_t strip = job.tiles_w - tile.col < rows - r ? job.tiles_w - tile.col : rows - r;
+    const int64_t width = strip * m + 2;
+    stage_strip_nchw<T, m>(args, tile.image, tile.row * m - args.pad_h, tile.col * m - args.pad_w, width, channel_block * 16,
+                           stage);
+    for (int64_t i = 0; i < strip; ++i, ++r, v += 16) {
+      transform_input_tile<T, m>(stage + i * m * 16, width * 16, 16, v, job.input_tap_stride());
+    }
+  }
+}
+
+// v: [tap][channel block][row][16] of `block`; writes the channel blocks [begin, end).
+template <typename T, int m>
+void winograd_input(const WinogradJob<T>& job, int64_t block, int64_t begin, int64_t end, T* v, T* stage) {
+  for (int64_t channel_block = begin; channel_block < end; ++channel_block) {
+    T* panel = v + channel_block * job.rows(block) * 16;
+    if (job.args.input_layout == MapLayout::kNhwc) {
+      transform_input_nhwc<T, m>(job, block, channel_block, panel, stage);
+    } else {
+      transform_input_nchw<T, m>(job, block, channel_block, panel, stage);
+    }
+  }
+}

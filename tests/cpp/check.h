@@ -1,0 +1,48 @@
+// The few lines the C++ tests share: a check that counts, a fixed random stream, and a loop over instruction sets.
+#pragma once
+
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "cpu/isa.h"
+
+namespace greenkernels::test {
+
+inline int failures = 0;
+
+#define GK_EXPECT(condition, ...)                                     \
+  do {                                                                \
+    if (!(condition)) {                                               \
+      ++::greenkernels::test::failures;                               \
+      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);     \
+      std::printf(__VA_ARGS__);                                       \
+      std::printf("\n");                                              \
+    }                                                                 \
+  } while (0)
+
+// Exit code of a test program.
+inline int result() {
+  std::printf("%s\n", failures ? "FAILED" : "ok");
+  return failures ? 1 : 0;
+}
+
+template <typename T>
+std::vector<T> random_normal(int64_t count, unsigned seed) {
+  std::mt19937 stream(seed);
+  std::normal_distribution<double> normal;
+  std::vector<T> values(count);
+  for (T& value : values) value = T(normal(stream));
+  return values;
+}
+
+// Runs test(level) with each instruction set of this CPU in force.
+template <typename Test>
+void for_each_isa(const Test& test) {
+  for (const cpu::Isa level : cpu::isa_levels()) {
+    cpu::set_isa(cpu::isa_name(level));
+    test(level);
+  }
+}
+
+}  // namespace greenkernels::test
