@@ -14,39 +14,59 @@ constexpr int64_t kMinTaskFlops = 1 << 20;   // about 10 us of one core: less is
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // As few blocks as the micro-kernel allows; where a thread gets few, rounded up so that all threads get as many.
-int64_t count_blocks(const WinogradProblem& p) {
+int64_t count_blocks(const WinogradProblem& p, int64_t threads) {
   const int64_t blocks = ceil_div(p.tiles, p.max_rows);
-  const bool few = blocks <= 8 * p.threads;
-  return std::min(p.tiles, few ? ceil_div(blocks, p.threads) * p.threads : blocks);
+  const bool few = blocks <= 8 * threads;
+  return std::min(p.tiles, few ? ceil_div(blocks, threads) * threads : blocks);
+}
+
+struct Bytes {
+  int64_t weight;          // the packed weight
+  int64_t input_per_tile;  // transformed input of a tile
+  int64_t product_per_tile;
+};
+
+// Threads share out blocks. Each thread streams the whole weight past each group of its blocks.
+WinogradPlan plan_blocks_outer(const WinogradProblem& p, const Bytes& bytes, int64_t threads, int64_t* traffic) {
+  WinogradPlan plan{};
+  plan.blocks = count_blocks(p, threads);
+  plan.max_rows = ceil_div(p.tiles, plan.blocks);
+  const int64_t fit = p.l2_bytes / 2 / ((bytes.input_per_tile + bytes.product_per_tile) * plan.max_rows);
+  plan.group = std::clamp<int64_t>(fit, 1, std::min(kMaxGroup, plan.blocks));
+  const int64_t busy = std::min(threads, plan.blocks);
+  *traffic = busy * ceil_div(ceil_div(plan.blocks, busy), plan.group) * bytes.weight;
+  return plan;
+}
+
+// Threads share out panels, after all of them transformed the input together. Each panel streams the whole transformed
+// input, unless that stays in L2; the weight is streamed once.
+WinogradPlan plan_panels_outer(const WinogradProblem& p, const Bytes& bytes, int64_t* traffic) {
+  WinogradPlan plan{};
+  plan.panels_outer = true;
+  plan.blocks = ceil_div(p.tiles, p.max_rows);
+  plan.max_rows = ceil_div(p.tiles, plan.blocks);
+  plan.group = 1;
+  const int64_t staged = bytes.input_per_tile * p.tiles;
+  *traffic = bytes.weight + (staged > p.l2_bytes / 2 ? staged * ceil_div(p.out_c, kWinogradPanel) : staged);
+  return plan;
 }
 
 }  // namespace
 
 WinogradPlan winograd_plan(const WinogradProblem& p) {
-  WinogradPlan plan{};
-  const int64_t taps = int64_t{p.tile + 2} * (p.tile + 2);
+  const int64_t taps = int64_t{p.tile + 2} * (p.tile + 2), channels = ceil_div(p.in_c, 16) * 16;
+  const Bytes bytes{winograd_packed_size(p.out_c, p.in_c, p.tile) * p.element_bytes, taps * channels * p.element_bytes,
+                    taps * kWinogradPanel * p.element_bytes};
   const int64_t flops = 2 * taps * std::max<int64_t>(p.in_c, 1) * p.out_c * p.tiles;
-  WinogradProblem balanced = p;
-  if (flops < 2 * kMinTaskFlops) balanced.threads = 1;
-  plan.blocks = count_blocks(balanced);
-  plan.max_rows = ceil_div(p.tiles, plan.blocks);
+  const int64_t threads = flops < 2 * kMinTaskFlops ? 1 : p.threads;
+
+  int64_t blocks_traffic, panels_traffic;
+  WinogradPlan plan = plan_blocks_outer(p, bytes, threads, &blocks_traffic);
+  const WinogradPlan panels_plan = plan_panels_outer(p, bytes, &panels_traffic);
+  const bool staging_fits = bytes.input_per_tile * p.tiles <= kMaxStagedBytes;
+  const bool idle_threads = plan.blocks < threads;
+  if (p.out_c > kWinogradPanel && staging_fits && (idle_threads || panels_traffic < blocks_traffic)) plan = panels_plan;
   plan.grain = std::max<int64_t>(1, kMinTaskFlops / std::max<int64_t>(1, flops / plan.blocks));
-
-  const int64_t channels = ceil_div(p.in_c, 16) * 16;
-  const int64_t input_block_bytes = taps * channels * plan.max_rows * p.element_bytes;
-  const int64_t product_block_bytes = taps * kWinogradPanel * plan.max_rows * p.element_bytes;
-  const int64_t fit = p.l2_bytes / 2 / (input_block_bytes + product_block_bytes);
-  plan.group = std::clamp<int64_t>(fit, 1, std::min(kMaxGroup, plan.blocks));
-
-  // Bytes from beyond L2: with blocks outermost each group streams the whole weight; with panels outermost each panel
-  // streams the whole transformed input, unless that stays in L2.
-  const int64_t panels = ceil_div(p.out_c, kWinogradPanel);
-  const int64_t weight_bytes = winograd_packed_size(p.out_c, p.in_c, p.tile) * p.element_bytes;
-  const int64_t staged_bytes = input_block_bytes * plan.blocks;
-  const int64_t blocks_outer = ceil_div(plan.blocks, plan.group) * weight_bytes;
-  const int64_t panels_outer = weight_bytes + (staged_bytes > p.l2_bytes / 2 ? staged_bytes * panels : staged_bytes);
-  const bool idle_threads = plan.blocks < balanced.threads;
-  plan.panels_outer = staged_bytes <= kMaxStagedBytes && panels > 1 && (idle_threads || panels_outer < blocks_outer);
   return plan;
 }
 

@@ -1,0 +1,84 @@
+// The cutting of a Winograd convolution into work: everything covered once, threads loaded evenly, scratch bounded.
+#include <algorithm>
+
+#include "check.h"
+#include "cpu/winograd_conv2d/plan.h"
+
+namespace {
+
+using namespace greenkernels;
+using namespace greenkernels::cpu;
+
+constexpr int64_t kTiles[] = {1, 2, 3, 13, 14, 15, 16, 27, 49, 64, 196, 199, 784, 2128, 3136, 25088};
+constexpr int64_t kChannels[] = {1, 3, 16, 64, 100, 256, 512, 1024};
+constexpr int64_t kMiB = int64_t{1} << 20;
+
+WinogradProblem problem(int64_t tiles, int64_t channels, int threads) {
+  return {tiles, channels, channels, 4, sizeof(float), 14, threads, 2 * kMiB};
+}
+
+void blocks_cover_all_tiles_once() {
+  for (const int64_t tiles : kTiles) {
+    for (int threads = 1; threads <= 64; ++threads) {
+      WinogradJob<float> job{};
+      job.tiles = tiles;
+      job.plan = winograd_plan(problem(tiles, 64, threads));
+      int64_t covered = 0;
+      for (int64_t block = 0; block < job.plan.blocks; ++block) {
+        GK_EXPECT(job.rows(block) >= 1 && job.rows(block) <= job.plan.max_rows, "%ld rows of %ld", long(job.rows(block)),
+                  long(job.plan.max_rows));
+        covered += job.rows(block);
+      }
+      GK_EXPECT(covered == tiles, "%ld of %ld tiles", long(covered), long(tiles));
+      GK_EXPECT(job.plan.max_rows <= 14, "%ld rows", long(job.plan.max_rows));
+    }
+  }
+}
+
+// Largest share of tiles over the mean share, chunks as parallel_for cuts them.
+double imbalance(int64_t tiles, const WinogradPlan& plan, int threads) {
+  const int64_t chunk = (plan.blocks + threads - 1) / threads;
+  return double(std::min(tiles, chunk * plan.max_rows)) * threads / tiles;
+}
+
+void threads_get_even_shares_of_large_maps() {
+  for (int threads = 1; threads <= 64; ++threads) {
+    const int64_t tiles = 3136;  // a 224 x 224 map
+    const WinogradPlan plan = winograd_plan(problem(tiles, 64, threads));
+    GK_EXPECT(imbalance(tiles, plan, threads) <= 1.1, "%d threads: %g", threads, imbalance(tiles, plan, threads));
+  }
+}
+
+void little_work_stays_on_one_thread() {
+  const WinogradPlan plan = winograd_plan({4, 8, 8, 4, sizeof(float), 14, 64, 2 * kMiB});
+  GK_EXPECT(plan.blocks == 1 && !plan.panels_outer, "%ld blocks", long(plan.blocks));
+}
+
+void scratch_is_bounded() {
+  for (const int64_t tiles : kTiles) {
+    for (const int64_t channels : kChannels) {
+      const WinogradPlan plan = winograd_plan(problem(tiles, channels, 2));
+      const int64_t block = 36 * ((channels + 15) / 16 * 16) * plan.max_rows * int64_t{sizeof(float)};
+      const int64_t bytes = block * (plan.panels_outer ? plan.blocks : plan.group);
+      GK_EXPECT(bytes <= 32 * kMiB, "%ld tiles of %ld channels: %ld bytes", long(tiles), long(channels), long(bytes));
+    }
+  }
+}
+
+void deep_layers_with_few_tiles_stream_the_weight_once() {
+  for (const int64_t tiles : {4, 16, 49}) {
+    GK_EXPECT(winograd_plan(problem(tiles, 512, 2)).panels_outer, "%ld tiles", long(tiles));
+  }
+  GK_EXPECT(!winograd_plan(problem(3136, 64, 2)).panels_outer, "a large shallow layer keeps its blocks outermost");
+}
+
+}  // namespace
+
+int main() {
+  blocks_cover_all_tiles_once();
+  threads_get_even_shares_of_large_maps();
+  little_work_stays_on_one_thread();
+  scratch_is_bounded();
+  deep_layers_with_few_tiles_stream_the_weight_once();
+  return greenkernels::test::result();
+}
