@@ -1,0 +1,163 @@
+"""The build on first use: compiles a library into a cache, once for all processes of this user.
+
+The cache is a folder per library and key; the key hashes everything that the result depends on. A binary appears in it by
+one rename, so a reader finds a whole file or none, whatever was interrupted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TextIO
+
+from . import _toolchain
+from ._toolchain import BuildError, Library
+
+
+def cache_dir() -> Path:
+    """$GREENKERNELS_CACHE, or greenkernels in the user's cache folder."""
+    chosen = os.environ.get("GREENKERNELS_CACHE")
+    if chosen:
+        return Path(chosen).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "greenkernels"
+
+
+def check() -> None:
+    """Raises BuildError if building on first use is switched off or a tool is missing; compiles nothing."""
+    if os.environ.get("GREENKERNELS_JIT") == "0":
+        raise BuildError("building on first use is switched off (GREENKERNELS_JIT=0)", "unset GREENKERNELS_JIT")
+    _toolchain.find_compiler()
+    _toolchain.find_ninja()
+
+
+def entry(library: Library) -> Path:
+    """The cache folder of ``library`` as it is now."""
+    return cache_dir() / "build" / f"{library.name}-{_key(library)}"
+
+
+def cached(library: Library) -> Path | None:
+    """The binary, if it was built before."""
+    path = entry(library) / library.file_name
+    return path if path.exists() else None
+
+
+def build(library: Library, *, retry: bool = False) -> Path:
+    """The binary of ``library``: from the cache, or compiled now.
+
+    Of several processes that ask at once, one compiles and the others wait for it.
+
+    Args:
+        library: what to build.
+        retry: compile even if the same sources failed before with the same compiler.
+
+    Returns:
+        Path of the shared library.
+
+    Raises:
+        BuildError: it cannot be built; a failed compilation is remembered, and its log kept beside the binaries.
+    """
+    check()
+    folder = entry(library)
+    binary = folder / library.file_name
+    if binary.exists():
+        return binary
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder / "lock"):
+            if binary.exists():  # another process was faster
+                return binary
+            _forget_leftovers(folder)
+            _raise_remembered_failure(folder, retry)
+            with tempfile.TemporaryDirectory(prefix="work-", dir=folder) as work:
+                os.replace(_compile(library, folder, Path(work)), binary)
+            return binary
+    except OSError as error:
+        raise BuildError(f"cannot write to the cache: {error}", "export GREENKERNELS_CACHE=$(mktemp -d)") from error
+
+
+def _key(library: Library) -> str:
+    digest = hashlib.sha256()
+    compiler = _toolchain.find_compiler()
+    torch = _toolchain.torch_version(_toolchain.find_torch()) if "ops" in library.folders else ""
+    for text in (str(compiler), torch, *_toolchain.CXX_FLAGS, *library.compile_flags, *library.link_flags):
+        digest.update(text.encode() + b"\0")
+    for path in library.inputs():
+        digest.update(str(path.relative_to(_toolchain.csrc())).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Holds an exclusive lock on ``path``. The system drops it with the process, so no lock outlives a crash."""
+    with open(path, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("greenkernels: another process is compiling the kernels; waiting for it", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _forget_leftovers(folder: Path) -> None:
+    """Removes what a killed process left behind. Needs the lock, which proves that nobody works there."""
+    for work in folder.glob("work-*"):
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _raise_remembered_failure(folder: Path, retry: bool) -> None:
+    failure = folder / "failed"
+    if not failure.exists():
+        return
+    if retry:
+        failure.unlink()
+        return
+    raise _compile_error(failure.read_text(), folder)
+
+
+def _compile_error(cause: str, folder: Path) -> BuildError:
+    return BuildError(f"compiling failed: {cause} (full log: {folder / 'build.log'})", "greenkernels doctor --build")
+
+
+def _compile(library: Library, folder: Path, work: Path) -> Path:
+    """Compiles in ``work`` with a progress line; leaves log and cause in ``folder`` if it fails."""
+    start_s = time.monotonic()
+    progress = _ProgressLine(sys.stderr, f"greenkernels: compiling {library.name} for first use")
+    progress.show(0, len(library.sources()) + 1)
+    try:
+        result = _toolchain.build(library, work, progress.show)
+    except BuildError as error:
+        progress.close("failed")
+        (folder / "build.log").write_text(error.log)
+        (folder / "failed").write_text(error.cause)
+        raise _compile_error(error.cause, folder) from error
+    except BaseException:
+        progress.close("interrupted")
+        raise
+    progress.close(f"done in {time.monotonic() - start_s:.0f} s, kept in {folder}")
+    return result
+
+
+class _ProgressLine:
+    """One line that counts up in place on a terminal, and says only beginning and end elsewhere."""
+
+    def __init__(self, stream: TextIO, title: str) -> None:
+        self._stream = stream
+        self._title = title
+        self._live = stream.isatty()
+
+    def show(self, done: int, total: int) -> None:
+        if self._live:
+            print(f"\r{self._title} [{done}/{total}]", end="", file=self._stream, flush=True)
+        elif done == 0:
+            print(f"{self._title} ({total} steps)", file=self._stream, flush=True)
+
+    def close(self, outcome: str) -> None:
+        print(("\r" if self._live else "") + f"{self._title}: {outcome}", file=self._stream, flush=True)

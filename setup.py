@@ -1,0 +1,83 @@
+"""Builds greenkernels._C ahead of time, with the sources and flags of greenkernels/_toolchain.py; the rest is pyproject.toml."""
+
+import importlib.util
+import shutil
+import sys
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).resolve().parent
+
+
+def load_toolchain():
+    """greenkernels/_toolchain.py without the package around it, which would import torch."""
+    spec = importlib.util.spec_from_file_location("greenkernels_toolchain", ROOT / "greenkernels" / "_toolchain.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+toolchain = load_toolchain()
+
+
+def library():
+    """What to build. Stops where pip would otherwise download a torch of its own choice, several gigabytes of it."""
+    try:
+        return toolchain.torch_extension()
+    except toolchain.BuildError as error:
+        sys.exit(
+            f"greenkernels: {error.cause} in this environment, and a build that fetched one by itself could get one of "
+            f"several gigabytes that you do not want. Use instead:\n\n"
+            f"    {error.mend} && pip install --no-build-isolation {ROOT}\n"
+        )
+
+
+def extensions():
+    """One extension, or none without a compiler: the package then builds on first use or computes with plain torch."""
+    try:
+        toolchain.find_compiler()
+    except toolchain.BuildError as error:
+        print(f"greenkernels: no binary is built: {error.cause}. {error.mend}", file=sys.stderr)
+        return []
+    return [Extension("greenkernels._C", sources=[], py_limited_api=True)]
+
+
+class NinjaBuild(build_ext):
+    """Compiles through the same ninja file as the build on first use."""
+
+    def build_extension(self, ext):
+        work = ROOT / "build" / "ninja"  # kept, so that the next build compiles only what changed
+        work.mkdir(parents=True, exist_ok=True)
+        try:
+            binary = toolchain.build(library(), work, self._progress)
+        except toolchain.BuildError as error:
+            sys.exit(f"{error.log}\ngreenkernels: {error.cause}. {error.mend}")
+        target = Path(self.get_ext_fullpath(ext.name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_suffix(".tmp")
+        shutil.copyfile(binary, temporary)
+        temporary.replace(target)  # never overwrites a file that a running process has mapped
+
+    def _progress(self, done, total):
+        print(f"greenkernels: compiled {done} of {total}", file=sys.stderr)
+
+
+class BuildWithSources(build_py):
+    """Puts csrc into the package too: a wheel without the binary builds on first use, and greenkernels.raw always does."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:
+            shutil.copytree(ROOT / "csrc", Path(self.build_lib) / "greenkernels" / "_csrc", dirs_exist_ok=True)
+
+
+library()  # before pip resolves the run-time dependencies, torch among them
+setup(
+    ext_modules=extensions(),
+    cmdclass={"build_ext": NinjaBuild, "build_py": BuildWithSources},
+    options={"bdist_wheel": {"py_limited_api": "cp310"}},
+)
