@@ -1,0 +1,67 @@
+# The verbs a person types. Each sets up what it needs in .venv; only python3 (>= 3.10), a C++20 compiler and make must be there.
+PYTHON ?= python3
+VENV   ?= .venv
+# The torch to develop with. Another source of the same: make TORCH='--find-links FOLDER torch==2.13.0'
+TORCH  ?= torch==2.13.0
+
+BIN := $(VENV)/bin
+# First on PATH, so that cmake, ctest and ninja are those of .venv on every machine.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+KERNEL_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
+
+.PHONY: help setup demo test test-python test-cpp test-all raw bench lint format clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+setup: $(VENV)/.installed  ## .venv with torch, the tools and greenkernels built in place
+
+# torch comes first and alone: a build that resolved it by itself could fetch another one of several gigabytes.
+$(VENV)/.torch:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "greenkernels needs Python >= 3.10")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(TORCH) 'setuptools>=77' wheel 'ninja>=1.11'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.torch pyproject.toml setup.py greenkernels/_toolchain.py $(KERNEL_SOURCES)
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
+	@touch $@
+
+demo: setup  ## a real network on a real photo, stock and converted: times, quality, pictures
+	$(BIN)/greenkernels demo
+
+test: test-cpp test-python  ## every test: C++ under the sanitizers, then Python
+
+test-python: setup  ## the Python tests alone
+	$(BIN)/python -m pytest
+
+test-cpp: setup  ## the C++ tests alone, under ASan and UBSan
+	cmake --preset asan
+	cmake --build --preset asan
+	ctest --preset asan
+
+test-all: .ci/run  ## all that must pass before a change lands: lint, tests, wheel and its audits, every way to build
+	bash .ci/run
+
+raw: setup  ## the pybind11 module greenkernels_raw in build/release, with no torch; and the C++ tests without sanitizers
+	cmake --preset release -DPython_EXECUTABLE=$(abspath $(BIN))/python
+	cmake --build --preset release
+	ctest --preset release
+
+bench: setup  ## the benchmarks; close other programs first
+	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only
+
+lint: setup  ## formatting and spelling, as CI checks them
+	ruff format --check .
+	ruff check .
+	git ls-files '*.cpp' '*.h' '*.inl' '*.cu' '*.cuh' | xargs --no-run-if-empty clang-format --dry-run --Werror
+	typos
+
+format: setup  ## formats what lint would complain about
+	ruff format .
+	ruff check --fix .
+	git ls-files '*.cpp' '*.h' '*.inl' '*.cu' '*.cuh' | xargs --no-run-if-empty clang-format -i
+
+clean:  ## removes what was built, but not .venv
+	rm -rf build dist *.egg-info greenkernels/*.so $(VENV)/.installed
