@@ -23,7 +23,7 @@ from ._toolchain import BuildError, Library
 
 
 def cache_dir() -> Path:
-    """$GREENKERNELS_CACHE, or greenkernels in the user's cache folder."""
+    """$GREENKERNELS_CACHE, or greenkernels in the user's cache folder: for all that can be made or fetched again."""
     chosen = os.environ.get("GREENKERNELS_CACHE")
     if chosen:
         return Path(chosen).expanduser()
