@@ -1,4 +1,5 @@
-# The verbs a person types. Each sets up what it needs in .venv; only python3 (>= 3.10), a C++20 compiler and make must be there.
+# The verbs a person types. Each sets up what it needs in .venv; only python3 (>= 3.10), a C++20 compiler and
+# make must be there.
 PYTHON ?= python3
 VENV   ?= .venv
 # The torch to develop with. Another source of the same: make TORCH='--find-links FOLDER torch==2.13.0'
@@ -28,7 +29,7 @@ $(VENV)/.installed: $(VENV)/.torch pyproject.toml setup.py greenkernels/_toolcha
 	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[dev]'
 	@touch $@
 
-demo: setup  ## a real network on a real photo, stock and converted: times, quality, pictures
+demo: setup  ## a real network on a real photo, stock and converted
 	$(BIN)/greenkernels demo
 
 test: test-cpp test-python  ## every test: C++ under the sanitizers, then Python
@@ -41,10 +42,10 @@ test-cpp: setup  ## the C++ tests alone, under ASan and UBSan
 	cmake --build --preset asan
 	ctest --preset asan
 
-test-all: .ci/run  ## all that must pass before a change lands: lint, tests, wheel and its audits, every way to build
+test-all: .ci/run  ## what must pass before a change lands: the above, and every way to build
 	bash .ci/run
 
-raw: setup  ## the pybind11 module greenkernels_raw in build/release, with no torch; and the C++ tests without sanitizers
+raw: setup  ## greenkernels_raw without torch, in build/release; and the C++ tests as shipped
 	cmake --preset release -DPython_EXECUTABLE=$(abspath $(BIN))/python
 	cmake --build --preset release
 	ctest --preset release

@@ -1,4 +1,4 @@
-"""Builds greenkernels._C ahead of time, with the sources and flags of greenkernels/_toolchain.py; the rest is pyproject.toml."""
+"""Builds greenkernels._C ahead of time, as greenkernels/_toolchain.py says; the rest is in pyproject.toml."""
 
 import importlib.util
 import shutil
@@ -14,7 +14,9 @@ ROOT = Path(__file__).resolve().parent
 
 def load_toolchain():
     """greenkernels/_toolchain.py without the package around it, which would import torch."""
-    spec = importlib.util.spec_from_file_location("greenkernels_toolchain", ROOT / "greenkernels" / "_toolchain.py")
+    spec = importlib.util.spec_from_file_location(
+        "greenkernels_toolchain", ROOT / "greenkernels" / "_toolchain.py"
+    )
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
     spec.loader.exec_module(module)
@@ -25,19 +27,19 @@ toolchain = load_toolchain()
 
 
 def library():
-    """What to build. Stops where pip would otherwise download a torch of its own choice, several gigabytes of it."""
+    """What to build. Stops where pip would download a torch of its own choice, several gigabytes of it."""
     try:
         return toolchain.torch_extension()
     except toolchain.BuildError as error:
         sys.exit(
-            f"greenkernels: {error.cause} in this environment, and a build that fetched one by itself could get one of "
-            f"several gigabytes that you do not want. Use instead:\n\n"
+            f"greenkernels: {error.cause} in this environment, and a build that fetched a torch by itself\n"
+            "could get one of several gigabytes that you do not want. Use instead:\n\n"
             f"    {error.mend} && pip install --no-build-isolation {ROOT}\n"
         )
 
 
 def extensions():
-    """One extension, or none without a compiler: the package then builds on first use or computes with plain torch."""
+    """One extension, or none without a compiler: ops then compute with plain torch until there is one."""
     try:
         toolchain.find_compiler()
     except toolchain.BuildError as error:
@@ -67,12 +69,14 @@ class NinjaBuild(build_ext):
 
 
 class BuildWithSources(build_py):
-    """Puts csrc into the package too: a wheel without the binary builds on first use, and greenkernels.raw always does."""
+    """Puts csrc into the package, for the builds on first use: without a binary, and of greenkernels.raw."""
 
     def run(self):
         super().run()
         if not self.editable_mode:
-            shutil.copytree(ROOT / "csrc", Path(self.build_lib) / "greenkernels" / "_csrc", dirs_exist_ok=True)
+            shutil.copytree(
+                ROOT / "csrc", Path(self.build_lib) / "greenkernels" / "_csrc", dirs_exist_ok=True
+            )
 
 
 library()  # before pip resolves the run-time dependencies, torch among them

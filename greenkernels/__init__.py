@@ -1,7 +1,8 @@
-"""greenkernels: drop-in PyTorch kernels that need less arithmetic, so that a network runs faster on the hardware it has.
+"""greenkernels: drop-in PyTorch kernels that need less arithmetic, so that a network runs faster where it is.
 
 ``gk.ops`` holds the kernels as functions, ``gk.nn`` the modules that stand in for those of ``torch.nn``, and
-``gk.optimize`` replaces the layers of a whole network where that wins. ``gk.info()`` tells which build is in use.
+``gk.optimize`` replaces the layers of a whole network where that wins. ``gk.info()`` tells which build is in
+use.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""Finds the compiled kernels: ahead of time, or built on first use, or not at all, and always knows which and why.
+"""Finds the compiled kernels: ahead of time, built on first use, or not at all; always knows which and why.
 
-``load_ahead_of_time()`` runs once at import. The plain-torch implementation of each op calls ``ensure_loaded()``, which is
-reached only while no kernel is registered for the op: so the fast path pays nothing.
+``load_ahead_of_time()`` runs once at import. The plain-torch implementation of each op calls
+``ensure_loaded()``, which is reached only while no kernel is registered for the op: so the fast path pays
+nothing.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class BuildStatus:
     """Which implementation of the ops is in use.
 
     Attributes:
-        kind: "ahead-of-time" (the binary that was installed), "built-on-first-use" (one from the cache), "not-built-yet"
-            (the first op call will build one), or "plain-torch" (none, and no way to get one as things are).
+        kind: "ahead-of-time" (the binary that was installed), "built-on-first-use" (one from the cache),
+            "not-built-yet" (the first op call will build one), or "plain-torch" (none, and no way to get one).
         reason: why it is that one; "" for "ahead-of-time".
         mend: the command that gets compiled kernels, or "" where none is needed or known.
         path: the binary that is loaded, or None.
@@ -57,11 +58,11 @@ _warned = False
 
 
 def status() -> BuildStatus:
-    """The state now. Loads and builds nothing; looks for a compiler only if none was needed before."""
+    """The state now. Builds nothing; while nothing is loaded, it looks whether a build could go well."""
     if _status.kind != "not-built-yet":
         return _status
     try:
-        _jit.check()
+        _jit.foresee(_toolchain.torch_extension())
     except BuildError as error:
         return _plain(error, _status.reason)
     return _status
@@ -71,7 +72,9 @@ def load_ahead_of_time() -> None:
     """Loads greenkernels._C if the package was installed with it."""
     global _status
     if os.environ.get("GREENKERNELS_DISABLE") == "1":
-        _status = BuildStatus("plain-torch", "switched off (GREENKERNELS_DISABLE=1)", "unset GREENKERNELS_DISABLE")
+        _status = BuildStatus(
+            "plain-torch", "switched off (GREENKERNELS_DISABLE=1)", "unset GREENKERNELS_DISABLE"
+        )
     elif not AHEAD_OF_TIME.exists():
         _status = BuildStatus("not-built-yet", "the package was installed without a binary", BUILD_COMMAND)
     else:
@@ -79,11 +82,13 @@ def load_ahead_of_time() -> None:
             torch.ops.load_library(str(AHEAD_OF_TIME))
             _status = BuildStatus("ahead-of-time", path=AHEAD_OF_TIME)
         except OSError as error:  # another torch, another processor, a damaged file: the loader says which
-            _status = BuildStatus("not-built-yet", f"the installed binary does not load: {error}", BUILD_COMMAND)
+            _status = BuildStatus(
+                "not-built-yet", f"the installed binary does not load: {error}", BUILD_COMMAND
+            )
 
 
 def ensure_loaded(*, retry: bool = False) -> bool:
-    """Loads compiled kernels if there is any way to, which may take a compilation; warns once if there is none.
+    """Loads compiled kernels if there is a way to, which may take a compilation; warns once if there is none.
 
     Args:
         retry: compile even if that failed before.
@@ -107,7 +112,9 @@ def _build_and_load(retry: bool) -> BuildStatus:
     except BuildError as error:
         return _plain(error, _status.reason)
     except OSError as error:
-        return BuildStatus("plain-torch", f"the binary built for first use does not load: {error}", f"rm {path}")
+        return BuildStatus(
+            "plain-torch", f"the binary built for first use does not load: {error}", f"rm {path}"
+        )
     return BuildStatus("built-on-first-use", _status.reason, path=path)
 
 
@@ -121,4 +128,6 @@ def _warn_once(now: BuildStatus) -> None:
         return
     _warned = True
     hint = f" To get the fast kernels: {now.mend}" if now.mend else ""
-    warnings.warn(f"greenkernels computes with plain torch: {now.reason}.{hint}", PlainTorchWarning, stacklevel=2)
+    warnings.warn(
+        f"greenkernels computes with plain torch: {now.reason}.{hint}", PlainTorchWarning, stacklevel=2
+    )

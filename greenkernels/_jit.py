@@ -1,7 +1,7 @@
 """The build on first use: compiles a library into a cache, once for all processes of this user.
 
-The cache is a folder per library and key; the key hashes everything that the result depends on. A binary appears in it by
-one rename, so a reader finds a whole file or none, whatever was interrupted.
+The cache is a folder per library and key; the key hashes everything that the result depends on. A binary
+appears in it by one rename, so a reader finds a whole file or none, whatever was interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ._toolchain import BuildError, Library
 
 
 def cache_dir() -> Path:
-    """$GREENKERNELS_CACHE, or greenkernels in the user's cache folder: for all that can be made or fetched again."""
+    """$GREENKERNELS_CACHE, or greenkernels in the user's cache folder, for what can be made again."""
     chosen = os.environ.get("GREENKERNELS_CACHE")
     if chosen:
         return Path(chosen).expanduser()
@@ -33,9 +33,18 @@ def cache_dir() -> Path:
 def check() -> None:
     """Raises BuildError if building on first use is switched off or a tool is missing; compiles nothing."""
     if os.environ.get("GREENKERNELS_JIT") == "0":
-        raise BuildError("building on first use is switched off (GREENKERNELS_JIT=0)", "unset GREENKERNELS_JIT")
+        raise BuildError(
+            "building on first use is switched off (GREENKERNELS_JIT=0)", "unset GREENKERNELS_JIT"
+        )
     _toolchain.find_compiler()
     _toolchain.find_ninja()
+
+
+def foresee(library: Library) -> None:
+    """Raises what ``build`` would raise before it compiles: a missing tool, a remembered failure."""
+    check()
+    if not cached(library):
+        _raise_remembered_failure(entry(library), retry=False)
 
 
 def entry(library: Library) -> Path:
@@ -62,7 +71,8 @@ def build(library: Library, *, retry: bool = False) -> Path:
         Path of the shared library.
 
     Raises:
-        BuildError: it cannot be built; a failed compilation is remembered, and its log kept beside the binaries.
+        BuildError: it cannot be built; a failed compilation is remembered, and its log kept beside the
+        binaries.
     """
     check()
     folder = entry(library)
@@ -80,7 +90,9 @@ def build(library: Library, *, retry: bool = False) -> Path:
                 os.replace(_compile(library, folder, Path(work)), binary)
             return binary
     except OSError as error:
-        raise BuildError(f"cannot write to the cache: {error}", "export GREENKERNELS_CACHE=$(mktemp -d)") from error
+        raise BuildError(
+            f"cannot write to the cache: {error}", "export GREENKERNELS_CACHE=$(mktemp -d)"
+        ) from error
 
 
 def _key(library: Library) -> str:
@@ -96,7 +108,7 @@ def _key(library: Library) -> str:
 
 @contextlib.contextmanager
 def _lock(path: Path) -> Iterator[None]:
-    """Holds an exclusive lock on ``path``. The system drops it with the process, so no lock outlives a crash."""
+    """Holds an exclusive lock on ``path``. The system drops it with the process, so none outlives a crash."""
     with open(path, "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,7 +135,9 @@ def _raise_remembered_failure(folder: Path, retry: bool) -> None:
 
 
 def _compile_error(cause: str, folder: Path) -> BuildError:
-    return BuildError(f"compiling failed: {cause} (full log: {folder / 'build.log'})", "greenkernels doctor --build")
+    return BuildError(
+        f"compiling failed: {cause} (full log: {folder / 'build.log'})", "greenkernels doctor --build"
+    )
 
 
 def _compile(library: Library, folder: Path, work: Path) -> Path:

@@ -1,7 +1,7 @@
 """What is compiled and how: sources, flags, and the ninja run that makes a shared library of them.
 
-Both builds come through here: ``setup.py`` ahead of time, ``_jit.py`` on first use. setup.py loads this file on its own,
-so it needs nothing but the standard library.
+Both builds come through here: ``setup.py`` ahead of time, ``_jit.py`` on first use. setup.py loads this file
+on its own, so it needs nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 OLDEST_TORCH = (2, 10)  # the first with every stable ABI call that csrc/ops makes
 
-# No -march: each kernel file is compiled once per instruction set under a target pragma and chosen at run time.
+# No -march: kernels are compiled once per instruction set, under target pragmas, and chosen at run time.
 CXX_FLAGS = ("-std=c++20", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra")
 # Runs on every torch from 2.10 and every Python from 3.10.
 STABLE_ABI_FLAGS = ("-DTORCH_TARGET_VERSION=0x020a000000000000", "-DPy_LIMITED_API=0x030a0000")
@@ -99,13 +99,17 @@ def torch_extension() -> Library:
         name="_C",
         suffix=".abi3.so",
         folders=("cpu", "ops"),
-        compile_flags=(*STABLE_ABI_FLAGS, *_system_include(torch / "include"), *_system_include(_python_include())),
+        compile_flags=(
+            *STABLE_ABI_FLAGS,
+            *_system_include(torch / "include"),
+            *_system_include(_python_include()),
+        ),
         link_flags=(f"-L{torch / 'lib'}", "-ltorch_cpu", "-lc10"),
     )
 
 
 def raw_extension() -> Library:
-    """greenkernels_raw: the kernels on numpy arrays. Free of torch, but bound to this Python (pybind11 has no abi3).
+    """greenkernels_raw: the kernels on numpy arrays. Needs no torch; only for this Python (no abi3 in pybind11).
 
     Raises:
         BuildError: pybind11 is missing.
@@ -126,8 +130,9 @@ def raw_extension() -> Library:
 def find_torch() -> Path:
     """The folder of the torch in use.
 
-    An isolated build hides site-packages from ``import`` to keep builds reproducible; only headers and two library names
-    are wanted here, and the right ones are those of the environment that the package goes into. So that is looked at too.
+    An isolated build hides site-packages from ``import`` to keep builds reproducible; only headers and two
+    library names are wanted here, and the right ones are those of the environment that the package goes into.
+    So that is looked at too.
 
     Raises:
         BuildError: there is none.
@@ -170,7 +175,7 @@ def find_compiler() -> Compiler:
 
 
 def find_ninja() -> str:
-    """Path of ninja: of the PyPI package, which is there even if its environment is not activated, or on PATH.
+    """Path of ninja: of the PyPI package, there even if its environment is not activated, or on PATH.
 
     Raises:
         BuildError: there is none.
@@ -227,14 +232,17 @@ def build(library: Library, work: Path, on_progress: Callable[[int, int], None] 
 
 def _build_file(library: Library, compiler: Compiler) -> str:
     flags = [*CXX_FLAGS, f"-I{csrc()}", *library.compile_flags]
+    cxx, link_flags = _ninja_words(compiler.command), _ninja_words(library.link_flags)
     lines = [
         "ninja_required_version = 1.5",
         "rule compile",
-        f"  command = {_ninja_words([*compiler.command, *flags])} -MD -MF $out.d -c $in -o $out",
+        f"  command = {cxx} {_ninja_words(flags)} -MD -MF $out.d -c $in -o $out",
         "  depfile = $out.d",
         "  deps = gcc",
+        "  description = $in",
         "rule link",
-        f"  command = {_ninja_words(compiler.command)} -shared $in -o $out {_ninja_words(library.link_flags)}",
+        f"  command = {cxx} -shared $in -o $out {link_flags}",
+        "  description = $out",
     ]
     objects = []
     for source in library.sources():
@@ -256,7 +264,9 @@ def _ninja_path(path: Path | str) -> str:
 def _cause(log: str) -> str:
     """The first error in a compiler's log, without the folders before the file name."""
     lines = [line.strip() for line in log.splitlines() if line.strip()]
-    errors = [line for line in lines if re.search(r"\berror\b|undefined reference|Killed", line)]
+    errors = [
+        line for line in lines if re.search(r"\berror\b|undefined reference|multiple definition|Killed", line)
+    ]
     return re.sub(r"^\S*/", "", (errors or lines or ["the compiler said nothing"])[0])
 
 

@@ -1,7 +1,8 @@
 """The command line: ``greenkernels VERB`` and ``python -m greenkernels VERB``.
 
-A verb is a file: ``greenkernels/**/<verb>_command.py`` with a typed function ``<verb>``, whose docstring is its help. It is
-imported only when its verb, or the list of all, is asked for; so a new verb edits no other file.
+A verb is a file: ``greenkernels/**/<verb>_command.py`` with a typed function ``<verb>``, whose docstring is
+its help. It is imported only when its verb, or the list of all, is asked for; so a new verb edits no other
+file.
 """
 
 from __future__ import annotations

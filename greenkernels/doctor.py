@@ -1,4 +1,4 @@
-"""What greenkernels found on this machine, and which of its three states follows: the facts behind ``greenkernels doctor``."""
+"""What greenkernels found on this machine, and which of its three states follows."""
 
 from __future__ import annotations
 
@@ -55,8 +55,9 @@ def info() -> dict[str, Any]:
     """Which build of greenkernels is in use, for bug reports and logs.
 
     Returns:
-        "version", "torch", "python", "kind" and "reason" (see ``BuildStatus``), "path" of the binary or None, "isa" and
-        "isa_levels" (in use, and what this CPU has; None and [] on plain torch), "threads", "cache".
+        "version", "torch", "python", "kind" and "reason" (see ``BuildStatus``), "path" of the binary or None,
+        "isa" and "isa_levels" (in use, and what this CPU has; None and [] on plain torch), "threads",
+        "cache".
     """
     status = _build.status()
     return {

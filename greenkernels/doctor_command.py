@@ -15,7 +15,10 @@ from .doctor import Diagnosis, diagnose
 
 def doctor(
     build: Annotated[
-        bool, typer.Option("--build", help="Compile the kernels now if no binary is there, even if that failed before.")
+        bool,
+        typer.Option(
+            "--build", help="Compile the kernels now if no binary is there, even if that failed before."
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

@@ -1,0 +1,247 @@
+"""The build on first use and its outcomes, in processes of their own on a copy of the package without binary.
+
+The copy has the sources of the instruction set ops alone: they compile in seconds, and what is tested here is
+the builder. ``.ci/run`` runs the whole suite on a build on first use of all sources.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from greenkernels import _build, _toolchain
+
+ROOT = Path(__file__).resolve().parent.parent
+SOURCES = ("api", "cpu/isa.h", "cpu/isa.cpp", "ops/isa.cpp", "ops/library.cpp")
+
+# Two ops in all, against the stock op; prints what the test looks at.
+USE = """
+import json, warnings
+import torch
+from torch.nn.functional import conv2d
+import greenkernels as gk
+x, w = torch.randn(1, 3, 6, 6), torch.randn(2, 3, 3, 3)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    for tile in (2, 4):
+        right = torch.allclose(gk.ops.winograd_conv2d(x, w, tile=tile), conv2d(x, w), atol=1e-4)
+ours = [str(w.message) for w in caught if issubclass(w.category, gk.PlainTorchWarning)]
+status = gk._build.status()
+levels = torch.ops.greenkernels.isa_levels() if status.compiled else ""
+print(json.dumps([status.kind, status.reason, status.mend, ours, bool(right), levels]))
+"""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a process that used two ops came to."""
+
+    kind: str
+    reason: str
+    mend: str
+    warnings: list[str]
+    right: bool
+    levels: str
+    stderr: str
+
+    @classmethod
+    def of(cls, stdout: str, stderr: str) -> Use:
+        return cls(*json.loads(stdout.splitlines()[-1]), stderr)
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A package without a binary, and a cache of its own."""
+
+    root: Path
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "cache"
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("GREENKERNELS_") and k != "CXX"}
+        own = {"PYTHONPATH": str(self.root), "GREENKERNELS_CACHE": str(self.cache)}
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.root,
+            env={**inherited, **own, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def use(self, **environment: str) -> Use:
+        return Use.of(*self.start("-c", USE, **environment).communicate())
+
+    def doctor(self, *options: str, **environment: str) -> tuple[int, dict[str, Any]]:
+        process = self.start("-m", "greenkernels", "doctor", "--json", *options, **environment)
+        stdout, _ = process.communicate()
+        return process.returncode, json.loads(stdout)
+
+    def compiler(self, script: str) -> str:
+        """A compiler that answers --version, counts its calls, and else does what ``script`` says."""
+        path = self.root / "compiler"
+        version = f'[ "$1" = --version ] && echo "a compiler for tests" && exit\necho >> {self.root}/calls\n'
+        path.write_text(f"#!/bin/sh\n{version}{script}\n")
+        path.chmod(0o755)
+        return str(path)
+
+    def calls(self) -> int:
+        calls = self.root / "calls"
+        return len(calls.read_text().splitlines()) if calls.exists() else 0
+
+    def binaries(self) -> list[Path]:
+        return list(self.cache.rglob("*.so"))
+
+    def leftovers(self) -> list[Path]:
+        return list(self.cache.rglob("work-*"))
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Copy:
+    package = Path(_build.__file__).parent
+    shutil.copytree(
+        package, tmp_path / "greenkernels", ignore=shutil.ignore_patterns("*.so", "_csrc", "__pycache__")
+    )
+    for name in SOURCES:
+        source, target = _toolchain.csrc() / name, tmp_path / "csrc" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
+    return Copy(tmp_path)
+
+
+@pytest.fixture
+def has_compiler() -> None:
+    try:
+        _toolchain.find_compiler()
+        _toolchain.find_ninja()
+    except _toolchain.BuildError as error:
+        pytest.skip(str(error))
+
+
+def wait_for(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.01)
+
+
+@pytest.mark.usefixtures("has_compiler")
+class TestFirstUse:
+    def test_two_processes_share_one_build(self, copy: Copy) -> None:
+        processes = [copy.start("-c", USE), copy.start("-c", USE)]
+        uses = [Use.of(*process.communicate()) for process in processes]
+        assert [use.kind for use in uses] == ["built-on-first-use"] * 2
+        assert all(use.levels.startswith("scalar") and use.right and not use.warnings for use in uses)
+        assert sum("compiling _C for first use: done" in use.stderr for use in uses) == 1
+        assert len(copy.binaries()) == 1
+        assert not copy.leftovers()
+
+        again = copy.use()
+        assert again.kind == "built-on-first-use"
+        assert "compiling" not in again.stderr
+        code, diagnosis = copy.doctor()
+        assert (code, diagnosis["status"]["kind"]) == (0, "built-on-first-use")
+
+    def test_a_changed_source_is_built_anew(self, copy: Copy) -> None:
+        copy.use()
+        (copy.root / "csrc" / "api" / "activation.h").open("a").write("// changed\n")
+        assert "compiling" in copy.use().stderr
+        assert len(copy.binaries()) == 2
+
+    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+    def test_an_interrupted_build_leaves_no_half_binary(self, copy: Copy, how: signal.Signals) -> None:
+        slow = copy.compiler('sleep 30; exec g++ "$@"')
+        process = copy.start("-c", USE, CXX=slow)
+        wait_for(copy.calls, process)
+        process.send_signal(how)
+        process.communicate()
+        assert not copy.binaries()
+        assert bool(copy.leftovers()) == (how == signal.SIGKILL)  # nobody can clean up after that
+
+        slow = copy.compiler('exec g++ "$@"')  # the same compiler to the cache: it says the same version
+        assert copy.use(CXX=slow).kind == "built-on-first-use"
+        assert not copy.leftovers()
+
+    def test_doctor_before_the_first_use(self, copy: Copy) -> None:
+        code, diagnosis = copy.doctor()
+        assert (code, diagnosis["status"]["kind"]) == (0, "not-built-yet")
+        assert diagnosis["mend"] == "greenkernels doctor --build"
+        code, diagnosis = copy.doctor("--build")
+        assert (code, diagnosis["status"]["kind"]) == (0, "built-on-first-use")
+
+    def test_a_binary_that_does_not_load_says_why(self, copy: Copy) -> None:
+        (copy.root / "greenkernels" / "_C.abi3.so").write_text("not a library")
+        use = copy.use()
+        assert use.kind == "built-on-first-use"
+        assert use.reason.startswith("the installed binary does not load: ")
+        assert "_C.abi3.so" in use.reason
+
+
+class TestPlainTorch:
+    def check(self, use: Use, reason: str, mend: str) -> None:
+        assert use.kind == "plain-torch"
+        assert use.right
+        assert reason in use.reason
+        assert use.mend == mend
+        assert len(use.warnings) == 1
+        assert reason in use.warnings[0]
+        assert mend in use.warnings[0]
+
+    def test_without_a_compiler(self, copy: Copy) -> None:
+        use = copy.use(CXX="no-such-compiler")
+        self.check(use, "CXX=no-such-compiler is not a command", "unset CXX")
+
+    def test_without_any_compiler_on_the_path(self, copy: Copy) -> None:
+        use = copy.use(PATH=str(copy.root))
+        self.check(use, "no C++ compiler (looked for g++, c++, clang++)", "conda install -c conda-forge gxx")
+
+    def test_kill_switch(self, copy: Copy) -> None:
+        self.check(copy.use(GREENKERNELS_JIT="0"), "GREENKERNELS_JIT=0", "unset GREENKERNELS_JIT")
+        assert not copy.cache.exists()
+
+    def test_disabled_on_purpose_needs_no_warning(self, copy: Copy) -> None:
+        use = copy.use(GREENKERNELS_DISABLE="1")
+        assert (use.kind, use.warnings, use.right) == ("plain-torch", [], True)
+
+    @pytest.mark.usefixtures("has_compiler")
+    def test_a_failed_build_is_remembered_until_told_otherwise(self, copy: Copy) -> None:
+        broken = copy.compiler('echo "$PWD/soup.cpp:1:2: error: too much salt" >&2; exit 1')
+        use = copy.use(CXX=broken)
+        self.check(use, "soup.cpp:1:2: error: too much salt", "greenkernels doctor --build")
+        log = next(copy.cache.rglob("build.log"))
+        assert str(log) in use.reason
+        assert "too much salt" in log.read_text()
+
+        calls = copy.calls()
+        self.check(copy.use(CXX=broken), "too much salt", "greenkernels doctor --build")
+        assert copy.calls() == calls  # the second process did not try again
+        code, diagnosis = copy.doctor(CXX=broken)
+        assert (code, diagnosis["mend"]) == (1, "greenkernels doctor --build")
+
+        copy.compiler('exec g++ "$@"')
+        code, diagnosis = copy.doctor("--build", CXX=broken)
+        assert (code, diagnosis["status"]["kind"]) == (0, "built-on-first-use")
+
+    @pytest.mark.usefixtures("has_compiler")
+    def test_a_cache_that_cannot_be_written(self, copy: Copy) -> None:
+        (copy.root / "file").touch()
+        use = copy.use(GREENKERNELS_CACHE=str(copy.root / "file" / "cache"))
+        self.check(use, "cannot write to the cache", "export GREENKERNELS_CACHE=$(mktemp -d)")
+
+    def test_doctor_exits_with_one(self, copy: Copy) -> None:
+        code, diagnosis = copy.doctor(CXX="no-such-compiler")
+        assert (code, diagnosis["status"]["kind"], diagnosis["mend"]) == (1, "plain-torch", "unset CXX")
+        missing = [finding["name"] for finding in diagnosis["findings"] if not finding["ok"]]
+        assert missing == ["installed binary", "C++ compiler", "cache"]

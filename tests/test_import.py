@@ -1,0 +1,56 @@
+"""What ``import greenkernels`` costs and brings."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+import greenkernels as gk
+
+IMPORT_BUDGET_S = 0.3  # beyond torch's own import
+
+TIMED_IMPORT = """
+import time, torch
+start_s = time.perf_counter()
+import greenkernels
+print(time.perf_counter() - start_s)
+"""
+
+
+def run(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+
+
+def test_imports_fast() -> None:
+    # The fastest of several: the others measure what else this machine was doing.
+    assert min(float(run(TIMED_IMPORT)) for _ in range(3)) < IMPORT_BUDGET_S
+
+
+def test_leaves_the_heavy_parts_for_later() -> None:
+    loaded = run("import sys, greenkernels; print(*sys.modules)").split()
+    heavy = ["typer", "rich", "matplotlib", "greenkernels.cli", "greenkernels.doctor", "greenkernels.raw"]
+    assert not set(heavy) & set(loaded)
+
+
+def test_version_follows_pep_440() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", gk.__version__)
+
+
+def test_lists_what_it_loads_later() -> None:
+    assert {"doctor", "ops", "nn"} - set(dir(gk)) == {"doctor"}  # the doctor is a command, not an export
+    assert {"info", "raw", "zoo", "optimize"} <= set(dir(gk))
+
+
+def test_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="'greenkernels' has no attribute 'kernel_soup'"):
+        _ = gk.kernel_soup
+
+
+def test_info_names_the_build() -> None:
+    facts = gk.info()
+    assert facts["version"] == gk.__version__
+    assert facts["kind"] in ("ahead-of-time", "built-on-first-use", "plain-torch")
+    assert (facts["isa"] is None) == (facts["kind"] == "plain-torch")
