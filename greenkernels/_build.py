@@ -35,7 +35,7 @@ class BuildStatus:
 
     Attributes:
         kind: "ahead-of-time" (the binary that was installed), "built-on-first-use" (one from the cache),
-            "not-built-yet" (the first op call will build one), or "plain-torch" (none, and no way to get one).
+            "not-built-yet" (the first op call builds one), or "plain-torch" (none, and no way to get one).
         reason: why it is that one; "" for "ahead-of-time".
         mend: the command that gets compiled kernels, or "" where none is needed or known.
         path: the binary that is loaded, or None.

@@ -109,7 +109,7 @@ def torch_extension() -> Library:
 
 
 def raw_extension() -> Library:
-    """greenkernels_raw: the kernels on numpy arrays. Needs no torch; only for this Python (no abi3 in pybind11).
+    """greenkernels_raw: the kernels on numpy arrays. No torch in it; for this Python only (no abi3).
 
     Raises:
         BuildError: pybind11 is missing.
