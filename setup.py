@@ -10,6 +10,8 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
+PINNED_TORCH = "torch==2.13.0"  # what development uses; the binary runs on every torch from 2.10
+BUILD_TOOLS = "'setuptools>=77' ninja"
 
 
 def load_toolchain():
@@ -34,7 +36,7 @@ def library():
         sys.exit(
             f"greenkernels: {error.cause} in this environment, and a build that fetched a torch by itself\n"
             "could get one of several gigabytes that you do not want. Use instead:\n\n"
-            f"    {error.mend} && pip install --no-build-isolation {ROOT}\n"
+            f"    pip install {PINNED_TORCH} {BUILD_TOOLS} && pip install --no-build-isolation {ROOT}\n"
         )
 
 

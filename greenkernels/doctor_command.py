@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
 
 from .doctor import Diagnosis, diagnose
 
@@ -36,14 +36,14 @@ def doctor(
 
 
 def _print(diagnosis: Diagnosis) -> None:
-    table = Table("", "looked for", "found", box=None)
+    # Lines are left to the terminal to wrap: a path or command that is cut or broken in two cannot be copied.
+    console = Console(soft_wrap=True, highlight=False)
+    width = max(len(finding.name) for finding in diagnosis.findings)
     for finding in diagnosis.findings:
-        table.add_row("[green]ok[/]" if finding.ok else "[yellow]--[/]", finding.name, finding.found)
-    # Lines are left to the terminal to wrap: a path or command that breaks in two cannot be copied.
-    console = Console(soft_wrap=True)
-    console.print(table)
-    console.print(f"\n[bold]{diagnosis.status.kind}[/]: {diagnosis.meaning}", highlight=False)
+        mark = "[green]ok[/]" if finding.ok else "[yellow]--[/]"
+        console.print(f"{mark}  {finding.name:{width}}  {escape(finding.found)}")
+    console.print(f"\n[bold]{diagnosis.status.kind}[/]: {diagnosis.meaning}")
     if diagnosis.status.reason:
-        console.print(f"why: {diagnosis.status.reason}", highlight=False, markup=False)
+        console.print(f"why: {diagnosis.status.reason}", markup=False)
     if diagnosis.mend:
-        console.print(f"to mend it: {diagnosis.mend}", style="bold", highlight=False, markup=False)
+        console.print(f"to mend it: {diagnosis.mend}", style="bold", markup=False)

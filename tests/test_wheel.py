@@ -138,4 +138,5 @@ def test_a_build_without_torch_stops_with_the_command_to_use(tmp_path: Path) -> 
     )
     assert answer.returncode != 0
     assert "torch is not installed in this environment" in answer.stderr
-    assert f"pip install torch==2.13.0 && pip install --no-build-isolation {ROOT}" in answer.stderr
+    tools = "torch==2.13.0 'setuptools>=77' ninja"
+    assert f"pip install {tools} && pip install --no-build-isolation {ROOT}" in answer.stderr
