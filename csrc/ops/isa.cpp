@@ -11,7 +11,10 @@ std::string set_isa(const std::string& level) { return cpu::isa_name(cpu::set_is
 
 std::string isa_levels() {
   std::string names;
-  for (const cpu::Isa level : cpu::isa_levels()) names += (names.empty() ? "" : ",") + std::string(cpu::isa_name(level));
+  for (const cpu::Isa level : cpu::isa_levels()) {
+    if (!names.empty()) names += ',';
+    names += cpu::isa_name(level);
+  }
   return names;
 }
 
