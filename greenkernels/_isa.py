@@ -1,0 +1,36 @@
+"""The instruction sets that the compiled kernels have on this CPU, and a way to force one (``GREENKERNELS_ISA`` does at start)."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from . import _build
+
+
+def levels() -> tuple[str, ...]:
+    """Levels this CPU and this build can run, ascending: of "scalar", "avx2", "avx512". Empty without compiled kernels."""
+    if not _build.ensure_loaded():
+        return ()
+    return tuple(torch.ops.greenkernels.isa_levels().split(","))
+
+
+def current() -> str | None:
+    """The level in use, or None without compiled kernels. Loads nothing."""
+    return torch.ops.greenkernels.current_isa() if _build.status().compiled else None
+
+
+@contextmanager
+def forced(level: str) -> Iterator[None]:
+    """Runs the block with the kernels of ``level``.
+
+    Raises:
+        ValueError: This CPU or this build has no such level.
+    """
+    if level not in levels():
+        raise ValueError(f"level must be one of {', '.join(levels()) or 'none (no compiled kernels)'}, got {level!r}")
+    before = torch.ops.greenkernels.set_isa(level)
+    try:
+        yield
+    finally:
+        torch.ops.greenkernels.set_isa(before)

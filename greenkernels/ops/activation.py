@@ -1,0 +1,90 @@
+"""The activations that kernels apply to their output (``csrc/api/activation.h``), in plain torch, with their derivatives."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_FUNCTIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": F.relu,
+    "relu6": F.relu6,
+    "silu": F.silu,
+    "gelu": F.gelu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "hardswish": F.hardswish,
+    "hardsigmoid": F.hardsigmoid,
+}
+_MODULES: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "relu6": nn.ReLU6,
+    "silu": nn.SiLU,
+    "gelu": nn.GELU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "hardswish": nn.Hardswish,
+    "hardsigmoid": nn.Hardsigmoid,
+}
+WITH_PARAM = ("leaky_relu", "prelu")  # the slope left of 0 is a tensor argument
+
+NAMES = ("relu", "relu6", "leaky_relu", "prelu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
+
+# Their derivative is a function of the output, so that the backward pass need not compute their input again.
+FROM_OUTPUT = ("relu", "relu6", "sigmoid", "tanh", "hardsigmoid")
+
+_FROM_INPUT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "silu": torch.ops.aten.silu_backward.default,
+    "gelu": torch.ops.aten.gelu_backward.default,
+    "hardswish": torch.ops.aten.hardswish_backward.default,
+}
+
+
+def _slopes(param: Tensor, like: Tensor) -> Tensor:
+    """The slopes in a shape that broadcasts over the channels of a ``[batch, channels, h, w]`` map."""
+    slopes = param.to(like.dtype).reshape(-1)
+    return slopes if slopes.numel() == 1 else slopes.view(1, -1, 1, 1)
+
+
+def apply(name: str | None, x: Tensor, param: Tensor | None) -> Tensor:
+    """``activation(x)`` for a map ``x [batch, channels, h, w]``."""
+    if name is None:
+        return x
+    if name in WITH_PARAM:
+        return torch.where(x > 0, x, x * _slopes(param, x))
+    return _FUNCTIONS[name](x)
+
+
+def to_module(name: str, param: Tensor | None) -> nn.Module:
+    """The module of torch.nn for an activation; that of "prelu" holds ``param`` itself."""
+    if name == "leaky_relu":
+        return nn.LeakyReLU(param.item())
+    if name == "prelu":
+        module = nn.PReLU(param.numel(), device="meta")
+        module.weight = param
+        return module
+    return _MODULES[name]()
+
+
+def grad_from_output(name: str, grad: Tensor, out: Tensor) -> Tensor:
+    """Gradient with respect to the input of an activation in ``FROM_OUTPUT``, given its output.
+
+    The conditions name where the gradient is cut, not where it passes, so that a NaN passes it on as torch's formulas do.
+    """
+    if name == "relu":
+        return torch.where(out <= 0, 0.0, grad)
+    if name == "relu6":
+        return torch.where((out <= 0) | (out >= 6), 0.0, grad)
+    if name == "hardsigmoid":
+        return torch.where((out <= 0) | (out >= 1), 0.0, grad / 6)
+    return grad * out * (1 - out) if name == "sigmoid" else grad * (1 - out * out)
+
+
+def grad_from_input(name: str, grad: Tensor, x: Tensor, param: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Gradients with respect to the input and the slopes of an activation not in ``FROM_OUTPUT``, given its input."""
+    if name not in WITH_PARAM:
+        return _FROM_INPUT[name](grad, x), None
+    grad_x = torch.where(x > 0, grad, grad * _slopes(param, x))
+    grad_slopes = torch.where(x > 0, 0.0, grad * x)
+    total = grad_slopes.sum() if param.numel() == 1 else grad_slopes.sum((0, 2, 3))
+    return grad_x, total.reshape(param.shape).to(param.dtype)

@@ -1,0 +1,107 @@
+"""Gradients and autocast of winograd_conv2d and winograd_conv2d_packed.
+
+The backward pass is torch's own convolution backward, which is differentiable again. What an activation needs for it is
+its output where that suffices, else its input, computed once more by the same kernel.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from . import activation as activations
+from ._library import register_autocast, register_autograd, register_out
+from .winograd_conv2d import conv, conv_out, conv_plain, pack, packed_conv, packed_conv_out, packed_plain, unpack
+from .winograd_transforms import pack as pack_plain
+
+
+def _save(ctx: Any, tensors: tuple[Tensor, ...], bias: Tensor | None, options: Sequence[Any], output: Tensor) -> None:
+    """Keeps what the backward pass reads, and no more than the activation asks for."""
+    ctx.padding, ctx.tile, ctx.activation, param, skip, ctx.skip_scale = options
+    ctx.has_bias = bias is not None
+    from_output = ctx.activation in activations.FROM_OUTPUT
+    from_input = ctx.activation is not None and not from_output
+    ctx.save_for_backward(
+        *tensors, param, bias if from_input else None, skip if from_input else None, output if from_output else None
+    )
+
+
+def _through_activation(
+    ctx: Any, grad: Tensor, output: Tensor | None, param: Tensor | None, recompute: Callable[[], Tensor]
+) -> tuple[Tensor, Tensor | None]:
+    """Gradients with respect to the activation's input and its slopes."""
+    if ctx.activation is None:
+        return grad, None
+    if output is not None:
+        return activations.grad_from_output(ctx.activation, grad, output), None
+    return activations.grad_from_input(ctx.activation, grad, recompute(), param)
+
+
+def _through_conv(ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]) -> tuple[Tensor | None, ...]:
+    """Gradients with respect to input, weight and bias, those that ``mask`` asks for."""
+    if x.numel() == 0:  # torch's formula takes no empty map
+        grad_bias = grad.sum((0, 2, 3)) if mask[2] else None
+        return torch.zeros_like(x) if mask[0] else None, torch.zeros_like(weight) if mask[1] else None, grad_bias
+    bias_sizes = [weight.shape[0]] if ctx.has_bias else None
+    stride, dilation, output_padding = [1, 1], [1, 1], [0, 0]
+    return torch.ops.aten.convolution_backward(
+        grad, x, weight, bias_sizes, stride, ctx.padding, dilation, False, output_padding, 1, mask
+    )
+
+
+def _setup_conv(ctx: Any, args: tuple[Any, ...], output: Tensor) -> None:
+    x, weight, bias, *options = args
+    _save(ctx, (x, weight), bias, options, output)
+
+
+def _backward_conv(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple[Any, ...]:
+    x, weight, param, bias, skip, output = ctx.saved_tensors
+
+    def recompute() -> Tensor:
+        return conv(x, weight, bias, ctx.padding, ctx.tile, None, None, skip, ctx.skip_scale)
+
+    grad, grad_param = _through_activation(ctx, grad, output, param, recompute)
+    grad_skip = grad * ctx.skip_scale if needs[7] else None
+    grads = _through_conv(ctx, grad, x, weight, list(needs[:3]))
+    return *grads, None, None, None, grad_param if needs[6] else None, grad_skip, None
+
+
+def _setup_packed(ctx: Any, args: tuple[Any, ...], output: Tensor) -> None:
+    x, packed, bias, ctx.out_channels, *options = args
+    if packed.requires_grad:
+        raise RuntimeError(
+            "winograd_conv2d_packed: packed must not require a gradient, got requires_grad=True; train with winograd_conv2d"
+        )
+    _save(ctx, (x, packed), bias, options, output)
+
+
+def _backward_packed(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple[Any, ...]:
+    x, packed, param, bias, skip, output = ctx.saved_tensors
+
+    def recompute() -> Tensor:
+        options = (ctx.out_channels, ctx.padding, ctx.tile, None, None, skip, ctx.skip_scale)
+        return packed_conv(x, packed, bias, *options)
+
+    grad, grad_param = _through_activation(ctx, grad, output, param, recompute)
+    grad_skip = grad * ctx.skip_scale if needs[8] else None
+    weight = unpack(packed, ctx.out_channels, x.shape[1], ctx.tile).to(x.dtype)
+    grad_x, _, grad_bias = _through_conv(ctx, grad, x, weight, [needs[0], False, needs[2]])
+    return grad_x, None, grad_bias, None, None, None, None, grad_param if needs[7] else None, grad_skip, None
+
+
+def _setup_pack(ctx: Any, args: tuple[Any, ...], output: Tensor) -> None:
+    ctx.mark_non_differentiable(output)
+
+
+def _backward_pack(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple[None, None]:
+    return None, None
+
+
+register_autograd(conv, _setup_conv, _backward_conv, conv_plain)
+register_autograd(packed_conv, _setup_packed, _backward_packed, packed_plain)
+register_autograd(pack, _setup_pack, _backward_pack, pack_plain)
+register_out(conv_out)
+register_out(packed_conv_out)
+register_autocast(conv, tensors=(0, 1, 2, 6, 7))
+register_autocast(packed_conv, tensors=(0, 2, 7, 8))  # packed stays float32, as it is for every half-precision input
