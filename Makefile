@@ -51,7 +51,7 @@ raw: setup  ## greenkernels_raw without torch, in build/release; and the C++ tes
 	ctest --preset release
 
 bench: setup  ## the benchmarks; close other programs first
-	$(BIN)/python -m pytest bench --benchmark-enable --benchmark-only
+	$(BIN)/greenkernels bench
 
 lint: setup  ## formatting and spelling, as CI checks them
 	ruff format --check .
