@@ -1,9 +1,21 @@
 """When a packed weight is still that of its weight: the rule shared by all modules that keep one."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.optim.optimizer import register_optimizer_step_post_hook
+
+
+_fused_steps = 0  # of all optimizers: torch counts no writes of a fused step in _version
+
+
+def _count_fused_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    global _fused_steps
+    _fused_steps += any(group.get("fused") for group in optimizer.param_groups)
+
+
+register_optimizer_step_post_hook(_count_fused_step)
 
 
 class PackedFrom(NamedTuple):
@@ -17,15 +29,17 @@ class PackedFrom(NamedTuple):
     version: int
     shape: torch.Size
     strides: tuple[int, ...]
+    fused_steps: int
 
     @classmethod
     def of(cls, weight: Tensor) -> "PackedFrom":
-        return cls(weight.detach(), weight.data_ptr(), weight._version, weight.shape, weight.stride())
+        return cls(weight.detach(), weight.data_ptr(), weight._version, weight.shape, weight.stride(), _fused_steps)
 
     def is_state_of(self, weight: Tensor) -> bool:
         """Whether nothing was written to the weight since, as far as torch counts writes (``weight.data`` hides them)."""
         return (
             weight._version == self.version
+            and _fused_steps == self.fused_steps
             and weight.data_ptr() == self.address
             and weight.dtype is self.alias.dtype
             and weight.shape == self.shape

@@ -109,10 +109,10 @@ class WinogradConv2d(nn.Conv2d):
                 the message names it.
         """
         check_stock(stock, nn.Conv2d)
+        param = options.pop("activation_param", None)
         module = cls(**conv_arguments(stock), **options)
         module.weight, module.bias = stock.weight, stock.bias
-        if module.activation is not None and module.activation_param is not None:
-            module.activation_param.data = module.activation_param.data.to(stock.weight)
+        module._register_activation_param(param)  # of the dtype and device of the weight
         return module.train(stock.training)
 
     def to_module(self) -> nn.Module:
