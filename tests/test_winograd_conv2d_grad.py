@@ -8,12 +8,18 @@ from winograd_cases import TILES, make
 import greenkernels as gk
 from greenkernels.ops import activation as activations
 
-# Points next to a kink of relu6, leaky_relu, hardswish, ... would fail for torch's own functions too; these seeds hit none.
+# Points next to a kink of relu6, leaky_relu, hardswish, ... would fail for torch's own functions too; these
+# seeds hit none.
 SMOOTH = ("silu", "gelu", "sigmoid", "tanh")
 
 
 def inputs(dtype=torch.float64, requires_grad=True):
-    tensors = [make((2, 3, 4, 5), 1, dtype), make((2, 3, 3, 3), 2, dtype), make((2,), 3, dtype), make((2, 2, 4, 5), 4, dtype)]
+    tensors = [
+        make((2, 3, 4, 5), 1, dtype),
+        make((2, 3, 3, 3), 2, dtype),
+        make((2,), 3, dtype),
+        make((2, 2, 4, 5), 4, dtype),
+    ]
     return [x.requires_grad_(requires_grad) for x in tensors]
 
 
@@ -29,10 +35,17 @@ def test_gradcheck(tile, name):
     param = param_of(name)
 
     def function(x, weight, bias, skip, *params):
-        options = {"tile": tile, "activation": name, "activation_param": params[0] if params else None, "skip_scale": -0.5}
+        options = {
+            "tile": tile,
+            "activation": name,
+            "activation_param": params[0] if params else None,
+            "skip_scale": -0.5,
+        }
         return gk.ops.winograd_conv2d(x, weight, bias, padding=1, skip=skip, **options)
 
-    assert torch.autograd.gradcheck(function, (*inputs(), *([] if param is None else [param])), fast_mode=True)
+    assert torch.autograd.gradcheck(
+        function, (*inputs(), *([] if param is None else [param])), fast_mode=True
+    )
 
 
 @pytest.mark.parametrize("name", [None, "relu", "prelu", *SMOOTH])
@@ -43,7 +56,9 @@ def test_gradgradcheck(name):
         options = {"activation": name, "activation_param": params[0] if params else None}
         return gk.ops.winograd_conv2d(x, weight, bias, padding=(1, 0), skip=skip[:, :, :, :3], **options)
 
-    assert torch.autograd.gradgradcheck(function, (*inputs(), *([] if param is None else [param])), fast_mode=True)
+    assert torch.autograd.gradgradcheck(
+        function, (*inputs(), *([] if param is None else [param])), fast_mode=True
+    )
 
 
 @pytest.mark.parametrize("name", [None, "relu", "prelu", "gelu"])
@@ -78,9 +93,13 @@ def test_each_gradient_alone(needed):
     torch.testing.assert_close(grad, tensors[needed].grad)
 
 
-@pytest.mark.parametrize("shape,padding", [((0, 3, 5, 5), 1), ((1, 3, 0, 4), 2), ((1, 0, 5, 5), 1)])
+@pytest.mark.parametrize(("shape", "padding"), [((0, 3, 5, 5), 1), ((1, 3, 0, 4), 2), ((1, 0, 5, 5), 1)])
 def test_gradients_of_empty_maps(shape, padding):
-    x, weight, bias = make(shape).requires_grad_(), make((2, shape[1], 3, 3)).requires_grad_(), make((2,)).requires_grad_()
+    x, weight, bias = (
+        make(shape).requires_grad_(),
+        make((2, shape[1], 3, 3)).requires_grad_(),
+        make((2,)).requires_grad_(),
+    )
     out = gk.ops.winograd_conv2d(x, weight, bias, padding=padding, activation="tanh")
     out.sum().backward()
     assert x.grad.shape == x.shape
@@ -92,7 +111,9 @@ def test_gradients_of_empty_maps(shape, padding):
 @pytest.mark.parametrize("name", ["relu", "relu6", "hardsigmoid"])
 def test_nan_passes_the_gradient_as_in_torch(name):
     skip = torch.tensor([torch.nan, 1.0, -1.0, 7.0]).view(1, 1, 2, 2).requires_grad_()
-    gk.ops.winograd_conv2d(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 3, 3), padding=1, activation=name, skip=skip).sum().backward()
+    gk.ops.winograd_conv2d(
+        torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 3, 3), padding=1, activation=name, skip=skip
+    ).sum().backward()
     grad, skip.grad = skip.grad, None
     activations.apply(name, skip, None).sum().backward()
     torch.testing.assert_close(grad, skip.grad, equal_nan=True)
@@ -127,12 +148,21 @@ def test_gradients_through_torch_func_and_forward_mode():
     def theirs(x, weight):
         return F.gelu(F.conv2d(x, weight, padding=1)).square().sum()
 
-    for one, other in zip(torch.func.grad(ours, (0, 1))(x, weight), torch.func.grad(theirs, (0, 1))(x, weight), strict=True):
+    for one, other in zip(
+        torch.func.grad(ours, (0, 1))(x, weight), torch.func.grad(theirs, (0, 1))(x, weight), strict=True
+    ):
         torch.testing.assert_close(one, other)
-    torch.testing.assert_close(torch.func.jvp(lambda x: ours(x, weight), (x,), (x,)), torch.func.jvp(lambda x: theirs(x, weight), (x,), (x,)))
+    torch.testing.assert_close(
+        torch.func.jvp(lambda x: ours(x, weight), (x,), (x,)),
+        torch.func.jvp(lambda x: theirs(x, weight), (x,), (x,)),
+    )
     per_sample = torch.func.vmap(torch.func.grad(ours, 1), (0, None))(x.unsqueeze(1), weight)
-    torch.testing.assert_close(per_sample, torch.func.vmap(torch.func.grad(theirs, 1), (0, None))(x.unsqueeze(1), weight))
+    torch.testing.assert_close(
+        per_sample, torch.func.vmap(torch.func.grad(theirs, 1), (0, None))(x.unsqueeze(1), weight)
+    )
     with torch.autograd.forward_ad.dual_level():
         dual = torch.autograd.forward_ad.make_dual(x, x)
-        tangent = torch.autograd.forward_ad.unpack_dual(gk.ops.winograd_conv2d(dual, weight, padding=1)).tangent
+        tangent = torch.autograd.forward_ad.unpack_dual(
+            gk.ops.winograd_conv2d(dual, weight, padding=1)
+        ).tangent
     torch.testing.assert_close(tangent, F.conv2d(x, weight, padding=1))  # the convolution is linear

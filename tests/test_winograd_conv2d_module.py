@@ -23,7 +23,9 @@ def pair(in_c=5, out_c=7, *, training=False, tile=4, **options) -> tuple[nn.Conv
 
 def assert_same(module, stock, x, tile=4):
     out, expected = module(x), stock(x)
-    bound = tolerance(expected, x, stock.weight, tile, stock.bias) * 2  # each of the two is off by as much at most
+    bound = (
+        tolerance(expected, x, stock.weight, tile, stock.bias) * 2
+    )  # each of the two is off by as much at most
     assert_close(out, expected.double(), bound)
     assert out.stride() == expected.stride()
 
@@ -61,23 +63,37 @@ def test_computes_what_the_stock_module_does(options, memory_format, tile):
 def test_answers_as_a_conv2d():
     stock, module = pair(3, 4, padding=(1, 2))
     assert isinstance(module, nn.Conv2d)
-    for name in ("in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"):
+    for name in (
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+        "stride",
+        "padding",
+        "dilation",
+        "groups",
+        "padding_mode",
+    ):
         assert getattr(module, name) == getattr(stock, name)
-    assert module.weight is stock.weight and module.bias is stock.bias
+    assert module.weight is stock.weight
+    assert module.bias is stock.bias
     assert list(module.state_dict()) == ["weight", "bias"]
     assert [name for name, _ in module.named_parameters()] == ["weight", "bias"]
     module.load_state_dict(stock.state_dict())
     stock.load_state_dict(module.state_dict())
     back = module.to_module()
-    assert type(back) is nn.Conv2d and back.weight is stock.weight and back.bias is stock.bias
+    assert type(back) is nn.Conv2d
+    assert back.weight is stock.weight
+    assert back.bias is stock.bias
     x = make((1, 3, 6, 6))
-    assert torch.equal(back(x), stock(x)) and back.training == stock.training
+    assert torch.equal(back(x), stock(x))
+    assert back.training == stock.training
 
 
 def test_repr_states_tile_and_packed_bytes():
     _, module = pair(16, 32, tile=6, bias=False)
     assert repr(module) == (
-        "WinogradConv2d(16, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False, tile=6, packed_bytes=131072)"
+        "WinogradConv2d(16, 32, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False, tile=6, "
+        "packed_bytes=131072)"
     )
     assert repr(module.train()).endswith("tile=6, packed_bytes=0)")
 
@@ -94,14 +110,17 @@ def test_activation_and_skip(name):
     with torch.no_grad():
         torch.testing.assert_close(module(x[0], skip[0], skip_scale=0.5), expected[0], rtol=1e-5, atol=1e-5)
         restored = module.to_module()
-        assert isinstance(restored, nn.Sequential) and restored[0].weight is stock.weight
+        assert isinstance(restored, nn.Sequential)
+        assert restored[0].weight is stock.weight
         torch.testing.assert_close(module(x), restored(x), rtol=1e-5, atol=1e-5)
     assert list(module.state_dict()) == ["weight", "bias", *(["activation_param"] if name == "prelu" else [])]
 
 
 def test_constructor_takes_stock_arguments_and_trains():
     torch.manual_seed(0)
-    model = nn.Sequential(WinogradConv2d(1, 8, 3, padding=1, activation="prelu"), WinogradConv2d(8, 1, 3, padding="same"))
+    model = nn.Sequential(
+        WinogradConv2d(1, 8, 3, padding=1, activation="prelu"), WinogradConv2d(8, 1, 3, padding="same")
+    )
     x, target = make((4, 1, 12, 12)), F.avg_pool2d(make((4, 1, 12, 12)), 3, 1, 1)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
     losses = []
@@ -119,7 +138,7 @@ def test_constructor_takes_stock_arguments_and_trains():
 
 
 @pytest.mark.parametrize(
-    "stock,message",
+    ("stock", "message"),
     [
         (nn.Conv2d(4, 4, 3, stride=2), r"stride must be \(1, 1\), got stride=\(2, 2\)"),
         (nn.Conv2d(4, 4, 5), r"kernel_size must be \(3, 3\), got kernel_size=\(5, 5\)"),
@@ -152,7 +171,10 @@ def test_wrong_input_raises_with_the_words_of_the_op():
     _, module = pair(5, 7)
     with torch.no_grad():
         for x, message in [
-            (make((2, 4, 8, 8)), r"weight must be \[out_channels, 4, 3, 3\] for input \[2, 4, 8, 8\], got \[7, 5, 3, 3\]"),
+            (
+                make((2, 4, 8, 8)),
+                r"weight must be \[out_channels, 4, 3, 3\] for input \[2, 4, 8, 8\], got \[7, 5, 3, 3\]",
+            ),
             (make((5, 8)), r"input must be 4-D, got shape \[5, 8\]"),
             (make((1, 5, 8, 8), dtype=torch.float64), "weight must be float64 as input is, got float32"),
         ]:
@@ -168,9 +190,11 @@ def test_falls_back_counts_and_logs_once(caplog):
     x = make((2, 5, 8, 8))
     expected = F.conv2d(x, module.weight, module.bias, stride=2, padding=1)
     with caplog.at_level(logging.WARNING, logger="greenkernels"):
-        assert torch.equal(module(x), expected) and torch.equal(module(x), expected)
+        assert torch.equal(module(x), expected)
+        assert torch.equal(module(x), expected)
     assert module.fallbacks == {"stride=(2, 2)": 2}
-    assert len(caplog.records) == 1 and "stride=(2, 2)" in caplog.text
+    assert len(caplog.records) == 1
+    assert "stride=(2, 2)" in caplog.text
     with pytest.raises(RuntimeError, match=r"strict=True forbids the fallback .* needed for stride=\(2, 2\)"):
         strict(x)
 
@@ -239,11 +263,15 @@ def test_autocast_as_the_stock_module():
 
 def test_runs_in_a_model_with_stock_layers():
     torch.manual_seed(0)
-    stock = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)).eval()
+    stock = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3)
+    ).eval()
     model = copy.deepcopy(stock)
     model[0], model[3] = (WinogradConv2d.from_module(model[index]) for index in (0, 3))
     for memory_format in FORMATS:
         x = make((2, 3, 17, 19), memory_format=memory_format)
         with torch.inference_mode():
-            torch.testing.assert_close(model.to(memory_format=memory_format)(x), stock(x), rtol=1e-5, atol=1e-5)
+            torch.testing.assert_close(
+                model.to(memory_format=memory_format)(x), stock(x), rtol=1e-5, atol=1e-5
+            )
     assert gk.nn.WinogradConv2d is WinogradConv2d

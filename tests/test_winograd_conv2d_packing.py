@@ -1,4 +1,4 @@
-"""The packed weight of WinogradConv2d is never stale, never packed twice for nothing, and frozen only where it says so."""
+"""The packed weight of WinogradConv2d is never stale, and never packed twice for nothing."""
 
 import copy
 import threading
@@ -19,7 +19,9 @@ def eval_module(**options) -> WinogradConv2d:
 
 def assert_fresh(module, x) -> None:
     with torch.no_grad():
-        torch.testing.assert_close(module(x), F.conv2d(x, module.weight, module.bias, padding=1), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            module(x), F.conv2d(x, module.weight, module.bias, padding=1), rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.fixture
@@ -27,7 +29,9 @@ def packings(monkeypatch):
     """The weights packed since the test began."""
     seen: list[torch.Tensor] = []
     pack = winograd_conv2d.pack
-    monkeypatch.setattr(winograd_conv2d, "pack", lambda weight, tile: seen.append(weight) or pack(weight, tile))
+    monkeypatch.setattr(
+        winograd_conv2d, "pack", lambda weight, tile: seen.append(weight) or pack(weight, tile)
+    )
     return seen
 
 
@@ -49,7 +53,8 @@ def test_training_keeps_no_packed_weight(packings):
     module = eval_module().train()
     packings.clear()
     module(X).sum().backward()
-    assert module.packed is None and not packings
+    assert module.packed is None
+    assert not packings
     module.weight.requires_grad_(False)  # a frozen layer of a network in training: packed at its first call
     module(X), module(X)
     assert len(packings) == 1
@@ -134,16 +139,16 @@ def test_every_change_of_the_weight_is_seen(change):
 
 
 def test_a_weight_at_a_reused_address_is_seen():
-    """The address of a freed weight comes back for a later one; a cache that goes by addresses gives the old product."""
+    """The address of a freed weight comes back for a later one; a cache by addresses gives the old product."""
     module = eval_module()
-    address = module.weight.data_ptr()
     with torch.no_grad():
         for seed in range(20):
-            for _ in range(2):  # the second leaves no reference to the storage that was packed but the module's own
+            for _ in range(
+                2
+            ):  # the second leaves no reference to the storage that was packed but the module's own
                 module.weight.data = make((9, 6, 3, 3), seed)
             assert_fresh(module, X)
-    del address
-    for seed in range(20):
+    for _ in range(20):
         new = nn.Conv2d(6, 9, 3, padding=1)
         module.weight, module.bias = new.weight, new.bias
         del new
@@ -190,7 +195,9 @@ def test_parametrized_and_functional_weights():
     module = eval_module()
     other = {"weight": make((9, 6, 3, 3), 12), "bias": make((9,), 13)}
     out = torch.func.functional_call(module, other, (X,))
-    torch.testing.assert_close(out, F.conv2d(X, other["weight"], other["bias"], padding=1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        out, F.conv2d(X, other["weight"], other["bias"], padding=1), rtol=1e-4, atol=1e-4
+    )
     assert_fresh(module, X)
     stacked = {name: torch.stack([value, 2 * value]) for name, value in other.items()}
     both = torch.func.vmap(lambda p: torch.func.functional_call(module, p, (X,)))(stacked)
@@ -219,7 +226,9 @@ def test_a_compiled_module_follows_repack():
         compiled(X)
         module.weight.mul_(2)
         module.repack()
-        torch.testing.assert_close(compiled(X), F.conv2d(X, module.weight, module.bias, padding=1), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            compiled(X), F.conv2d(X, module.weight, module.bias, padding=1), rtol=1e-4, atol=1e-4
+        )
 
 
 @pytest.mark.parametrize("strict", [False, True])
@@ -250,4 +259,5 @@ def test_two_threads_may_meet_a_stale_weight_at_once():
                 thread.start()
             for thread in threads:
                 thread.join()
-            assert len(results) == 2 and all(torch.equal(result, expected) for result in results)
+            assert len(results) == 2
+            assert all(torch.equal(result, expected) for result in results)

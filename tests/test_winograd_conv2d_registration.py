@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from winograd_cases import make
 
 import greenkernels as gk
-from greenkernels.ops.winograd_conv2d import conv, conv_out, pack, packed_conv, packed_conv_out, unpack
+from greenkernels.ops.winograd_conv2d_op import conv, conv_out, pack, packed_conv, packed_conv_out, unpack
 
 OPS = torch.ops.greenkernels
 
@@ -38,15 +39,21 @@ def test_opcheck_of_the_other_variants():
     torch.library.opcheck(pack, (weight, 2))
     torch.library.opcheck(unpack, (pack(weight, 6), 5, 3, 6))
     torch.library.opcheck(conv_out, (x, weight, bias, *options), {"out": torch.empty(2, 5, 6, 7)})
-    torch.library.opcheck(packed_conv_out, (x, pack(weight, 4), bias, 5, *options), {"out": torch.empty(2, 5, 6, 7)})
-    torch.library.opcheck(conv, (x.to(memory_format=torch.channels_last), weight, None, [0, 2], 6, None, None, None, 1.0))
+    torch.library.opcheck(
+        packed_conv_out, (x, pack(weight, 4), bias, 5, *options), {"out": torch.empty(2, 5, 6, 7)}
+    )
+    torch.library.opcheck(
+        conv, (x.to(memory_format=torch.channels_last), weight, None, [0, 2], 6, None, None, None, 1.0)
+    )
 
 
 def test_compiles_without_graph_breaks_and_with_dynamic_sizes():
     def function(x, weight, bias):
         out = torch.empty(x.shape[0], 5, *x.shape[2:])
         gk.ops.winograd_conv2d(x, weight, bias, padding=1, out=out)
-        return gk.ops.winograd_conv2d(F.relu(out), weight[:, [0, 1, 2, 0, 1]], padding=1, activation="leaky_relu", activation_param=0.1)
+        return gk.ops.winograd_conv2d(
+            F.relu(out), weight[:, [0, 1, 2, 0, 1]], padding=1, activation="leaky_relu", activation_param=0.1
+        )
 
     compiled = torch.compile(function, fullgraph=True, dynamic=True)
     for shape in [(1, 3, 6, 7), (2, 3, 9, 5)]:
@@ -67,16 +74,19 @@ def test_compiled_gradients_match_eager():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_autocast_casts_as_convolution_does(dtype):
-    x, weight, bias, padding, tile, *_, skip, scale = sample("relu")
+    x, weight, bias, padding, _tile, *_, skip, _scale = sample("relu")
     with torch.autocast("cpu", dtype=dtype):
         out = gk.ops.winograd_conv2d(x, weight, bias, padding=padding, skip=skip)
-        packed = gk.ops.winograd_conv2d_packed(x, pack(weight, 4), bias, out_channels=5, padding=padding, skip=skip)
+        packed = gk.ops.winograd_conv2d_packed(
+            x, pack(weight, 4), bias, out_channels=5, padding=padding, skip=skip
+        )
         assert out.dtype == packed.dtype == F.conv2d(x, weight, bias, padding=1).dtype == dtype
         assert gk.ops.winograd_conv2d(x.double(), weight.double()).dtype == torch.float64
         # Arguments of two dtypes meet in the autocast dtype.
         assert gk.ops.winograd_conv2d(x.to(dtype), weight, bias).dtype == dtype
     expected = F.conv2d(x, weight, bias, padding=1) + skip
-    # Inputs, weights, skip and result are rounded to the dtype: four roundings of at most eps / 2 of sums below 27 + 2.
+    # Inputs, weights, skip and result are rounded to the dtype: four roundings of at most eps / 2 of sums
+    # below 27 + 2.
     for result in (out, packed):
         torch.testing.assert_close(result.float(), expected, rtol=0, atol=29 * 2 * torch.finfo(dtype).eps)
     with torch.autocast("cpu", dtype=dtype, enabled=False):
@@ -98,41 +108,16 @@ def test_vmap_over_a_batch_of_inputs():
     assert torch.equal(out[1], gk.ops.winograd_conv2d(2 * x, weight))
 
 
-PLAIN = """
-import itertools, sys, torch, torch.nn.functional as F
-import greenkernels as gk
-from greenkernels.ops.winograd_conv2d import _library
-x, weight, bias = torch.randn(2, 3, 6, 7), torch.randn(5, 3, 3, 3), torch.randn(5)
-for dtype, format in itertools.product((torch.float32, torch.float64, torch.bfloat16), (torch.contiguous_format, torch.channels_last)):
-    a, b, c = x.to(dtype).to(memory_format=format), weight.to(dtype), bias.to(dtype)
-    out = gk.ops.winograd_conv2d(a, b, c, padding=1)
-    packed = gk.ops.winograd_conv2d_packed(a, gk.ops.winograd_conv2d_pack(b), c, out_channels=5, padding=1)
-    expected = F.conv2d(a.double(), b.double(), c.double(), padding=1)
-    eps = torch.finfo(dtype).eps
-    for result in (out, packed, gk.ops.winograd_conv2d(a, b, c, padding=1, out=torch.empty_like(out))):
-        assert result.dtype == dtype and result.is_contiguous(memory_format=format)
-        assert (result.double() - expected).abs().max() < 32 * eps * expected.abs().max()
-torch.library.opcheck(torch.ops.greenkernels.winograd_conv2d.default, (x, weight.requires_grad_(), bias, [1, 1], 4, "gelu", None, None, 1.0))
-conv = torch.nn.Conv2d(3, 5, 3, padding=1).eval()
-module = gk.nn.WinogradConv2d.from_module(conv)
-assert torch.equal(module(x), conv(x))
-assert list(module.fallbacks.values()) == [1], module.fallbacks
-strict = gk.nn.WinogradConv2d.from_module(conv, strict=True)
-try:
-    strict(x)
-except RuntimeError as error:
-    print(error)
-"""
-
-
 @pytest.mark.parametrize(
-    "variable,reason", [("GREENKERNELS_DISABLE=1", "GREENKERNELS_DISABLE=1"), ("GREENKERNELS_JIT=0", "no compiled kernel")]
+    ("variable", "reason"),
+    [("GREENKERNELS_DISABLE=1", "GREENKERNELS_DISABLE=1"), ("GREENKERNELS_JIT=0", "no compiled kernel")],
 )
 def test_every_op_and_module_runs_on_plain_torch(variable, reason):
     if variable.startswith("GREENKERNELS_JIT") and gk._build.status().kind == "ahead-of-time":
         pytest.skip("a binary is installed, so that nothing is built on first use")
     name, value = variable.split("=")
     env = {**os.environ, name: value, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run([sys.executable, "-c", PLAIN], env=env, capture_output=True, text=True)
+    script = Path(__file__).with_name("winograd_on_plain_torch.py")
+    done = subprocess.run([sys.executable, script], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"strict=True forbids the fallback to torch's convolution, needed for {reason}" in done.stdout

@@ -1,4 +1,4 @@
-"""The activations that kernels apply to their output (``csrc/api/activation.h``), in plain torch, with their derivatives."""
+"""The activations of ``csrc/api/activation.h`` in plain torch, with their derivatives."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,18 @@ _MODULES: dict[str, type[nn.Module]] = {
 }
 WITH_PARAM = ("leaky_relu", "prelu")  # the slope left of 0 is a tensor argument
 
-NAMES = ("relu", "relu6", "leaky_relu", "prelu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
+NAMES = (
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "prelu",
+    "silu",
+    "gelu",
+    "sigmoid",
+    "tanh",
+    "hardswish",
+    "hardsigmoid",
+)
 
 # Their derivative is a function of the output, so that the backward pass need not compute their input again.
 FROM_OUTPUT = ("relu", "relu6", "sigmoid", "tanh", "hardsigmoid")

@@ -72,12 +72,15 @@ def check_conv(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, *options
     if tuple(weight.shape[1:]) != (x.shape[1], 3, 3):
         _fail(
             op,
-            f"weight must be [out_channels, {x.shape[1]}, 3, 3] for input {_shape(x.shape)}, got {_shape(weight.shape)}",
+            f"weight must be [out_channels, {x.shape[1]}, 3, 3] for input {_shape(x.shape)}, "
+            f"got {_shape(weight.shape)}",
         )
     return _check_call(op, x, bias, weight.shape[0], *options)
 
 
-def check_packed(op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, *options: Any) -> Shape:
+def check_packed(
+    op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, *options: Any
+) -> Shape:
     """Checks the arguments of winograd_conv2d_packed; returns the shape of its output."""
     tile = options[1]
     _check_input(op, x)
@@ -113,7 +116,9 @@ def _check_sizes(op: str, x: Tensor, shape: Shape, padding: Sequence[int]) -> No
             _fail(op, f"input must be at least 3 x 3 with its padding, got {shape[2] + 2} x {shape[3] + 2}")
 
 
-def _check_activation(op: str, x: Tensor, out_channels: int, activation: str | None, param: Tensor | None) -> None:
+def _check_activation(
+    op: str, x: Tensor, out_channels: int, activation: str | None, param: Tensor | None
+) -> None:
     if activation is not None and activation not in activations.NAMES:
         _fail(op, f"activation must be one of None, {', '.join(activations.NAMES)}, got {activation}")
     if activation not in activations.WITH_PARAM:
