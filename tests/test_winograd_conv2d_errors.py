@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from winograd_cases import make
+from winograd_cases import make, needs_kernels
 
 import greenkernels as gk
 from greenkernels.ops.winograd_conv2d_op import conv, conv_out, conv_plain, pack, packed_conv, packed_plain
@@ -60,8 +60,9 @@ WRONG = [
     ({"bias": make((4, 1))}, "bias must be 1-D, got shape [4, 1]"),
     ({"bias": make((5,))}, "bias must have 4 elements, got 5"),
     ({"bias": make((4,), dtype=torch.bfloat16)}, "bias must be float32 as input is, got bfloat16"),
-    ({"padding": [-1, 0]}, "padding must be two integers >= 0, got [-1, 0]"),
-    ({"padding": [1, 1, 1]}, "padding must be two integers >= 0, got [1, 1, 1]"),
+    ({"padding": [-1, 0]}, "padding must be two integers in [0, 2^31), got [-1, 0]"),
+    ({"padding": [1, 1 << 62]}, f"padding must be two integers in [0, 2^31), got [1, {1 << 62}]"),
+    ({"padding": [1, 1, 1]}, "padding must be two integers in [0, 2^31), got [1, 1, 1]"),
     (
         {"input": make((2, 8, 2, 6)), "padding": [0, 1]},
         "input must be at least 3 x 3 with its padding, got 2 x 8",
@@ -98,7 +99,7 @@ WRONG = [
 WRONG_PACKED = [
     ({"input": make((8, 5, 6))}, "input must be 4-D, got shape [8, 5, 6]"),
     ({"tile": 3}, "tile must be 2, 4 or 6, got 3"),
-    ({"out_channels": -1}, "out_channels must be >= 0, got -1"),
+    ({"out_channels": -1}, "out_channels must be in [0, 2^31), got -1"),
     ({"packed": torch.zeros(2, 2304)}, "packed must be 1-D and contiguous, got shape [2, 2304]"),
     (
         {"packed": torch.zeros(4608, dtype=torch.float64)},
@@ -180,6 +181,7 @@ def test_out_rejects(out, message):
     assert message_of(conv_out, on_meta(conv_args()), out=meta) == f"winograd_conv2d: {message}"
 
 
+@needs_kernels
 def test_names_the_bytes_it_could_not_get():
     args = conv_args(padding=[1 << 24, 1 << 24])
     text = message_of(conv, args)

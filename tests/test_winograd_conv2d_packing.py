@@ -7,9 +7,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from winograd_cases import make
+from winograd_cases import make, needs_kernels
 
 from greenkernels.nn import WinogradConv2d, winograd_conv2d
+
+pytestmark = needs_kernels
 
 
 def eval_module(**options) -> WinogradConv2d:

@@ -1,12 +1,16 @@
 """Inputs, the float64 reference and the error bound that all winograd_conv2d tests share."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from greenkernels import _isa
 from greenkernels.ops import activation as activations
 
 TILES = (2, 4, 6)
+COMPILED = bool(_isa.levels())  # else the ops run on plain torch
+needs_kernels = pytest.mark.skipif(not COMPILED, reason="a promise of the compiled kernels")
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
 # How much larger than direct convolution's the rounding errors of a tile are: from the transform matrices,

@@ -63,8 +63,9 @@ inline void check_tile(const char* op, int64_t tile) {
 // to begin with.
 inline void check_sizes(const Call& call) {
   const auto& padding = call.padding;
-  GK_CHECK(padding.size() == 2 && padding[0] >= 0 && padding[1] >= 0, call.op,
-           "padding must be two integers >= 0, got ",
+  const auto fits = [](int64_t p) { return p >= 0 && p < (int64_t{1} << 31); };  // so that no size overflows
+  GK_CHECK(padding.size() == 2 && fits(padding[0]) && fits(padding[1]), call.op,
+           "padding must be two integers in [0, 2^31), got ",
            ops::shape(IntHeaderOnlyArrayRef(padding.data(), padding.size())));
   const MapSizes in = call.in_sizes(), out = call.out_sizes();
   for (const int d : {2, 3}) {
@@ -150,7 +151,8 @@ inline Weight checked_weight(const Call& call, const Tensor& weight) {
 inline Weight checked_packed(const Call& call, const Tensor& packed) {
   check_input(call.op, call.input);
   check_tile(call.op, call.tile);
-  GK_CHECK(call.out_channels >= 0, call.op, "out_channels must be >= 0, got ", call.out_channels);
+  GK_CHECK(call.out_channels >= 0 && call.out_channels < (int64_t{1} << 31), call.op,
+           "out_channels must be in [0, 2^31), got ", call.out_channels);
   GK_CHECK(packed.dim() == 1 && packed.is_contiguous(), call.op,
            "packed must be 1-D and contiguous, got shape ", ops::shape(packed));
   GK_CHECK(packed.scalar_type() == call.compute_dtype(), call.op, "packed must be ",

@@ -57,7 +57,7 @@ def _through_conv(
     ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]
 ) -> tuple[Tensor | None, ...]:
     """Gradients with respect to input, weight and bias, those that ``mask`` asks for."""
-    if x.numel() == 0:  # torch's formula takes no empty map
+    if 0 in (*x.shape, *weight.shape):  # torch's formula takes no empty map
         grad_bias = grad.sum((0, 2, 3)) if mask[2] else None
         return (
             torch.zeros_like(x) if mask[0] else None,

@@ -52,7 +52,7 @@ def _plain(x: Tensor, weight: Tensor, bias: Tensor | None, options: _Options) ->
     """The formula of the contract in the type a kernel computes in, then with the dtype and format a kernel returns."""
     padding, _, activation, param, skip, skip_scale = options
     dtype = compute_dtype(x)
-    if x.numel() == 0:  # torch refuses some of these: the sum over no terms is 0
+    if 0 in (*x.shape, *weight.shape):  # torch refuses some of these: the sum over no terms is 0
         out = torch.zeros(out_shape(x, weight.shape[0], padding), dtype=dtype, device=x.device)
     else:
         out = F.conv2d(x.to(dtype), weight.to(dtype).contiguous(), padding=padding)
