@@ -1,4 +1,4 @@
-"""The instruction sets that the compiled kernels have on this CPU, and a way to force one (``GREENKERNELS_ISA`` does at start)."""
+"""The instruction sets that the compiled kernels have on this CPU, and a way to force one."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from . import _build
 
 
 def levels() -> tuple[str, ...]:
-    """Levels this CPU and this build can run, ascending: of "scalar", "avx2", "avx512". Empty without compiled kernels."""
+    """Levels this CPU and this build can run, ascending: "scalar", "avx2", "avx512". Empty without a build."""
     if not _build.ensure_loaded():
         return ()
     return tuple(torch.ops.greenkernels.isa_levels().split(","))
@@ -28,7 +28,9 @@ def forced(level: str) -> Iterator[None]:
         ValueError: This CPU or this build has no such level.
     """
     if level not in levels():
-        raise ValueError(f"level must be one of {', '.join(levels()) or 'none (no compiled kernels)'}, got {level!r}")
+        raise ValueError(
+            f"level must be one of {', '.join(levels()) or 'none (no compiled kernels)'}, got {level!r}"
+        )
     before = torch.ops.greenkernels.set_isa(level)
     try:
         yield

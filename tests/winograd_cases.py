@@ -1,27 +1,38 @@
 """Inputs, the float64 reference and the error bound that all winograd_conv2d tests share."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from greenkernels import _isa
 from greenkernels.ops import activation as activations
 
 TILES = (2, 4, 6)
+COMPILED = bool(_isa.levels())  # else the ops run on plain torch
+needs_kernels = pytest.mark.skipif(not COMPILED, reason="a promise of the compiled kernels")
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
-# How much larger than direct convolution's the rounding errors of a tile are: from the transform matrices, output by output
-# averaged, worst output.
+# How much larger than direct convolution's the rounding errors of a tile are: from the transform matrices,
+# output by output averaged, worst output.
 AMPLIFICATION = {2: 1.7, 4: 4.8, 6: 17.0}
 
 
-def make(shape: tuple[int, ...], seed: int = 0, dtype: torch.dtype = torch.float32, memory_format=torch.contiguous_format) -> Tensor:
+def make(
+    shape: tuple[int, ...],
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    memory_format=torch.contiguous_format,
+) -> Tensor:
     """Uniform in [-1, 1)."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
     return x.to(dtype).contiguous(memory_format=memory_format) if len(shape) == 4 else x.to(dtype)
 
 
-def reference(input, weight, bias=None, *, padding=0, activation=None, activation_param=None, skip=None, skip_scale=1.0):
+def reference(
+    input, weight, bias=None, *, padding=0, activation=None, activation_param=None, skip=None, skip_scale=1.0
+):
     """The formula of csrc/api/winograd_conv2d.h in float64, for any sizes."""
     padding = padding if isinstance(padding, tuple) else (padding, padding)
     x = F.pad(input.double(), (padding[1], padding[1], padding[0], padding[0]))
@@ -33,16 +44,21 @@ def reference(input, weight, bias=None, *, padding=0, activation=None, activatio
         out = out + bias.double().view(1, -1, 1, 1)
     if skip is not None:
         out = out + skip_scale * skip.double()
-    param = torch.tensor([float(activation_param)]) if isinstance(activation_param, float) else activation_param
+    param = (
+        torch.tensor([float(activation_param)]) if isinstance(activation_param, float) else activation_param
+    )
     return activations.apply(activation, out, None if param is None else param.double())
 
 
-def tolerance(expected: Tensor, input, weight, tile: int, bias=None, skip=None, skip_scale=1.0, activation=None) -> Tensor:
+def tolerance(
+    expected: Tensor, input, weight, tile: int, bias=None, skip=None, skip_scale=1.0, activation=None
+) -> Tensor:
     """The largest error that rounding explains, element by element.
 
-    On its way into a sum a value meets about in_c + 20 roundings (the sum over channels, then the transforms), each of at
-    most eps / 2 of the size of the result; independent errors add up as their root mean square, which the tile amplifies;
-    5 standard deviations cover the worst of all elements tested here. Size of the result: filter norm times largest input.
+    On its way into a sum a value meets about in_c + 20 roundings (the sum over channels, then the
+    transforms), each of at most eps / 2 of the size of the result; independent errors add up as their root
+    mean square, which the tile amplifies; 5 standard deviations cover the worst of all elements tested here.
+    Size of the result: filter norm times largest input.
     """
     eps = torch.finfo(torch.float64 if input.dtype == torch.float64 else torch.float32).eps
     weight, input = weight.double(), input.double()
@@ -53,7 +69,9 @@ def tolerance(expected: Tensor, input, weight, tile: int, bias=None, skip=None, 
     for term, scale in ((bias, 1.0), (skip, abs(skip_scale))):  # each is added with two roundings of the sum
         if term is not None and term.numel():
             bound += eps * (size + scale * term.double().abs().max().item())
-    if activation is not None:  # slopes are at most 1.5 (hardswish); 8 eps cover the approximation of the function itself
+    if (
+        activation is not None
+    ):  # slopes are at most 1.5 (hardswish); 8 eps cover the approximation of the function itself
         bound = 1.5 * bound + 8 * eps * max(1.0, size)
     return torch.full_like(expected, bound)
 
@@ -64,4 +82,6 @@ def assert_close(out: Tensor, expected: Tensor, bound: Tensor, label: object = "
     if out.dtype in (torch.float16, torch.bfloat16):
         bound = bound + torch.finfo(out.dtype).eps * expected.abs()
     error = (out.double() - expected).abs()
-    assert (error <= bound).all(), f"{label}: error {(error - bound).max().item():.3g} above the bound {bound.max().item():.3g}"
+    assert (error <= bound).all(), (
+        f"{label}: error {(error - bound).max().item():.3g} above the bound {bound.max().item():.3g}"
+    )

@@ -1,5 +1,5 @@
-// Checks and allocations of the torch boundary. Every error is a std::runtime_error that reads `op: argument must be X, got Y`:
-// torch's own check macro would put the function and the build path before the message.
+// Checks and allocations of the torch boundary. Every error is a std::runtime_error that reads `op: argument
+// must be X, got Y`: torch's own check macro would put the function and the build path before the message.
 #pragma once
 
 #include <torch/csrc/stable/ops.h>
@@ -25,8 +25,8 @@ template <typename... Parts>
 }
 
 // The parts are evaluated only on failure.
-#define GK_CHECK(condition, op, ...)                           \
-  do {                                                         \
+#define GK_CHECK(condition, op, ...)                              \
+  do {                                                            \
     if (!(condition)) ::greenkernels::ops::fail(op, __VA_ARGS__); \
   } while (false)
 
@@ -41,33 +41,47 @@ inline std::string shape(const Tensor& tensor) { return shape(tensor.sizes()); }
 // As Python spells it, without "torch.".
 inline std::string dtype_name(ScalarType dtype) {
   switch (dtype) {
-    case ScalarType::Float: return "float32";
-    case ScalarType::Double: return "float64";
-    case ScalarType::Half: return "float16";
-    case ScalarType::BFloat16: return "bfloat16";
-    case ScalarType::Byte: return "uint8";
-    case ScalarType::Char: return "int8";
-    case ScalarType::Short: return "int16";
-    case ScalarType::Int: return "int32";
-    case ScalarType::Long: return "int64";
-    case ScalarType::Bool: return "bool";
-    case ScalarType::ComplexFloat: return "complex64";
-    case ScalarType::ComplexDouble: return "complex128";
-    default: return torch::headeronly::toString(dtype);
+    case ScalarType::Float:
+      return "float32";
+    case ScalarType::Double:
+      return "float64";
+    case ScalarType::Half:
+      return "float16";
+    case ScalarType::BFloat16:
+      return "bfloat16";
+    case ScalarType::Byte:
+      return "uint8";
+    case ScalarType::Char:
+      return "int8";
+    case ScalarType::Short:
+      return "int16";
+    case ScalarType::Int:
+      return "int32";
+    case ScalarType::Long:
+      return "int64";
+    case ScalarType::Bool:
+      return "bool";
+    case ScalarType::ComplexFloat:
+      return "complex64";
+    case ScalarType::ComplexDouble:
+      return "complex128";
+    default:
+      return torch::headeronly::toString(dtype);
   }
 }
 
 // Rank, dtype and device of one argument; the last two are those of `like`, an argument named `like_name`.
-inline void check_tensor(const char* op, const char* name, const Tensor& tensor, int64_t dim, ScalarType dtype,
-                         const char* like_name, const Tensor& like) {
+inline void check_tensor(const char* op, const char* name, const Tensor& tensor, int64_t dim,
+                         ScalarType dtype, const char* like_name, const Tensor& like) {
   GK_CHECK(tensor.dim() == dim, op, name, " must be ", dim, "-D, got shape ", shape(tensor));
-  GK_CHECK(tensor.scalar_type() == dtype, op, name, " must be ", dtype_name(dtype), " as ", like_name, " is, got ",
-           dtype_name(tensor.scalar_type()));
+  GK_CHECK(tensor.scalar_type() == dtype, op, name, " must be ", dtype_name(dtype), " as ", like_name,
+           " is, got ", dtype_name(tensor.scalar_type()));
   GK_CHECK(tensor.is_cpu() == like.is_cpu(), op, name, " must be on the device of ", like_name, ", cpu, got ",
            tensor.is_cpu() ? "cpu" : "another");
 }
 
-// Calls make(), which allocates `bytes` bytes for `what`; the shim that torch's own error comes through keeps none of its text.
+// Calls make(), which allocates `bytes` bytes for `what`; the shim that torch's own error comes through keeps
+// none of its text.
 template <typename Make>
 auto allocate(const char* op, const char* what, double bytes, const Make& make) {
   try {

@@ -1,4 +1,5 @@
-// Feature maps, 4-D [batch, channels, h, w] tensors, as the kernels want them: dense in one of the two layouts.
+// Feature maps, 4-D [batch, channels, h, w] tensors, as the kernels want them: dense in one of the two
+// layouts.
 #pragma once
 
 #include "api/winograd_conv2d.h"
@@ -34,8 +35,9 @@ inline bool is_dense(const Tensor& map, MapLayout layout) {
   return true;
 }
 
-// The layout that torch reads from a tensor's strides (suggest_memory_format), by which its convolutions choose the output's.
-// Where the strides fit both layouts, as for one channel or 1x1 maps, the comparisons below decide as torch's do.
+// The layout that torch reads from a tensor's strides (suggest_memory_format), by which its convolutions
+// choose the output's. Where the strides fit both layouts, as for one channel or 1x1 maps, the comparisons
+// below decide as torch's do.
 inline MapLayout suggested_layout(const Tensor& map) {
   const auto sizes = map.sizes(), strides = map.strides();
   int64_t least = 0;
@@ -48,7 +50,8 @@ inline MapLayout suggested_layout(const Tensor& map) {
   return MapLayout::kNhwc;
 }
 
-inline Tensor empty_map(const char* op, const char* what, const MapSizes& sizes, MapLayout layout, ScalarType dtype) {
+inline Tensor empty_map(const char* op, const char* what, const MapSizes& sizes, MapLayout layout,
+                        ScalarType dtype) {
   MapSizes strides;
   int64_t step = 1;
   bool fits = true;  // in 63 bits
@@ -61,8 +64,8 @@ inline Tensor empty_map(const char* op, const char* what, const MapSizes& sizes,
   return allocate(op, what, bytes, [&] {
     if (!fits) throw std::bad_alloc();
     AtenTensorHandle handle;
-    TORCH_ERROR_CODE_CHECK(
-        aoti_torch_empty_strided(4, sizes.data(), strides.data(), type, aoti_torch_device_type_cpu(), 0, &handle));
+    TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(4, sizes.data(), strides.data(), type,
+                                                    aoti_torch_device_type_cpu(), 0, &handle));
     return Tensor(handle);
   });
 }
@@ -75,7 +78,8 @@ inline Tensor as_dtype(const char* op, const char* what, const Tensor& tensor, S
 }
 
 // The map as `dtype`, dense in `layout`: itself where it is that already.
-inline Tensor as_dense_map(const char* op, const char* what, const Tensor& map, ScalarType dtype, MapLayout layout) {
+inline Tensor as_dense_map(const char* op, const char* what, const Tensor& map, ScalarType dtype,
+                           MapLayout layout) {
   const Tensor typed = as_dtype(op, what, map, dtype);
   if (is_dense(typed, layout)) return typed;
   using torch::headeronly::MemoryFormat;

@@ -15,7 +15,8 @@ constexpr const char* kPackedOp = "winograd_conv2d_packed";
 
 // Runs the kernel into `out`, which is dense in `out_layout` and of type T.
 template <typename T>
-void run_kernel(const Call& call, Activation activation, const T* packed, const Tensor& out, MapLayout out_layout) {
+void run_kernel(const Call& call, Activation activation, const T* packed, const Tensor& out,
+                MapLayout out_layout) {
   const ScalarType dtype = call.compute_dtype();
   const MapLayout in_layout = is_dense(call.input, MapLayout::kNchw)   ? MapLayout::kNchw
                               : is_dense(call.input, MapLayout::kNhwc) ? MapLayout::kNhwc
@@ -23,9 +24,12 @@ void run_kernel(const Call& call, Activation activation, const T* packed, const 
   const Tensor input = as_dense_map(call.op, "a dense copy of input", call.input, dtype, in_layout);
   OptionalTensor bias, param, skip;  // keep what the pointers below point to
   if (call.bias) bias = as_contiguous(call.op, "a copy of bias", *call.bias, dtype);
-  if (call.activation_param) param = as_contiguous(call.op, "a copy of activation_param", *call.activation_param, dtype);
+  if (call.activation_param)
+    param = as_contiguous(call.op, "a copy of activation_param", *call.activation_param, dtype);
   if (call.skip) skip = as_dense_map(call.op, "a dense copy of skip", *call.skip, dtype, out_layout);
-  const auto data = [](const OptionalTensor& t) { return t ? static_cast<const T*>(t->const_data_ptr()) : nullptr; };
+  const auto data = [](const OptionalTensor& t) {
+    return t ? static_cast<const T*>(t->const_data_ptr()) : nullptr;
+  };
   const MapSizes in = call.in_sizes();
   cpu::winograd_conv2d(WinogradConv2dArgs<T>{
       .input = static_cast<const T*>(input.const_data_ptr()),
@@ -52,14 +56,17 @@ void run_kernel(const Call& call, Activation activation, const T* packed, const 
 
 template <typename T>
 void pack_kernel(const Tensor& weight, T* packed, int64_t tile) {
-  cpu::winograd_conv2d_pack(WinogradPackArgs<T>{static_cast<const T*>(weight.const_data_ptr()), packed, weight.size(0),
-                                                weight.size(1), static_cast<int>(tile)});
+  cpu::winograd_conv2d_pack(WinogradPackArgs<T>{static_cast<const T*>(weight.const_data_ptr()), packed,
+                                                weight.size(0), weight.size(1), static_cast<int>(tile)});
 }
 
-// Packs if need be and runs; what torch cannot allocate is reported where it is asked for, here the kernels' scratch memory.
+// Packs if need be and runs; what torch cannot allocate is reported where it is asked for, here the kernels'
+// scratch memory.
 template <typename T>
-void run_as(const Call& call, Activation activation, const Weight& weight, const Tensor& out, MapLayout layout) {
-  const double bytes = double(winograd_packed_size(call.out_channels, call.input.size(1), int(call.tile))) * sizeof(T);
+void run_as(const Call& call, Activation activation, const Weight& weight, const Tensor& out,
+            MapLayout layout) {
+  const double bytes =
+      double(winograd_packed_size(call.out_channels, call.input.size(1), int(call.tile))) * sizeof(T);
   try {
     if (weight.packed) {
       // Memory of torch is 64-byte aligned; a view or a mapped file need not be.
@@ -73,11 +80,13 @@ void run_as(const Call& call, Activation activation, const Weight& weight, const
     pack_kernel(plain, packed.as<T>(), call.tile);
     run_kernel<T>(call, activation, packed.as<T>(), out, layout);
   } catch (const std::bad_alloc&) {
-    fail(call.op, "out of memory: could not allocate scratch memory (the packed weight takes ", int64_t(bytes), " bytes)");
+    fail(call.op, "out of memory: could not allocate scratch memory (the packed weight takes ",
+         int64_t(bytes), " bytes)");
   }
 }
 
-void run_into(const Call& call, Activation activation, const Weight& weight, const Tensor& out, MapLayout layout) {
+void run_into(const Call& call, Activation activation, const Weight& weight, const Tensor& out,
+              MapLayout layout) {
   if (call.compute_dtype() == ScalarType::Double) {
     run_as<double>(call, activation, weight, out, layout);
   } else {
@@ -85,7 +94,8 @@ void run_into(const Call& call, Activation activation, const Weight& weight, con
   }
 }
 
-// Runs into memory of this call's own: the result as compute_dtype(), in the layout that torch's convolution would choose.
+// Runs into memory of this call's own: the result as compute_dtype(), in the layout that torch's convolution
+// would choose.
 Tensor run(const Call& call, Activation activation, const Weight& weight) {
   const MapLayout layout = suggested_layout(call.input);
   Tensor out = empty_map(call.op, "the output", call.out_sizes(), layout, call.compute_dtype());
@@ -98,9 +108,11 @@ Tensor convolve(const Call& call, const Weight& weight) {
   return as_dtype(call.op, "the output", run(call, activation, weight), call.input.scalar_type());
 }
 
-// Whether the kernel may write into `out` while it reads the arguments. skip is the exception: it may be `out` itself.
+// Whether the kernel may write into `out` while it reads the arguments. skip is the exception: it may be
+// `out` itself.
 bool may_write_into(const Tensor& out, MapLayout layout, const Call& call, const Weight& weight) {
-  if (out.scalar_type() != call.compute_dtype() || !is_dense(out, layout) || overlaps(out, call.input)) return false;
+  if (out.scalar_type() != call.compute_dtype() || !is_dense(out, layout) || overlaps(out, call.input))
+    return false;
   if (weight.packed && overlaps(out, *weight.packed)) return false;
   for (const OptionalTensor* other : {&call.bias, &call.activation_param}) {
     if (*other && overlaps(out, **other)) return false;
@@ -115,7 +127,8 @@ void convolve_out(const Call& call, const Weight& weight, Tensor out) {
   const MapSizes expected = call.out_sizes(), got = {out.size(0), out.size(1), out.size(2), out.size(3)};
   GK_CHECK(got == expected, call.op, "out must have shape ", shape(expected), ", got ", shape(got));
   for (int d = 0; d < 4; ++d) {
-    GK_CHECK(out.stride(d) != 0 || out.size(d) <= 1, call.op, "out must not overlap itself, got stride 0 in dimension ", d);
+    GK_CHECK(out.stride(d) != 0 || out.size(d) <= 1, call.op,
+             "out must not overlap itself, got stride 0 in dimension ", d);
   }
   if (out.numel() == 0) return;
   for (const MapLayout layout : {suggested_layout(out), MapLayout::kNchw, MapLayout::kNhwc}) {
@@ -124,7 +137,7 @@ void convolve_out(const Call& call, const Weight& weight, Tensor out) {
   torch::stable::copy_(out, run(call, activation, weight));
 }
 
-// Entry points, in the order of the schemas of greenkernels/ops/winograd_conv2d.py.
+// Entry points, in the order of the schemas of greenkernels/ops/winograd_conv2d_op.py.
 
 Tensor winograd_conv2d_pack(const Tensor& weight, int64_t tile) {
   check_pack(kPackOp, weight, tile);
@@ -143,34 +156,43 @@ Tensor winograd_conv2d_pack(const Tensor& weight, int64_t tile) {
   return packed;
 }
 
-Tensor winograd_conv2d(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, std::vector<int64_t> padding,
-                       int64_t tile, const std::optional<std::string>& activation, const OptionalTensor& activation_param,
+Tensor winograd_conv2d(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                       std::vector<int64_t> padding, int64_t tile,
+                       const std::optional<std::string>& activation, const OptionalTensor& activation_param,
                        const OptionalTensor& skip, double skip_scale) {
   GK_CHECK(weight.dim() > 0, kConvOp, "weight must be 4-D, got shape []");
-  const Call call{kConvOp, input, bias, weight.size(0), padding, tile, activation, activation_param, skip, skip_scale};
+  const Call call{kConvOp,          input, bias,      weight.size(0), padding, tile, activation,
+                  activation_param, skip,  skip_scale};
   return convolve(call, checked_weight(call, weight));
 }
 
-void winograd_conv2d_out(const Tensor& input, const Tensor& weight, const OptionalTensor& bias, std::vector<int64_t> padding,
-                         int64_t tile, const std::optional<std::string>& activation,
-                         const OptionalTensor& activation_param, const OptionalTensor& skip, double skip_scale, Tensor out) {
+void winograd_conv2d_out(const Tensor& input, const Tensor& weight, const OptionalTensor& bias,
+                         std::vector<int64_t> padding, int64_t tile,
+                         const std::optional<std::string>& activation, const OptionalTensor& activation_param,
+                         const OptionalTensor& skip, double skip_scale, Tensor out) {
   GK_CHECK(weight.dim() > 0, kConvOp, "weight must be 4-D, got shape []");
-  const Call call{kConvOp, input, bias, weight.size(0), padding, tile, activation, activation_param, skip, skip_scale};
+  const Call call{kConvOp,          input, bias,      weight.size(0), padding, tile, activation,
+                  activation_param, skip,  skip_scale};
   convolve_out(call, checked_weight(call, weight), out);
 }
 
-Tensor winograd_conv2d_packed(const Tensor& input, const Tensor& packed, const OptionalTensor& bias, int64_t out_channels,
-                              std::vector<int64_t> padding, int64_t tile, const std::optional<std::string>& activation,
-                              const OptionalTensor& activation_param, const OptionalTensor& skip, double skip_scale) {
-  const Call call{kPackedOp, input, bias, out_channels, padding, tile, activation, activation_param, skip, skip_scale};
+Tensor winograd_conv2d_packed(const Tensor& input, const Tensor& packed, const OptionalTensor& bias,
+                              int64_t out_channels, std::vector<int64_t> padding, int64_t tile,
+                              const std::optional<std::string>& activation,
+                              const OptionalTensor& activation_param, const OptionalTensor& skip,
+                              double skip_scale) {
+  const Call call{kPackedOp,        input, bias,      out_channels, padding, tile, activation,
+                  activation_param, skip,  skip_scale};
   return convolve(call, checked_packed(call, packed));
 }
 
-void winograd_conv2d_packed_out(const Tensor& input, const Tensor& packed, const OptionalTensor& bias, int64_t out_channels,
-                                std::vector<int64_t> padding, int64_t tile, const std::optional<std::string>& activation,
-                                const OptionalTensor& activation_param, const OptionalTensor& skip, double skip_scale,
-                                Tensor out) {
-  const Call call{kPackedOp, input, bias, out_channels, padding, tile, activation, activation_param, skip, skip_scale};
+void winograd_conv2d_packed_out(const Tensor& input, const Tensor& packed, const OptionalTensor& bias,
+                                int64_t out_channels, std::vector<int64_t> padding, int64_t tile,
+                                const std::optional<std::string>& activation,
+                                const OptionalTensor& activation_param, const OptionalTensor& skip,
+                                double skip_scale, Tensor out) {
+  const Call call{kPackedOp,        input, bias,      out_channels, padding, tile, activation,
+                  activation_param, skip,  skip_scale};
   convolve_out(call, checked_packed(call, packed), out);
 }
 

@@ -9,10 +9,11 @@ from torch import Tensor, nn
 
 from ..ops import _library
 from ..ops import activation as activations
-from ..ops.winograd_conv2d import check_options, conv, pack, packed_conv
+from ..ops.winograd_conv2d import check_options
 from ..ops.winograd_conv2d_checks import FLOATS
+from ..ops.winograd_conv2d_op import conv, pack, packed_conv
 from .conversion import check_attributes, check_stock, conv_arguments
-from .packing import PackedFrom, can_track
+from .packing import KeepsPackedWeight
 
 _log = logging.getLogger("greenkernels")
 
@@ -21,29 +22,34 @@ _NEEDED = {"kernel_size": (3, 3), "stride": (1, 1), "dilation": (1, 1), "groups"
 _ONE = (1, 1)
 
 
-class WinogradConv2d(nn.Conv2d):
-    """Drop-in for ``nn.Conv2d`` with 3x3 filters, stride 1, dilation 1, groups 1; see ``greenkernels.ops.winograd_conv2d``.
+class WinogradConv2d(KeepsPackedWeight, nn.Conv2d):
+    """Drop-in for ``nn.Conv2d`` with 3x3 filters, stride 1, dilation 1, groups 1.
 
-    ``forward(input, skip=None, skip_scale=1.0)`` computes ``activation(conv(input) + skip_scale * skip)``.
+    ``forward(input, skip=None, skip_scale=1.0)`` computes ``activation(conv(input) + skip_scale * skip)``
+    as ``greenkernels.ops.winograd_conv2d`` does.
 
-    The transformed weight is kept in the non-persistent buffer ``packed``. Eager calls pack again when the weight's storage,
-    shape or version changed; ``load_state_dict``, ``to`` and the like, ``train()``, ``eval()`` and unpickling always do.
-    Writes through ``weight.data`` cannot be seen: call ``repack()`` after them. Calls that need the gradient of the weight
-    pack on the fly. Under ``torch.compile`` and ``torch.export`` in eval mode the graph reads ``packed`` as it is: after
-    writing to the weight call ``repack()``.
+    The transformed weight is kept in the non-persistent buffer ``packed``. Eager calls pack again when the
+    weight's storage, shape or version changed; ``load_state_dict``, ``to`` and the like, ``train()``,
+    ``eval()`` and unpickling always do. Writes through ``weight.data`` cannot be seen: call ``repack()``
+    after them. Calls that need the gradient of the weight pack on the fly. Under ``torch.compile`` and
+    ``torch.export`` in eval mode the graph reads ``packed`` as it is: after writing to the weight call
+    ``repack()``.
 
-    A call that the kernel does not cover (device, dtype, layout, no compiled kernel, GREENKERNELS_DISABLE=1) runs torch's
-    own convolution on the same weight, is counted in ``fallbacks`` and logged once.
+    A call that the kernel does not cover (device, dtype, layout, no compiled kernel, GREENKERNELS_DISABLE=1)
+    runs torch's own convolution on the same weight, is counted in ``fallbacks`` and logged once.
 
-    A NaN or infinity in the input spreads over the output tiles that read it; ``check_finite`` refuses such input.
+    A NaN or infinity in the input spreads over the output tiles that read it; ``check_finite`` refuses such
+    input.
 
     Args:
         tile: Width of an output tile: 2, 4 or 6; larger is faster and less exact (errors about 2x, 5x, 17x).
         activation: Applied last; a name of ``greenkernels.ops.winograd_conv2d`` or None.
-        activation_param: Slope of "leaky_relu" (default 0.01, a constant) or "prelu" (default 0.25, a float or a tensor with 1
-            or ``out_channels`` elements, learned: the only addition to the keys of the stock ``state_dict``).
+        activation_param: Slope of "leaky_relu" (default 0.01, a constant) or "prelu" (default 0.25, a float
+            or a tensor with 1 or ``out_channels`` elements, learned: the only addition to the keys of the
+            stock ``state_dict``).
         strict: Whether to raise a RuntimeError instead of falling back.
-        check_finite: Whether to raise a RuntimeError for input with NaN or infinity; reads the input once more.
+        check_finite: Whether to raise a RuntimeError for input with NaN or infinity; reads the input once
+            more.
 
     The other arguments are those of ``nn.Conv2d``; values that the kernel does not have raise a ValueError.
 
@@ -73,26 +79,36 @@ class WinogradConv2d(nn.Conv2d):
     ) -> None:
         check_options(tile, activation, activation_param)
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device, dtype
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride,
+            padding,
+            dilation,
+            groups,
+            bias,
+            padding_mode,
+            device,
+            dtype,
         )
         check_attributes(self, _NEEDED, FLOATS)
         self.tile, self.activation, self.strict, self.check_finite = tile, activation, strict, check_finite
         self.fallbacks: dict[str, int] = {}
-        self._packed_from: PackedFrom | None = None
-        self.register_buffer("packed", None, persistent=False)
         self._register_activation_param(activation_param)
 
     def _register_activation_param(self, param: Tensor | float | None) -> None:
         if self.activation == "prelu":
             if not isinstance(param, nn.Parameter):
-                value = self.weight.new_tensor([0.25]) if param is None else torch.as_tensor(param).to(self.weight)
+                value = torch.as_tensor(0.25 if param is None else param).to(self.weight)
                 param = nn.Parameter(value.detach().reshape(-1))
             self.register_parameter("activation_param", param)
         elif self.activation == "leaky_relu":
             slope = self.weight.detach().new_tensor([0.01 if param is None else float(param)])
             self.register_buffer("activation_param", slope, persistent=False)
         elif param is not None:
-            raise ValueError(f"activation_param must be None for activation={self.activation!r}, got {param!r}")
+            raise ValueError(
+                f"activation_param must be None for activation={self.activation!r}, got {param!r}"
+            )
         else:
             self.register_parameter("activation_param", None)
 
@@ -105,23 +121,25 @@ class WinogradConv2d(nn.Conv2d):
             **options: ``tile``, ``activation``, ``activation_param``, ``strict``, ``check_finite``.
 
         Raises:
-            ValueError: ``stock`` is not exactly an ``nn.Conv2d``, has hooks, or an attribute with a value the kernel lacks;
-                the message names it.
+            ValueError: ``stock`` is not exactly an ``nn.Conv2d``, has hooks, or an attribute with a value the
+                kernel lacks; the message names it.
         """
         check_stock(stock, nn.Conv2d)
+        param = options.pop("activation_param", None)
         module = cls(**conv_arguments(stock), **options)
         module.weight, module.bias = stock.weight, stock.bias
-        if module.activation is not None and module.activation_param is not None:
-            module.activation_param.data = module.activation_param.data.to(stock.weight)
+        module._register_activation_param(param)  # of the dtype and device of the weight
         return module.train(stock.training)
 
     def to_module(self) -> nn.Module:
-        """The stock module on the same Parameters: an ``nn.Conv2d``, or with an activation an ``nn.Sequential`` of both."""
+        """The stock module on the same Parameters: an ``nn.Conv2d``, in an ``nn.Sequential`` with its activation."""
         conv = nn.Conv2d(**conv_arguments(self))
         conv.weight, conv.bias = self.weight, self.bias
         if self.activation is None:
             return conv.train(self.training)
-        return nn.Sequential(conv, activations.to_module(self.activation, self.activation_param)).train(self.training)
+        return nn.Sequential(conv, activations.to_module(self.activation, self.activation_param)).train(
+            self.training
+        )
 
     def forward(self, input: Tensor, skip: Tensor | None = None, skip_scale: float = 1.0) -> Tensor:
         """``activation(conv(input) + skip_scale * skip)``.
@@ -134,13 +152,15 @@ class WinogradConv2d(nn.Conv2d):
         Returns:
             The map of ``nn.Conv2d``, in the memory format of ``input``.
         """
-        # Attribute access through nn.Module costs 0.4 us each, a tenth of a small convolution: hence the dicts.
+        # Attribute access through nn.Module costs 0.4 us each, so read the dicts.
         weight = self._parameters.get("weight")
         if not torch.compiler.is_compiling() and self._is_plain_call(input, weight):
             bias = self._parameters["bias"]
             param = self.activation_param if self.activation in activations.WITH_PARAM else None
             if weight.requires_grad and torch.is_grad_enabled():
-                return conv(input, weight, bias, self.padding, self.tile, self.activation, param, skip, skip_scale)
+                return conv(
+                    input, weight, bias, self.padding, self.tile, self.activation, param, skip, skip_scale
+                )
             if self._packed_from is not None and self._packed_from.is_state_of(weight):
                 options = (self.padding, self.tile, self.activation, param, skip, skip_scale)
                 return packed_conv(input, self._buffers["packed"], bias, self.out_channels, *options)
@@ -201,11 +221,7 @@ class WinogradConv2d(nn.Conv2d):
             return None
         if torch.compiler.is_compiling():
             return None if self.training else self.packed
-        if not can_track(weight):
-            return None
-        if self._packed_from is None or not self._packed_from.is_state_of(weight):
-            self.repack()
-        return self.packed
+        return self.fresh_packed(weight)
 
     def _fallback_reason(self, input: Tensor, weight: Tensor) -> str | None:
         if _library.DISABLED:
@@ -228,7 +244,9 @@ class WinogradConv2d(nn.Conv2d):
 
     def _forward_stock(self, reason: str, input: Tensor, skip: Tensor | None, skip_scale: float) -> Tensor:
         if self.strict:
-            raise RuntimeError(f"WinogradConv2d: strict=True forbids the fallback to torch's convolution, needed for {reason}")
+            raise RuntimeError(
+                f"WinogradConv2d: strict=True forbids the fallback to torch's convolution, needed for {reason}"
+            )
         if not torch.compiler.is_compiling():
             if reason not in self.fallbacks:
                 _log.warning("WinogradConv2d(%s) runs torch's convolution: %s", self.extra_repr(), reason)
@@ -238,51 +256,10 @@ class WinogradConv2d(nn.Conv2d):
             out = out + skip_scale * skip
         return activations.apply(self.activation, out, self.activation_param)
 
-    def repack(self) -> None:
-        """Packs the weight again; needed only after a write through ``weight.data``."""
-        self._forget_packed()
-        weight = self.weight
-        if _library.DISABLED or weight.device.type != "cpu" or weight.dtype not in FLOATS or not can_track(weight):
-            return
-        if not _library.compiled("winograd_conv2d_pack", weight):
-            return
-        packed_from = PackedFrom.of(weight)
-        with torch.inference_mode(False), torch.no_grad():  # autograd may not save a tensor made in inference mode
-            self.packed = pack(weight, self.tile)
-        self._packed_from = packed_from
-
-    def _forget_packed(self) -> None:
-        self._packed_from = None
-        self.packed = None
-
-    def _weight_replaced(self) -> None:
-        """After anything that may have changed the weight: eval mode packs now, so that a compiler finds the buffer."""
-        if self.training:
-            self._forget_packed()
-        else:
-            self.repack()
-
-    def train(self, mode: bool = True) -> "WinogradConv2d":
-        super().train(mode)
-        self._weight_replaced()
-        return self
-
-    def _apply(self, fn: Any, recurse: bool = True) -> "WinogradConv2d":
-        self._forget_packed()
-        super()._apply(fn, recurse)
-        self._weight_replaced()
-        return self
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._weight_replaced()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_packed_from": None, "_buffers": {**self._buffers, "packed": None}}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
-        self._weight_replaced()
+    def _pack(self, weight: Tensor) -> Tensor | None:
+        if _library.DISABLED or weight.device.type != "cpu" or weight.dtype not in FLOATS:
+            return None
+        return pack(weight, self.tile) if _library.compiled("winograd_conv2d_pack", weight) else None
 
     def extra_repr(self) -> str:
         packed = self._buffers.get("packed")

@@ -1,7 +1,8 @@
-"""The op library ``torch.ops.greenkernels``: schemas are defined here in Python, C++ adds CPU kernels when it is loaded.
+"""The op library ``torch.ops.greenkernels``: schemas are defined here in Python, C++ adds CPU kernels when it
+is loaded.
 
-An op whose compiled kernel is missing lands in its plain-torch implementation, which asks ``compiled`` first: that builds
-the extension on first use, once. So an op with a compiled kernel pays nothing for any of this.
+An op whose compiled kernel is missing lands in its plain-torch implementation, which asks ``compiled`` first:
+that builds the extension on first use, once. So an op with a compiled kernel pays nothing for any of this.
 """
 
 import os
@@ -19,7 +20,8 @@ NAMESPACE = "greenkernels"
 DISABLED = os.environ.get("GREENKERNELS_DISABLE") == "1"  # read once: stock ops everywhere
 LIBRARY = torch.library.Library(NAMESPACE, "DEF")
 
-# Strides decide the memory format of an output, so the compiler must hand over those that the fake kernel saw.
+# Strides decide the memory format of an output, so the compiler must hand over those that the fake kernel
+# saw.
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
 
@@ -36,7 +38,7 @@ def known_compiled(op: str) -> bool:
 
 
 def compiled(op: str, tensor: Tensor) -> bool:
-    """Whether ``op`` on ``tensor`` has a compiled kernel after all; loads or builds the extension if nothing did so far."""
+    """Whether ``op`` on ``tensor`` has a compiled kernel; loads or builds the extension if nothing did."""
     if tensor.device.type != "cpu":
         return False
     if op not in _compiled:
@@ -78,13 +80,15 @@ def register_autograd(
 ) -> None:
     """Registers the gradient of an op that returns one tensor.
 
-    ``torch.library.register_autograd`` does the same for 30 us more a call. ``plain`` is a formula of torch's own ops for
-    what ``torch.autograd.Function`` cannot do, forward-mode differentiation and the transforms of ``torch.func``.
+    ``torch.library.register_autograd`` does the same for 30 us more a call. ``plain`` is a formula of torch's
+    own ops for what ``torch.autograd.Function`` cannot do, forward-mode differentiation and the transforms of
+    ``torch.func``.
 
     Args:
         op: The op.
         setup: ``setup(ctx, args, output)`` saves what the backward pass needs.
-        backward: ``backward(ctx, needs, grad)`` returns a gradient for each argument; ``needs`` tells which are asked for.
+        backward: ``backward(ctx, needs, grad)`` returns a gradient for each argument; ``needs`` tells which
+            are asked for.
         plain: ``plain(*args)``.
     """
     below_autograd = torch._C._after_autograd_keyset

@@ -1,4 +1,4 @@
-"""The activations that kernels apply to their output (``csrc/api/activation.h``), in plain torch, with their derivatives."""
+"""The activations of ``csrc/api/activation.h`` in plain torch, with their derivatives."""
 
 from collections.abc import Callable
 
@@ -28,13 +28,31 @@ _MODULES: dict[str, type[nn.Module]] = {
 }
 WITH_PARAM = ("leaky_relu", "prelu")  # the slope left of 0 is a tensor argument
 
-NAMES = ("relu", "relu6", "leaky_relu", "prelu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
+NAMES = (
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "prelu",
+    "silu",
+    "gelu",
+    "sigmoid",
+    "tanh",
+    "hardswish",
+    "hardsigmoid",
+)
 
 # Their derivative is a function of the output, so that the backward pass need not compute their input again.
 FROM_OUTPUT = ("relu", "relu6", "sigmoid", "tanh", "hardsigmoid")
 
+
+def _silu_backward(grad: Tensor, x: Tensor) -> Tensor:
+    # aten::silu_backward has no derivative of its own.
+    s = torch.sigmoid(x)
+    return grad * (s + x * s * (1 - s))
+
+
 _FROM_INPUT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "silu": torch.ops.aten.silu_backward.default,
+    "silu": _silu_backward,
     "gelu": torch.ops.aten.gelu_backward.default,
     "hardswish": torch.ops.aten.hardswish_backward.default,
 }
@@ -69,14 +87,14 @@ def to_module(name: str, param: Tensor | None) -> nn.Module:
 def grad_from_output(name: str, grad: Tensor, out: Tensor) -> Tensor:
     """Gradient with respect to the input of an activation in ``FROM_OUTPUT``, given its output.
 
-    The conditions name where the gradient is cut, not where it passes, so that a NaN passes it on as torch's formulas do.
+    The conditions are torch's: at a NaN, relu and relu6 pass the gradient and hardsigmoid cuts it.
     """
     if name == "relu":
         return torch.where(out <= 0, 0.0, grad)
     if name == "relu6":
         return torch.where((out <= 0) | (out >= 6), 0.0, grad)
     if name == "hardsigmoid":
-        return torch.where((out <= 0) | (out >= 1), 0.0, grad / 6)
+        return torch.where((out > 0) & (out < 1), grad / 6, 0.0)
     return grad * out * (1 - out) if name == "sigmoid" else grad * (1 - out * out)
 
 

@@ -5,7 +5,8 @@ from torch import Tensor
 
 
 def suggested_format(x: Tensor) -> torch.memory_format:
-    """The format torch reads from the strides of a 4-D tensor, by which its convolutions choose that of their output.
+    """The format torch reads from the strides of a 4-D tensor, by which its convolutions choose that of their
+    output.
 
     Where the strides fit both formats, as for one channel or 1x1 maps, the comparisons decide as torch's do.
     """
@@ -29,6 +30,8 @@ def with_format(x: Tensor, like: Tensor) -> Tensor:
     """``x`` with the dtype of ``like`` and its suggested memory format, as ``empty_like_format`` would lay it out."""
     out = x.to(like.dtype, memory_format=suggested_format(like))
     expected = empty_like_format(like.to("meta"), tuple(x.shape)).stride()
-    return out if out.stride() == expected else torch.empty_strided(
-        out.shape, expected, dtype=out.dtype, device=out.device
-    ).copy_(out)
+    return (
+        out
+        if out.stride() == expected
+        else torch.empty_strided(out.shape, expected, dtype=out.dtype, device=out.device).copy_(out)
+    )

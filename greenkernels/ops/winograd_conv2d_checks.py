@@ -72,18 +72,21 @@ def check_conv(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, *options
     if tuple(weight.shape[1:]) != (x.shape[1], 3, 3):
         _fail(
             op,
-            f"weight must be [out_channels, {x.shape[1]}, 3, 3] for input {_shape(x.shape)}, got {_shape(weight.shape)}",
+            f"weight must be [out_channels, {x.shape[1]}, 3, 3] for input {_shape(x.shape)}, "
+            f"got {_shape(weight.shape)}",
         )
     return _check_call(op, x, bias, weight.shape[0], *options)
 
 
-def check_packed(op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, *options: Any) -> Shape:
+def check_packed(
+    op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_channels: int, *options: Any
+) -> Shape:
     """Checks the arguments of winograd_conv2d_packed; returns the shape of its output."""
     tile = options[1]
     _check_input(op, x)
     _check_tile(op, tile)
-    if out_channels < 0:
-        _fail(op, f"out_channels must be >= 0, got {out_channels}")
+    if not 0 <= out_channels < 1 << 31:
+        _fail(op, f"out_channels must be in [0, 2^31), got {out_channels}")
     if packed.dim() != 1 or not packed.is_contiguous():
         _fail(op, f"packed must be 1-D and contiguous, got shape {_shape(packed.shape)}")
     if packed.dtype != compute_dtype(x):
@@ -106,14 +109,16 @@ def out_shape(x: Tensor, out_channels: int, padding: Sequence[int]) -> Shape:
 
 
 def _check_sizes(op: str, x: Tensor, shape: Shape, padding: Sequence[int]) -> None:
-    if len(padding) != 2 or padding[0] < 0 or padding[1] < 0:
-        _fail(op, f"padding must be two integers >= 0, got {_shape(padding)}")
+    if len(padding) != 2 or not all(0 <= p < 1 << 31 for p in padding):
+        _fail(op, f"padding must be two integers in [0, 2^31), got {_shape(padding)}")
     for d in (2, 3):
         if not (shape[d] > 0 or (shape[d] == 0 and x.shape[d] == 0)):
             _fail(op, f"input must be at least 3 x 3 with its padding, got {shape[2] + 2} x {shape[3] + 2}")
 
 
-def _check_activation(op: str, x: Tensor, out_channels: int, activation: str | None, param: Tensor | None) -> None:
+def _check_activation(
+    op: str, x: Tensor, out_channels: int, activation: str | None, param: Tensor | None
+) -> None:
     if activation is not None and activation not in activations.NAMES:
         _fail(op, f"activation must be one of None, {', '.join(activations.NAMES)}, got {activation}")
     if activation not in activations.WITH_PARAM:

@@ -1,7 +1,7 @@
 """Gradients and autocast of winograd_conv2d and winograd_conv2d_packed.
 
-The backward pass is torch's own convolution backward, which is differentiable again. What an activation needs for it is
-its output where that suffices, else its input, computed once more by the same kernel.
+The backward pass is torch's own convolution backward, which is differentiable again. What an activation needs
+for it is its output where that suffices, else its input, computed once more by the same kernel.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,18 +12,33 @@ from torch import Tensor
 
 from . import activation as activations
 from ._library import register_autocast, register_autograd, register_out
-from .winograd_conv2d import conv, conv_out, conv_plain, pack, packed_conv, packed_conv_out, packed_plain, unpack
+from .winograd_conv2d_op import (
+    conv,
+    conv_out,
+    conv_plain,
+    pack,
+    packed_conv,
+    packed_conv_out,
+    packed_plain,
+    unpack,
+)
 from .winograd_transforms import pack as pack_plain
 
 
-def _save(ctx: Any, tensors: tuple[Tensor, ...], bias: Tensor | None, options: Sequence[Any], output: Tensor) -> None:
+def _save(
+    ctx: Any, tensors: tuple[Tensor, ...], bias: Tensor | None, options: Sequence[Any], output: Tensor
+) -> None:
     """Keeps what the backward pass reads, and no more than the activation asks for."""
     ctx.padding, ctx.tile, ctx.activation, param, skip, ctx.skip_scale = options
     ctx.has_bias = bias is not None
     from_output = ctx.activation in activations.FROM_OUTPUT
     from_input = ctx.activation is not None and not from_output
     ctx.save_for_backward(
-        *tensors, param, bias if from_input else None, skip if from_input else None, output if from_output else None
+        *tensors,
+        param,
+        bias if from_input else None,
+        skip if from_input else None,
+        output if from_output else None,
     )
 
 
@@ -38,11 +53,17 @@ def _through_activation(
     return activations.grad_from_input(ctx.activation, grad, recompute(), param)
 
 
-def _through_conv(ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]) -> tuple[Tensor | None, ...]:
+def _through_conv(
+    ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]
+) -> tuple[Tensor | None, ...]:
     """Gradients with respect to input, weight and bias, those that ``mask`` asks for."""
-    if x.numel() == 0:  # torch's formula takes no empty map
+    if 0 in (*x.shape, *weight.shape):  # torch's formula takes no empty map
         grad_bias = grad.sum((0, 2, 3)) if mask[2] else None
-        return torch.zeros_like(x) if mask[0] else None, torch.zeros_like(weight) if mask[1] else None, grad_bias
+        return (
+            torch.zeros_like(x) if mask[0] else None,
+            torch.zeros_like(weight) if mask[1] else None,
+            grad_bias,
+        )
     bias_sizes = [weight.shape[0]] if ctx.has_bias else None
     stride, dilation, output_padding = [1, 1], [1, 1], [0, 0]
     return torch.ops.aten.convolution_backward(
@@ -71,7 +92,8 @@ def _setup_packed(ctx: Any, args: tuple[Any, ...], output: Tensor) -> None:
     x, packed, bias, ctx.out_channels, *options = args
     if packed.requires_grad:
         raise RuntimeError(
-            "winograd_conv2d_packed: packed must not require a gradient, got requires_grad=True; train with winograd_conv2d"
+            "winograd_conv2d_packed: packed must not require a gradient, got requires_grad=True; "
+            "train with winograd_conv2d"
         )
     _save(ctx, (x, packed), bias, options, output)
 
@@ -104,4 +126,6 @@ register_autograd(pack, _setup_pack, _backward_pack, pack_plain)
 register_out(conv_out)
 register_out(packed_conv_out)
 register_autocast(conv, tensors=(0, 1, 2, 6, 7))
-register_autocast(packed_conv, tensors=(0, 2, 7, 8))  # packed stays float32, as it is for every half-precision input
+register_autocast(
+    packed_conv, tensors=(0, 2, 7, 8)
+)  # packed stays float32, as it is for every half-precision input
