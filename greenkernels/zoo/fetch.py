@@ -16,7 +16,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from .._cache import cache_dir
+from .._jit import cache_dir
 
 TIMEOUT_S = 300
 
