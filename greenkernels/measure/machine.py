@@ -10,6 +10,8 @@ from pathlib import Path
 
 import torch
 
+from .threads import usable_cores
+
 PACKAGE = Path(__file__).resolve().parent.parent
 
 # Vector extensions worth telling apart; the rest of the CPU's flags is noise in a results file.
@@ -29,12 +31,11 @@ def cpu_facts() -> dict[str, object]:
     """Name, vector flags, cores that this process may use, caches in bytes (None where unknown)."""
     info = _cpuinfo()
     flags = (info.get("flags") or info.get("Features") or "").split()
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "name": info.get("model name") or platform.processor() or platform.machine(),
         "family_model": f"{info.get('cpu family', '?')}/{info.get('model', '?')}",
         "flags": [flag for flag in VECTOR_FLAGS if flag in flags],
-        "cores": allowed,
+        "cores": usable_cores(),
         "caches_bytes": _caches(),
         "hypervisor": "hypervisor" in flags,
     }
@@ -93,8 +94,9 @@ def csrc_hash(root: Path) -> str:
 
 
 def _git(root: Path, *arguments: str) -> str | None:
+    command = ["git", *arguments]
     try:
-        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None

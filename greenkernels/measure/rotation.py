@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -74,4 +75,4 @@ def relative_error(output: Any, reference: Any) -> float:
     if difference == 0.0:
         return 0.0
     error = (difference / scale) ** 0.5 if scale > 0 else float("inf")
-    return error if error == error else float("inf")
+    return float("inf") if math.isnan(error) else error

