@@ -1,4 +1,4 @@
-"""One way to measure: contenders in turns, checked outputs, verdicts with intervals, rows that say where they come from."""
+"""One way to measure: contenders in turns, checked outputs, verdicts with intervals, rows that tell their origin."""
 
 from .clock import Clock, ForeignLoad
 from .compare import Comparison, compare_rounds

@@ -19,9 +19,13 @@ from .threads import thread_numbers
 
 
 def bench(
-    suites: Annotated[list[str] | None, typer.Argument(help="Stems of kernels or networks; default: all.")] = None,
+    suites: Annotated[
+        list[str] | None, typer.Argument(help="Stems of kernels or networks; default: all.")
+    ] = None,
     quick: Annotated[bool, typer.Option(help="A few small cases, briefly: shows that it works.")] = False,
-    threads: Annotated[str, typer.Option(help="Thread numbers, as in 1,2. Default: one, and all cores.")] = "",
+    threads: Annotated[
+        str, typer.Option(help="Thread numbers, as in 1,2. Default: one, and all cores.")
+    ] = "",
     processes: Annotated[int, typer.Option(min=1, help="Full runs, each in a fresh process.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for the rows; default: bench/results.")] = None,
 ) -> None:
@@ -74,7 +78,12 @@ def table(rows: list[Row]) -> str:
         for row in sorted(of_case, key=lambda r: r.time_s.value if r.time_s else float("inf")):
             against = best.time_s / row.time_s if best and row.time_s else None
             note = row.thrown_out or ("noisy" if row.noisy else "")
-            cells = (milliseconds(row.time_s, spread=True), ratio(against), error(row.max_relative_error), note)
+            cells = (
+                milliseconds(row.time_s, spread=True),
+                ratio(against),
+                error(row.max_relative_error),
+                note,
+            )
             lines.append((case, str(threads), row.contender, *cells))
     headers = ("case", "threads", "contender", "ms [quartiles]", "best rival / this", "error", "note")
     return text_table(headers, lines, right=(1, 3, 4, 5))

@@ -38,6 +38,8 @@ def median_interval(values: Sequence[float]) -> tuple[float, float]:
     values even the whole range misses the confidence, so the range is widened by its own half on both sides.
     """
     ordered, n = sorted(values), len(values)
+    if n == 1:
+        return 0.0, math.inf  # one value says nothing about spread
     if n < 6:
         half = (ordered[-1] - ordered[0]) / 2
         return max(ordered[0] - half, 0.0), ordered[-1] + half

@@ -59,7 +59,9 @@ class Measurement:
                 object.__setattr__(self, name, self.value)
 
     @classmethod
-    def from_repeats(cls, repeats: Sequence[float], unit: str = "s", kind: Kind = Kind.MEASURED) -> Measurement:
+    def from_repeats(
+        cls, repeats: Sequence[float], unit: str = "s", kind: Kind = Kind.MEASURED
+    ) -> Measurement:
         low, middle, high = quartiles(repeats)
         return cls(middle, unit, kind, low, high, tuple(repeats))
 
@@ -83,9 +85,8 @@ class Measurement:
         if not isinstance(other, Measurement):
             raise MixedKindsError(f"cannot {verb} a Measurement and a bare {type(other).__name__}")
         if (self.kind, self.unit) != (other.kind, other.unit):
-            raise MixedKindsError(
-                f"cannot {verb} {self.kind.value} [{self.unit or 'ratio'}] and {other.kind.value} [{other.unit or 'ratio'}]"
-            )
+            mine, theirs = (f"{q.kind.value} [{q.unit or 'ratio'}]" for q in (self, other))
+            raise MixedKindsError(f"cannot {verb} {mine} and {theirs}")
 
     def to_json(self) -> dict[str, object]:
         return {

@@ -42,10 +42,15 @@ def variations(arguments: Arguments, count: int = 3) -> list[Arguments]:
 
     Values stay those of the real input (token numbers stay valid, pictures stay pictures).
     """
-    with torch.inference_mode(False), torch.no_grad():  # inference tensors could not be changed in place later
+    with (
+        torch.inference_mode(False),
+        torch.no_grad(),
+    ):  # inference tensors could not be changed in place later
         made = [clone(arguments)]
         for shift in range(count - 1):
-            made.append(map_tensors(lambda tensor, s=shift: _mirrored_and_shifted(tensor, s), clone(arguments)))
+            made.append(
+                map_tensors(lambda tensor, s=shift: _mirrored_and_shifted(tensor, s), clone(arguments))
+            )
     return made
 
 
@@ -56,11 +61,13 @@ def _mirrored_and_shifted(tensor: Tensor, shift: int) -> Tensor:
 
 
 def change_in_place(arguments: Arguments) -> None:
-    """Shift every tensor by one along its last axis: same object, same address, other contents."""
+    """Shift the elements of every tensor by one: same object, same address, other contents.
+
+    Along all axes as one, so that the contents do not repeat after as many rounds as the last axis is long.
+    """
     with torch.inference_mode(False), torch.no_grad():
         for tensor in tensors_in(arguments):
-            if tensor.dim() > 0:
-                tensor.copy_(tensor.roll(1, -1))
+            tensor.copy_(tensor.reshape(-1).roll(1).reshape(tensor.shape))
 
 
 def relative_error(output: Any, reference: Any) -> float:
@@ -70,8 +77,9 @@ def relative_error(output: Any, reference: Any) -> float:
         return float("inf")
     difference = scale = 0.0
     for a, b in zip(mine, theirs, strict=True):
-        difference += float((a.double() - b.double()).square().sum())
-        scale += float(b.double().square().sum())
+        exact = b.double()  # no copy where the reference is float64 already
+        difference += float(torch.linalg.vector_norm(a - exact)) ** 2
+        scale += float(torch.linalg.vector_norm(exact)) ** 2
     if difference == 0.0:
         return 0.0
     error = (difference / scale) ** 0.5 if scale > 0 else float("inf")

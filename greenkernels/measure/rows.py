@@ -11,11 +11,9 @@ from pathlib import Path
 
 from .machine import machine_facts, source_facts, version_facts
 from .provenance import Measurement
-from .turns import TWIN, Turns
+from .turns import FOREIGN_CORES, NOISY, TWIN, Turns
 
 SCHEMA = 1  # raised when a field changes its meaning; readers refuse what is newer
-NOISY = 0.05  # A/A noise above which a row is marked
-FOREIGN_CORES = 0.3  # load by others above which a row should be taken again
 
 
 @dataclass

@@ -78,8 +78,8 @@ def _folder() -> Path:
     root = checkout()
     if root is None:
         raise FileNotFoundError(
-            "bench: the benchmarks need a source checkout (their cases are in its folder bench/), and this greenkernels "
-            "is an installed package; clone the repository and run `pip install -e .` in it"
+            "bench: the benchmarks need a source checkout (their cases are in its folder bench/), and this is an "
+            "installed package; clone the repository and run `pip install -e .` in it"
         )
     return root / "bench"
 

@@ -1,6 +1,6 @@
 """Contenders in turns: the one way in which this package takes times.
 
-In every round each contender gets one burst: a pause, untimed calls on an input kept for that, then timed calls on
+In every round each contender gets one burst: a pause, untimed calls on inputs kept for that, then timed calls on
 inputs in rotation. Before each round all inputs change in place, so that a contender which remembers results by
 address or version gains nothing; outputs of timed calls are checked, and who is wrong is thrown out, not ranked.
 """
@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
 from .clock import Clock, ForeignLoad
 from .compare import Comparison, compare_rounds, flatten
-from .provenance import Measurement, quartiles
+from .provenance import Measurement
 from .rotation import Arguments, change_in_place, clone, relative_error, variations
 
+# Outputs are checked every so many rounds: a reference in float64 costs ten calls. Prime to the 3 calls of a burst,
+# so that another input is checked each time.
+CHECK_EVERY = 4
+NOISY = 0.05  # A/A noise above which a row is marked
+FOREIGN_CORES = 0.3  # cores kept busy by others above which times are taken again
 TWIN = " (again)"  # suffix of the second copy of a contender, the A/A comparison
 
 
@@ -31,12 +36,14 @@ class Contender:
         call: takes one input's arguments; what it returns is checked.
         prepare: brings the arguments into this contender's own layout, outside of the time.
         keep: never dropped for being slow (baselines).
+        tolerance: relative error beyond which it is thrown out; None for the run's.
     """
 
     name: str
     call: Callable[..., Any]
     prepare: Callable[[Arguments], Arguments] | None = None
     keep: bool = False
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -46,11 +53,17 @@ class Schedule:
     rounds: int = 9
     min_rounds: int = 3  # taken even when the time is up
     timed: int = 3  # calls in a burst that are timed, one an input in rotation
-    untimed: int = 2  # calls in a burst before that: the thread pool wakes up, caches fill
-    pause_s: float = 0.005  # lets the thread pool of the contender before go to sleep (seen: 4x on a small product)
+    untimed: int = 2  # calls in a burst before that, at least one: the thread pool wakes up, caches fill
+    pause_s: float = (
+        0.005  # lets the thread pool of the contender before go to sleep (seen: 4x on a small product)
+    )
     budget_s: float = math.inf
-    min_window_s: float = 200e-6  # a shorter call is repeated inside one timing: 1000x the resolution of the clock
-    drop_beyond: float = math.inf  # after two rounds, give no more turns to who is this many times slower than the best
+    min_window_s: float = (
+        200e-6  # a shorter call is repeated inside one timing: 1000x the resolution of the clock
+    )
+    drop_beyond: float = (
+        math.inf
+    )  # give no more turns to who is this many times slower than the best after two rounds
 
 
 @dataclass
@@ -73,11 +86,18 @@ class Turns:
 
     def ranked(self) -> list[str]:
         """Contenders that stayed in, fastest first; the A/A twin left out."""
-        names = [n for n in self.samples if n not in self.thrown_out and not n.endswith(TWIN) and self.samples[n]]
+        names = [
+            n for n in self.samples if n not in self.thrown_out and not n.endswith(TWIN) and self.samples[n]
+        ]
         return sorted(names, key=lambda name: self.time(name).value)
 
     def time(self, name: str) -> Measurement:
         return flatten(self.samples[name])
+
+    @property
+    def disturbed(self) -> bool:
+        """True if the times should be taken again: other processes were busy, or A/A differs too much."""
+        return self.noise() > NOISY or (self.foreign_cores or 0.0) > FOREIGN_CORES
 
     def noise(self) -> float:
         """A/A noise: relative difference of a contender to its twin; 0 where no twin ran."""
@@ -103,7 +123,9 @@ class _Run:
     tolerance: float
     result: Turns
     inner: dict[str, int] = field(default_factory=dict)  # calls inside one timing, by contender
-    expected: dict[int, Any] = field(default_factory=dict)  # this round's reference output, by number of input
+    expected: dict[int, Any] = field(
+        default_factory=dict
+    )  # this round's reference output, by number of input
 
     def round(self, number: int) -> None:
         for arguments in self.inputs:
@@ -122,13 +144,17 @@ class _Run:
     def burst(self, contender: Contender, number: int) -> None:
         schedule, call = self.schedule, contender.call
         prepare = contender.prepare or (lambda arguments: arguments)
-        warm_up, *timed = [prepare(arguments) for arguments in self.inputs]
+        inputs = [prepare(arguments) for arguments in self.inputs]
+        timed, warm_up = inputs[: schedule.timed], inputs[schedule.timed :]
         self.clock.sleep(schedule.pause_s)
-        for _ in range(schedule.untimed):
+        once = 0.0
+        for arguments in warm_up:
             begin = self.clock.now()
-            call(*warm_up)
+            call(*arguments)
             once = self.clock.now() - begin
-        inner = self.inner.setdefault(contender.name, max(1, math.ceil(schedule.min_window_s / max(once, 1e-7))))
+        inner = self.inner.setdefault(
+            contender.name, max(1, math.ceil(schedule.min_window_s / max(once, 1e-7)))
+        )
         seconds, output, which = [], None, 0
         for i in range(schedule.timed):
             which = (number + i) % len(timed)
@@ -137,28 +163,31 @@ class _Run:
                 output = call(*timed[which])
             seconds.append((self.clock.now() - begin) / inner)
         self.result.samples[contender.name].append(seconds)
-        if number < len(timed) or number % 4 == 0:  # each input once, then now and again: a reference can cost a second
-            self.check(contender.name, which, clone(output))
+        if number % CHECK_EVERY == 0:
+            self.check(contender, which, clone(output))
 
-    def check(self, name: str, which: int, output: Any) -> None:
+    def check(self, contender: Contender, which: int, output: Any) -> None:
         if self.reference is None:
             return
+        name, allowed = contender.name, self.tolerance if contender.tolerance is None else contender.tolerance
         if which not in self.expected:
-            self.expected[which] = self.reference(*self.inputs[which + 1])  # inputs[0] is for warming up
+            self.expected[which] = self.reference(*self.inputs[which])
         error = relative_error(output, self.expected[which])
         self.result.errors[name] = max(error, self.result.errors.get(name, 0.0))
-        if error > self.tolerance:
-            self.result.thrown_out[name] = f"wrong: relative error {error:.1e}, allowed {self.tolerance:.1e}"
+        if error > allowed:
+            self.result.thrown_out[name] = f"relative error {error:.1e}, allowed {allowed:.1e}"
 
-    def drop_slow(self) -> None:
-        """Whoever is far behind gets no more turns; its times stay."""
-        best = min((self.median(c.name) for c in self.contenders if c.name not in self.result.thrown_out), default=0.0)
-        limit = best * self.schedule.drop_beyond
-        self.contenders = [c for c in self.contenders if c.keep or self.median(c.name) <= limit]
+    def drop_slow(self, factor: float) -> None:
+        """Whoever is that far behind gets no more turns; its times stay."""
+        # The fastest call so far, not the median: load by others must not throw out a good contender.
+        fastest = {
+            c.name: self.fastest(c.name) for c in self.contenders if c.name not in self.result.thrown_out
+        }
+        limit = min(fastest.values(), default=0.0) * factor
+        self.contenders = [c for c in self.contenders if c.keep or fastest.get(c.name, math.inf) <= limit]
 
-    def median(self, name: str) -> float:
-        rounds = self.result.samples[name]
-        return quartiles([s for calls in rounds for s in calls])[1] if rounds else math.inf
+    def fastest(self, name: str) -> float:
+        return min((s for calls in self.result.samples[name] for s in calls), default=math.inf)
 
 
 def take_turns(
@@ -187,19 +216,19 @@ def take_turns(
     entries = list(contenders)
     for contender in contenders:
         if contender.name == twin:
-            entries.append(Contender(twin + TWIN, contender.call, contender.prepare, keep=True))
+            entries.append(replace(contender, name=twin + TWIN, keep=True))
     if len({c.name for c in entries}) != len(entries):
         raise ValueError(f"take_turns: names of contenders must differ, got {[c.name for c in entries]}")
     clock = clock or Clock()
     result = Turns(samples={c.name: [] for c in entries}, threads=torch.get_num_threads())
-    inputs = variations(arguments, schedule.timed + 1)
+    inputs = variations(arguments, schedule.timed + schedule.untimed)
     run = _Run(entries, inputs, schedule, clock, reference, tolerance, result)
     load, begin = ForeignLoad(), clock.now()
     with torch.inference_mode():
         for number in range(schedule.rounds):
             run.round(number)
-            if number == 1:
-                run.drop_slow()
+            if number < 2 and math.isfinite(schedule.drop_beyond):  # one round says less than two
+                run.drop_slow(schedule.drop_beyond ** (2 - number))
             spent = clock.now() - begin
             if progress:
                 progress(min(1.0, max((number + 1) / schedule.rounds, spent / schedule.budget_s)))

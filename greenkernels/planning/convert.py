@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from .candidates import named
-from .copying import copy_model, require_eval
+from .copying import copy_model, require_eval, torch_state_kept
 from .fusion import FusedAway
 from .layout import CHANNELS_LAST, run_channels_last, undo_channels_last
 from .plans import LayerPlan, Plan
@@ -18,9 +18,10 @@ def apply_plan(plan: Plan, model: nn.Module, inplace: bool = False) -> nn.Module
     require_eval(model, "apply")
     for layer in plan.replaced:
         _check_fits(layer, model)
-    result = model if inplace else copy_model(model)
-    if plan.accepted:
-        result = install(result, plan.layers, plan.memory_format)
+    with torch_state_kept():
+        result = model if inplace else copy_model(model)
+        if plan.accepted:
+            result = install(result, plan.layers, plan.memory_format)
     setattr(result, PLAN_ATTRIBUTE, plan)
     return result
 
@@ -67,7 +68,9 @@ def explain(model: nn.Module) -> Plan:
     """
     plan = getattr(model, PLAN_ATTRIBUTE, None)
     if not isinstance(plan, Plan):
-        raise ValueError(f"explain: model must come from gk.optimize or Plan.apply, got a plain {type(model).__name__}")
+        raise ValueError(
+            f"explain: model must come from gk.optimize or Plan.apply, got a plain {type(model).__name__}"
+        )
     return plan
 
 

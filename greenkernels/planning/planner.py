@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -14,34 +15,19 @@ from torch import Tensor, nn
 from ..measure.clock import Clock
 from ..measure.machine import cpu_facts, version_facts
 from ..measure.progress import Advance, progress_bar
-from ..measure.turns import Schedule
-from .candidates import Stem, registered
+from ..measure.rotation import variations
+from ..report.tables import ratio
 from .certify import ConversionError, Converted, Inputs, convert_within, time_networks, verdict
 from .copying import copy_model, require_eval, torch_state_kept
 from .layout import AS_GIVEN, CHANNELS_LAST, worth_trying
 from .plans import LayerPlan, NetworkVerdict, Plan
+from .request import Settings, arguments, wanted_stems
 from .survey import Site, survey
-from .timing import Choice, LayerTimes, time_site
+from .timing import LayerTimes, time_site
 
-OBJECTIVES = ("latency",)
-
-# Long enough for a verdict on layers of 0.1 to 30 ms, short enough for a network of 20 different ones.
-LAYER_BUDGET_S, NETWORK_BUDGET_S = 1.5, 6.0
-LAYER_SCHEDULE = Schedule(rounds=9, min_rounds=3, drop_beyond=1.5, pause_s=0.003, budget_s=LAYER_BUDGET_S)
-NETWORK_SCHEDULE = Schedule(rounds=9, min_rounds=3, drop_beyond=1.3, budget_s=NETWORK_BUDGET_S)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the caller asked for; see `plan`."""
-
-    objective: str
-    max_error: float
-    measure: bool
-    stems: tuple[Stem, ...]
-    layer_schedule: Schedule
-    network_schedule: Schedule
-    clock: Clock
+# A memory format is tried on the whole network unless its layers add up to this many times those of the other one.
+FORMAT_MARGIN = 1.1
+CHECKED_INPUTS = 3  # the example inputs, mirrored, and shifted
 
 
 def plan(
@@ -76,16 +62,10 @@ def plan(
         ValueError: the model is in training mode, or an argument is out of range.
     """
     require_eval(model, "plan")
-    stems = _wanted_stems(objective, precision, max_error)
-    layer_schedule, network_schedule = LAYER_SCHEDULE, NETWORK_SCHEDULE
-    if time_budget is not None:
-        layer_schedule = Schedule(**{**vars(LAYER_SCHEDULE), "budget_s": time_budget})
-        network_schedule = Schedule(**{**vars(NETWORK_SCHEDULE), "budget_s": 0.4 * time_budget})
-    settings = Settings(
-        objective, max_error, measure, stems, layer_schedule, network_schedule, clock or Clock()
-    )
+    stems = wanted_stems(objective, precision, max_error)
+    settings = Settings(objective, max_error, measure, stems, time_budget, clock or Clock())
     with torch_state_kept(), torch.inference_mode(False), progress_bar("planning", progress) as advance:
-        return _Planner(copy_model(model), _arguments(example_inputs), settings, time_budget, advance).plan()
+        return _Planner(copy_model(model), arguments(example_inputs), settings, advance).plan()
 
 
 def optimize(model: nn.Module, example_inputs: Any, **options: Any) -> nn.Module:
@@ -96,28 +76,7 @@ def optimize(model: nn.Module, example_inputs: Any, **options: Any) -> nn.Module
     return plan(model, example_inputs, **options).apply(model)
 
 
-def _wanted_stems(objective: str, precision: str | set[str], max_error: float) -> tuple[Stem, ...]:
-    if objective not in OBJECTIVES:
-        raise ValueError(f"plan: objective must be one of {', '.join(OBJECTIVES)}, got {objective!r}")
-    if not max_error > 0:
-        raise ValueError(f"plan: max_error must be positive, got {max_error}")
-    if precision == "float32":
-        return tuple(stem for stem in registered() if not stem.lossy)
-    names = {stem.name for stem in registered()}
-    if isinstance(precision, str) or not set(precision) <= names:
-        raise ValueError(f"plan: precision must be 'float32' or a set out of {sorted(names)}, got {precision!r}")
-    return tuple(stem for stem in registered() if stem.name in precision)
-
-
-def _arguments(example_inputs: Any) -> Inputs:
-    if isinstance(example_inputs, Tensor):
-        return (example_inputs,), {}
-    if isinstance(example_inputs, dict):
-        return (), dict(example_inputs)
-    if isinstance(example_inputs, (tuple, list)):
-        return tuple(example_inputs), {}
-    kind = type(example_inputs).__name__
-    raise ValueError(f"plan: example_inputs must be a tensor, a tuple or a dict, got {kind}")
+Times = dict[tuple[object, ...], LayerTimes]  # signature of a layer -> what its turns said
 
 
 @dataclass
@@ -127,7 +86,6 @@ class _Planner:
     stock: nn.Module
     inputs: Inputs
     settings: Settings
-    time_budget: float | None
     advance: Advance
     interrupted: bool = False
 
@@ -142,37 +100,70 @@ class _Planner:
         times = self.time_layers([site for site in sites if site.stems])
         formats = [AS_GIVEN] + ([CHANNELS_LAST] if worth_trying(self.inputs) else [])
         drafts = {form: [self.draft(site, times, form) for site in sites] for form in formats}
-        converted: dict[str, Converted] = {}
-        problems: list[str] = []
+        converted, problems = self.convert_drafts(sites, times, drafts)
+        if not converted:
+            why = "; ".join(problems) or "no layer won"
+            return self.result(drafts[AS_GIVEN], False, f"kept the stock network: {why}")
+        return self.certify(converted)
+
+    def convert_drafts(
+        self, sites: list[Site], times: Times, drafts: dict[str, list[LayerPlan]]
+    ) -> tuple[dict[str, Converted], list[str]]:
+        """Converted networks by memory format, and why others could not be made.
+
+        A format that the layers' own times put far behind is not tried.
+        """
+        expected = {form: self.expected_s(sites, times, layers, form) for form, layers in drafts.items()}
+        converted, problems = {}, []
+        with torch.inference_mode():
+            checked = [(x, self.stock(*x[0], **x[1])) for x in variations(self.inputs, CHECKED_INPUTS)]
         for form, layers in drafts.items():
-            if not any(layer.stem for layer in layers):
+            if not any(layer.stem for layer in layers) or expected[form] > FORMAT_MARGIN * min(
+                expected.values()
+            ):
                 continue
+            alternatives = {
+                site.name: times[site.signature()].alternatives.get(form, [])
+                for site in sites
+                if site.stems and site.signature() in times
+            }
             try:
-                converted[form] = self.convert(sites, times, layers, form)
+                done = convert_within(
+                    self.stock, layers, alternatives, form, checked, self.settings.max_error
+                )
             except ConversionError as problem:
                 problems.append(f"in {form}: {problem}")
-        converted = {f: c for f, c in converted.items() if any(layer.stem for layer in c.layers)}
-        if not converted:
-            why = "; ".join(["no layer won" if not problems else "", *problems]).strip("; ")
-            return self.result(drafts[AS_GIVEN], False, f"kept the stock network: {why}")
-        return self.certify(drafts[AS_GIVEN], converted)
+                continue
+            if any(layer.stem for layer in done.layers):
+                converted[form] = done
+            else:
+                problems.append(f"in {form}: every replacement would break the error bound")
+        return converted, problems
 
-    def time_layers(self, sites: list[Site]) -> dict[tuple[object, ...], LayerTimes]:
+    @staticmethod
+    def expected_s(sites: list[Site], times: Times, layers: list[LayerPlan], form: str) -> float:
+        """Sum over the timed layers, each with what was chosen for it."""
+        total = 0.0
+        for site, layer in zip(sites, layers, strict=True):
+            found = times.get(site.signature()) if site.stems else None
+            if found is not None:
+                total += layer.after.value if layer.after else found.stock[form].value
+        return total
+
+    def time_layers(self, sites: list[Site]) -> Times:
         """Signature -> times. Ctrl-C ends the timing and keeps what there is."""
         groups: dict[tuple[object, ...], Site] = {}
         for site in sites:
             groups.setdefault(site.signature(), site)
-        schedule = self.settings.layer_schedule
-        if self.time_budget is not None:
-            share = 0.6 * self.time_budget / max(1, len(groups))
-            schedule = Schedule(**{**vars(schedule), "budget_s": share})
-        times: dict[tuple[object, ...], LayerTimes] = {}
+        schedule = self.settings.layer_schedule(len(groups))
+        times: Times = {}
         try:
             for i, (signature, site) in enumerate(groups.items()):
                 slot = site.activation.slot if site.activation else None
                 activation = self.stock.get_submodule(slot) if slot is not None else None
                 report = partial(self.report, 0.7, i, len(groups), site.name)
-                times[signature] = time_site(site, activation, schedule, self.settings.clock, report)
+                bound, clock = self.settings.max_error, self.settings.clock
+                times[signature] = time_site(site, activation, bound, schedule, clock, report)
         except KeyboardInterrupt:
             self.interrupted = True
         return times
@@ -180,7 +171,7 @@ class _Planner:
     def report(self, weight: float, done: int, of: int, note: str, share: float) -> None:
         self.advance(weight * (done + share) / of, note)
 
-    def draft(self, site: Site, times: dict[tuple[object, ...], LayerTimes], form: str) -> LayerPlan:
+    def draft(self, site: Site, times: Times, form: str) -> LayerPlan:
         """What becomes of one layer if the network runs in that format."""
         layer = LayerPlan(site.names, repr(site.module), reason=site.reason)
         if not site.stems:
@@ -190,51 +181,31 @@ class _Planner:
             layer.reason = "not measured: interrupted"
             return layer
         layer.before = found.stock.get(AS_GIVEN)
-        allowed = self.allowed_error(site)
-        fitting = [c for c in found.winners.get(form, []) if c.error is not None and c.error <= allowed]
-        if fitting:
-            best = fitting[0]
+        if found.winners.get(form):
+            best = found.winners[form][0]
             layer.stem, layer.options, layer.activation = best.stem, best.options, best.activation
             layer.after, layer.error = best.time, best.error
         else:
-            layer.reason = self.why_none(found, form, allowed)
+            layer.reason = self.why_none(found, form)
         return layer
 
-    def allowed_error(self, site: Site) -> float:
-        """A layer of half precision cannot be nearer to float64 than its own rounding, whatever the network's bound."""
-        return max(self.settings.max_error, 4 * torch.finfo(site.inputs[0].dtype).eps)
-
     @staticmethod
-    def why_none(found: LayerTimes, form: str, allowed: float) -> str:
-        if found.winners.get(form):
-            best = found.winners[form][0]
-            return f"{best} would err by {best.error:.1e}, allowed {allowed:.1e}"
+    def why_none(found: LayerTimes, form: str) -> str:
         if form in found.losers:
             best = found.losers[form]
-            low, high = best.comparison.ratio.low, best.comparison.ratio.high
-            return f"{best}: {best.comparison.verdict}, {best.comparison.ratio.value:.2f}x [{low:.2f}, {high:.2f}]"
+            speedup = best.comparison.ratio
+            if math.isinf(speedup.high):  # one round only, then it was dropped
+                return f"{best}: far slower, {speedup.value:.2f}x"
+            return f"{best}: {best.comparison.verdict}, {ratio(speedup, spread=True)}"
         return "; ".join(f"{name} {reason}" for name, reason in found.thrown_out.items()) or "not measured"
 
-    def convert(
-        self,
-        sites: list[Site],
-        times: dict[tuple[object, ...], LayerTimes],
-        layers: list[LayerPlan],
-        form: str,
-    ) -> Converted:
-        alternatives: dict[str, list[Choice]] = {}
-        for site in sites:
-            if site.stems and site.signature() in times:
-                alternatives[site.name] = times[site.signature()].winners.get(form, [])
-        return convert_within(self.stock, layers, alternatives, form, self.inputs, self.settings.max_error)
-
-    def certify(self, kept: list[LayerPlan], converted: dict[str, Converted]) -> Plan:
+    def certify(self, converted: dict[str, Converted]) -> Plan:
         networks = {form: c.network for form, c in converted.items()}
         turns = time_networks(
             self.stock,
             networks,
             self.inputs,
-            self.settings.network_schedule,
+            self.settings.network_schedule(),
             self.settings.clock,
             lambda share: self.advance(0.7 + 0.3 * share, "the whole network"),
             worth_trying(self.inputs),
@@ -265,11 +236,17 @@ class _Planner:
                 break
             layers.append(layer)
         try:
-            done = convert_within(self.stock, layers, {}, AS_GIVEN, self.inputs, self.settings.max_error)
+            with torch.inference_mode():
+                checked = [(x, self.stock(*x[0], **x[1])) for x in variations(self.inputs, CHECKED_INPUTS)]
+            done = convert_within(self.stock, layers, {}, AS_GIVEN, checked, self.settings.max_error)
         except ConversionError as problem:
             return self.result(layers, False, f"kept the stock network: {problem}")
         count = sum(layer.stem is not None for layer in done.layers)
-        reason = f"replaced {count} of {len(layers)} layers by rule" if count else "kept the stock network: no rule applies"
+        reason = (
+            f"replaced {count} of {len(layers)} layers by rule"
+            if count
+            else "kept the stock network: no rule applies"
+        )
         return self.result(done.layers, count > 0, reason, AS_GIVEN, NetworkVerdict(error=done.error))
 
     def result(

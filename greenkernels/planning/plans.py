@@ -132,9 +132,13 @@ class Plan:
                 stock += f", in channels_last {milliseconds(network.stock_channels_last, spread=True)} ms"
             lines.append(f"network: {stock}; converted {milliseconds(network.converted, spread=True)} ms")
         if network.speedup is not None:
-            lines.append(f"speed-up {ratio(network.speedup, spread=True)} (95 % interval), A/A noise {network.noise:.1%}")
+            lines.append(
+                f"speed-up {ratio(network.speedup, spread=True)} (95 % interval), A/A noise {network.noise:.1%}"
+            )
         if network.error is not None:
-            lines.append(f"relative difference of outputs {error(network.error)}, allowed {error(self.max_error)}")
+            lines.append(
+                f"relative difference of outputs {error(network.error)}, allowed {error(self.max_error)}"
+            )
         lines.append(f"{self.threads} thread(s), memory format {self.memory_format}")
         return lines
 
@@ -176,7 +180,10 @@ def _to_json(value: Any) -> Any:
 
 def _revived(data: dict[str, Any]) -> dict[str, Any]:
     """Measurements again where JSON holds their fields."""
-    return {k: Measurement.from_json(v) if isinstance(v, dict) and "kind" in v and "unit" in v else v for k, v in data.items()}
+    return {
+        k: Measurement.from_json(v) if isinstance(v, dict) and "kind" in v and "unit" in v else v
+        for k, v in data.items()
+    }
 
 
 def _layer_from_json(data: dict[str, Any]) -> LayerPlan:

@@ -65,7 +65,9 @@ class _Seen:
     calls: dict[nn.Module, int] = field(default_factory=dict)
     inputs: dict[nn.Module, list[Tensor]] = field(default_factory=dict)
     unusual: dict[nn.Module, str] = field(default_factory=dict)
-    kept: dict[tuple[object, ...], Tensor] = field(default_factory=dict)  # one clone for all layers and inputs alike
+    kept: dict[tuple[object, ...], Tensor] = field(
+        default_factory=dict
+    )  # one clone for all layers and inputs alike
 
 
 def survey(model: nn.Module, run: Call, stems: list[Stem]) -> list[Site]:

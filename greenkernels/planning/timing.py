@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,15 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from ..measure.clock import Clock
-from ..measure.compare import Comparison
+from ..measure.compare import NOISE_FLOOR, Comparison
 from ..measure.provenance import Measurement
 from ..measure.turns import Contender, Schedule, Turns, take_turns
 from .candidates import FusedActivation, Options
 from .layout import AS_GIVEN, CHANNELS_LAST
 from .survey import Site
-
-# A relative error beyond this is no rounding but a mistake; such a candidate is thrown out of the turns.
-WRONG = 1e-2
 
 
 @dataclass(frozen=True)
@@ -44,6 +42,7 @@ class LayerTimes:
     Attributes:
         stock: memory format -> time of the stock layer, its activation included where that may be fused.
         winners: memory format -> choices that beat the stock layer in that format beyond noise, fastest first.
+        alternatives: the same, with those which looked faster but got too few turns to prove it; to fall back to.
         losers: memory format -> the fastest choice of those that did not.
         thrown_out: choice -> why it does not count.
         noise: A/A noise.
@@ -51,15 +50,24 @@ class LayerTimes:
 
     stock: dict[str, Measurement] = field(default_factory=dict)
     winners: dict[str, list[Choice]] = field(default_factory=dict)
+    alternatives: dict[str, list[Choice]] = field(default_factory=dict)
     losers: dict[str, Choice] = field(default_factory=dict)
     thrown_out: dict[str, str] = field(default_factory=dict)
     noise: float = 0.0
 
 
 def time_site(
-    site: Site, activation: nn.Module | None, schedule: Schedule, clock: Clock, progress: Callable[[float], None]
+    site: Site,
+    activation: nn.Module | None,
+    max_error: float,
+    schedule: Schedule,
+    clock: Clock,
+    progress: Callable[[float], None],
 ) -> LayerTimes:
-    """Measure one layer; `activation` is the stock module of what may be fused into it."""
+    """Measure one layer; `activation` is the stock module of what may be fused into it.
+
+    Candidates that err by more than `max_error` are thrown out at once: they must not outrun those that do not.
+    """
     stock = _Layer(site.module, activation)
     contenders, choices = [], {}
     for form in (AS_GIVEN, CHANNELS_LAST) if site.inputs[0].dim() == 4 else (AS_GIVEN,):
@@ -78,12 +86,17 @@ def time_site(
         (list(site.inputs),),
         schedule,
         reference=lambda inputs: exact.run([x.double() for x in inputs]),
-        tolerance=WRONG,
+        tolerance=max(max_error, rounding_of(site)),
         twin=f"stock, {AS_GIVEN}",
         clock=clock,
         progress=progress,
     )
     return _judge(turns, choices)
+
+
+def rounding_of(site: Site) -> float:
+    """A layer cannot be nearer to float64 than the rounding of its own type, whatever the network's bound."""
+    return 4 * torch.finfo(site.inputs[0].dtype).eps
 
 
 class _Layer(nn.Module):
@@ -109,7 +122,7 @@ def _contender(name: str, layer: _Layer, form: str, keep: bool = False) -> Conte
     if memory_format is not None and keep:
         # The stock layer in its best form: weights in the same format. A copy, the other contender keeps its own.
         layer = copy.deepcopy(layer).to(memory_format=memory_format)
-    return Contender(name, layer.run, prepare, keep)
+    return Contender(name, layer.run, prepare, keep, tolerance=math.inf if keep else None)
 
 
 def _judge(turns: Turns, choices: dict[str, tuple[str, Choice]]) -> LayerTimes:
@@ -127,6 +140,7 @@ def _judge(turns: Turns, choices: dict[str, tuple[str, Choice]]) -> LayerTimes:
                 replace(plain, time=turns.time(name), comparison=comparison, error=turns.errors.get(name))
             )
         times.winners[form] = [c for c in judged if c.comparison.verdict == "faster"]
+        times.alternatives[form] = [c for c in judged if c.comparison.ratio.value > 1 + NOISE_FLOOR]
         losing = [c for c in judged if c.comparison.verdict != "faster"]
         if losing:
             times.losers[form] = losing[0]

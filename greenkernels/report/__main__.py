@@ -9,7 +9,10 @@ from .readme import results_text, write_between_markers
 def main() -> int:
     root = checkout()
     if root is None:
-        print("report: the README and its rows are in a source checkout, and this is an installed package", file=sys.stderr)
+        print(
+            "report: the README and its rows are in a source checkout, and this is an installed package",
+            file=sys.stderr,
+        )
         return 1
     changed = write_between_markers(root / "README.md", results_text(root / "bench" / "results", root))
     print("README.md: results written" if changed else "README.md: results are up to date")

@@ -40,7 +40,9 @@ def sheet(pictures: Sequence[tuple[str, Tensor]], zoom_at: tuple[int, int] | Non
         image = to_image(picture)
         whole = image
         if image.width > WIDEST:
-            whole = image.resize((WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.LANCZOS)
+            whole = image.resize(
+                (WIDEST, max(1, round(image.height * WIDEST / image.width))), Image.Resampling.LANCZOS
+            )
         parts = [whole] if zoom_at is None else [whole, magnified(image, zoom_at, whole.width)]
         columns.append((label, parts))
     width = columns[0][1][0].width

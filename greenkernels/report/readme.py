@@ -120,8 +120,8 @@ def _section(machine: str, runs: list[Run], current: str) -> list[str]:
     headers = ["case", "threads", "best torch", "ms", "ours", "ms", "ratio [range over runs]", "error", ""]
     rows = [_cells(line) for line in lines]
     note = (
-        "Medians over the runs; warm; layout conversions of whole networks inside the time. Error: relative to float64. "
-        "Times of a row were taken in turns in one process."
+        "Medians over the runs; warm; layout conversions of whole networks inside the time. Error: relative to "
+        "float64. Times of a row were taken in turns in one process."
     )
     return [head, markdown_table(headers, rows, right=(1, 3, 5, 6, 7)), note]
 

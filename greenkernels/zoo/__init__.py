@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from pathlib import Path
 
-from .fetch import FetchError, WheelFile, fetch
 from .job import Job
+from .wheels import FetchError, WheelFile, fetch
 
 NETWORKS = ("demosaicnet",)
 

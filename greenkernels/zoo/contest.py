@@ -102,9 +102,14 @@ def _result(job: Job, threads: int, made: Plan, turns: Turns, outputs: dict[str,
     difference = float((ours - stock).norm() / stock.norm())
     scores = {name: job.score(output) for name, output in outputs.items()}
     shape = " x ".join(str(n) for n in job.inputs[0].shape)
-    rows = rows_from_turns(turns, job.name, f"{job.name} {shape}", ours=(OURS,), relative_difference=difference)
+    rows = rows_from_turns(
+        turns, job.name, f"{job.name} {shape}", ours=(OURS,), relative_difference=difference
+    )
     for row in rows:
-        row.extra |= {job.score_name: scores[row.contender], f"{job.simple_name} {job.score_name}": job.simple_score}
+        row.extra |= {
+            job.score_name: scores[row.contender],
+            f"{job.simple_name} {job.score_name}": job.simple_score,
+        }
         if row.ours:
             row.extra |= {
                 "replaced": len(made.replaced),

@@ -11,6 +11,7 @@ import typer
 from ..measure.progress import progress_bar
 from ..measure.rows import Run
 from ..measure.threads import thread_numbers
+from ..measure.turns import FOREIGN_CORES
 from ..report import html, pictures
 from ..report.tables import error, milliseconds, ratio, text_table
 from . import NETWORKS, FetchError, Job, load
@@ -20,8 +21,10 @@ from .contest import OURS, TORCH, TORCH_CHANNELS_LAST, Result, contest, schedule
 def demo(
     model: Annotated[str, typer.Option(help=f"Network of the zoo: {', '.join(NETWORKS)}.")] = NETWORKS[0],
     photo: Annotated[Path | None, typer.Option(help="A picture of your own, any size from 16 x 16.")] = None,
-    threads: Annotated[str, typer.Option(help="Thread numbers, as in 1,2. Default: one, and all cores.")] = "",
-    repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each contender.")] = 21,
+    threads: Annotated[
+        str, typer.Option(help="Thread numbers, as in 1,2. Default: one, and all cores.")
+    ] = "",
+    repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each contender.")] = 15,
     out: Annotated[Path, typer.Option(help="Folder for pictures, rows and report.")] = Path("demo-output"),
     quick: Annotated[bool, typer.Option(help="Choose by rule and time once: shows that it works.")] = False,
 ) -> None:
@@ -79,10 +82,14 @@ def summary(job: Job, results: list[Result]) -> str:
     lines += [text_table(*table(job, results), right=(0, 2, 3, 4, 5)), ""]
     lines.append(f"For orientation: {job.simple_name} reaches {job.simple_score:.2f} {job.score_unit}.")
     for result in results:
-        lines.append(f"{result.threads} thread(s): {result.plan.reason} (memory format {result.plan.memory_format}).")
+        lines.append(
+            f"{result.threads} thread(s): {result.plan.reason} (memory format {result.plan.memory_format})."
+        )
         lines += [f"  {name} was thrown out: {why}" for name, why in result.turns.thrown_out.items()]
-        if (result.turns.foreign_cores or 0) > 0.3:
-            lines.append(f"  Other processes kept {result.turns.foreign_cores:.1f} cores busy: take these times again.")
+        if (result.turns.foreign_cores or 0) > FOREIGN_CORES:
+            lines.append(
+                f"  Other processes kept {result.turns.foreign_cores:.1f} cores busy: take these times again."
+            )
     return "\n".join(lines)
 
 
@@ -97,7 +104,9 @@ def write(job: Job, results: list[Result], out: Path) -> list[Path]:
         simple = job.pictures.get(job.simple_name, results[-1].outputs[OURS])
         image = pictures.sheet([*shown, ("truth", job.truth)], pictures.most_different(simple, job.truth))
         written.append(pictures.save_png(image, out / "pictures.png"))
-        page.picture(pictures.png_bytes(image), "camera mosaic, simple method, network and truth side by side")
+        page.picture(
+            pictures.png_bytes(image), "camera mosaic, simple method, network and truth side by side"
+        )
     for result in results:
         page.heading(f"Plan for {result.threads} thread(s)").preformatted(str(result.plan))
         written.append(result.plan.save(out / f"plan-{result.threads}-threads.json"))

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .fetch import WheelFile, fetch
 from .job import Job
 from .photo import bayer_mosaic, bilinear_demosaic, load_photo, psnr_db
+from .wheels import WheelFile, fetch
 
 WEIGHTS = WheelFile(
     package="demosaicnet",

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .fetch import WheelFile, fetch
+from .wheels import WheelFile, fetch
 
 # "No copyright restrictions. CC0 by the photographer (Stefan van der Walt)": docstring of chelsea() in
 # skimage/data/_fetchers.py of the same wheel. 300 x 451 pixels: the odd width keeps tile edges honest.
@@ -59,7 +59,9 @@ def bayer_mosaic(photo: Tensor) -> Tensor:
 
 def bilinear_demosaic(mosaic: Tensor) -> Tensor:
     """The simplest way from a mosaic to colours, for orientation: the mean of the neighbours of that colour."""
-    sparse = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 4  # red, blue: one pixel in four
+    sparse = (
+        torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 4
+    )  # red, blue: one pixel in four
     dense = torch.tensor([[0.0, 1.0, 0.0], [1.0, 4.0, 1.0], [0.0, 1.0, 0.0]]) / 4  # green: every other pixel
     # reflect keeps the pattern's phase at the border: pixel -1 becomes pixel 1, which has the same colour
     padded = F.pad(mosaic, (1, 1, 1, 1), mode="reflect")

