@@ -1,0 +1,34 @@
+"""One way to measure: contenders in turns, checked outputs, verdicts with intervals, rows that tell their origin."""
+
+from .clock import Clock, ForeignLoad
+from .compare import Comparison, compare_rounds
+from .machine import checkout, csrc_hash, machine_facts, source_facts, version_facts
+from .provenance import Kind, Measurement, MixedKindsError, require_one_kind
+from .rotation import relative_error, variations
+from .rows import Row, Run, rows_from_turns
+from .turns import Contender, Schedule, Turns, take_turns
+
+__all__ = [
+    "Clock",
+    "Comparison",
+    "Contender",
+    "ForeignLoad",
+    "Kind",
+    "Measurement",
+    "MixedKindsError",
+    "Row",
+    "Run",
+    "Schedule",
+    "Turns",
+    "checkout",
+    "compare_rounds",
+    "csrc_hash",
+    "machine_facts",
+    "relative_error",
+    "require_one_kind",
+    "rows_from_turns",
+    "source_facts",
+    "take_turns",
+    "variations",
+    "version_facts",
+]

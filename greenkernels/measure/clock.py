@@ -1,0 +1,55 @@
+"""The clock that measurements run on, and the load that other processes put on the machine meanwhile."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+
+class Clock:
+    """Monotonic seconds and a pause. Tests put a synthetic clock in its place."""
+
+    def now(self) -> float:
+        return time.perf_counter()
+
+    def sleep(self, seconds: float) -> None:
+        time.sleep(seconds)
+
+
+def busy_seconds() -> float | None:
+    """CPU seconds spent by all processes since boot, from /proc/stat; None where there is none."""
+    try:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+    except OSError:
+        return None
+    user, nice, system, _idle, _iowait, irq, softirq, *rest = (int(x) for x in fields[1:])
+    # Steal is time that the hypervisor gave to other guests: foreign load as much as any process here.
+    steal = rest[0] if rest else 0
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+class ForeignLoad:
+    """Counts the cores that other processes kept busy between `start` and `cores`."""
+
+    def __init__(self) -> None:
+        self.start()
+
+    def start(self) -> None:
+        self._begin = (time.perf_counter(), busy_seconds(), self._own_seconds())
+
+    def cores(self) -> float | None:
+        """Mean number of cores used by others; None where it cannot be read or the window is too short.
+
+        /proc/stat counts in ticks of 10 ms, so that a window below 0.2 s would read noise.
+        """
+        begin_time, begin_busy, begin_own = self._begin
+        busy, elapsed = busy_seconds(), time.perf_counter() - begin_time
+        if busy is None or begin_busy is None or elapsed < 0.2:
+            return None
+        return max(0.0, (busy - begin_busy - (self._own_seconds() - begin_own)) / elapsed)
+
+    @staticmethod
+    def _own_seconds() -> float:
+        spent = os.times()
+        return spent.user + spent.system

@@ -1,0 +1,135 @@
+"""Benchmark rows as JSON: one file a run, which holds all repeats and everything needed to judge them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .machine import machine_facts, source_facts, version_facts
+from .provenance import Measurement
+from .turns import FOREIGN_CORES, NOISY, TWIN, Turns
+
+SCHEMA = 1  # raised when a field changes its meaning; readers refuse what is newer
+
+
+@dataclass
+class Row:
+    """One contender on one case.
+
+    Attributes:
+        suite: what the case belongs to: the stem of a kernel or the name of a network.
+        case: the case in words, unique within the suite.
+        contender: who ran, with its options.
+        ours: True for this package, False for a rival.
+        time_s: measured seconds a call, with all repeats.
+        energy_j: joules a call, or None where no counter was read.
+        max_relative_error: largest relative error of checked outputs against float64; None if unchecked.
+        threads: torch's thread number.
+        cache: "warm" (weights and inputs reused) or "cold".
+        noise: A/A noise of the run; above `NOISY` the row is marked noisy.
+        foreign_cores: cores kept busy by other processes, None if unknown.
+        thrown_out: why the contender does not count, or None.
+        extra: anything else about the case (shape, PSNR, layers replaced).
+    """
+
+    suite: str
+    case: str
+    contender: str
+    ours: bool
+    time_s: Measurement | None
+    threads: int
+    dtype: str = "float32"
+    cache: str = "warm"
+    energy_j: Measurement | None = None
+    max_relative_error: float | None = None
+    noise: float = 0.0
+    foreign_cores: float | None = None
+    thrown_out: str | None = None
+    extra: dict[str, object] = field(default_factory=dict)
+
+    @property
+    def noisy(self) -> bool:
+        return self.noise > NOISY or (self.foreign_cores or 0.0) > FOREIGN_CORES
+
+    def to_json(self) -> dict[str, object]:
+        data = asdict(self) | {"noisy": self.noisy}
+        for name in ("time_s", "energy_j"):
+            quantity = getattr(self, name)
+            data[name] = quantity.to_json() if quantity else None
+        return data
+
+    @classmethod
+    def from_json(cls, data: dict) -> Row:
+        known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
+        for name in ("time_s", "energy_j"):
+            if known.get(name):
+                known[name] = Measurement.from_json(known[name])
+        return cls(**known)
+
+
+@dataclass
+class Run:
+    """All rows of one run and where they come from."""
+
+    rows: list[Row]
+    date: str
+    machine: dict[str, object]
+    versions: dict[str, object]
+    source: dict[str, object]
+
+    @classmethod
+    def now(cls, rows: Sequence[Row]) -> Run:
+        date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
+        return cls(list(rows), date, machine_facts(), version_facts(), source_facts())
+
+    def save(self, path: Path) -> Path:
+        """Write to a temporary name and rename, so that a reader never sees half a file."""
+        data = {
+            "schema": SCHEMA,
+            "date": self.date,
+            "machine": self.machine,
+            "versions": self.versions,
+            "source": self.source,
+            "rows": [row.to_json() for row in self.rows],
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        half.write_text(json.dumps(data, indent=1) + "\n")
+        half.replace(path)
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> Run:
+        data = json.loads(path.read_text())
+        if data.get("schema") != SCHEMA:
+            raise ValueError(f"{path}: schema must be {SCHEMA}, got {data.get('schema')}")
+        rows = [Row.from_json(row) for row in data["rows"]]
+        return cls(rows, data["date"], data["machine"], data["versions"], data["source"])
+
+
+def rows_from_turns(turns: Turns, suite: str, case: str, ours: Sequence[str], **extra: object) -> list[Row]:
+    """One row a contender, those thrown out included; the A/A twin speaks through `noise`."""
+    rows = []
+    for name, samples in turns.samples.items():
+        if name.endswith(TWIN):
+            continue
+        rows.append(
+            Row(
+                suite=suite,
+                case=case,
+                contender=name,
+                ours=name in ours,
+                time_s=turns.time(name) if samples else None,
+                threads=turns.threads,
+                max_relative_error=turns.errors.get(name),
+                noise=turns.noise(),
+                foreign_cores=turns.foreign_cores,
+                thrown_out=turns.thrown_out.get(name),
+                extra=dict(extra),
+            )
+        )
+    return rows

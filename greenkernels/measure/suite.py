@@ -1,0 +1,106 @@
+"""Benchmark suites: what a file ``bench/test_bench_<name>.py`` offers, and how a case of it becomes rows."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .machine import checkout
+from .rotation import Arguments
+from .rows import Row, rows_from_turns
+from .turns import Contender, Schedule, take_turns
+
+PREFIX = "test_bench_"
+
+FULL = Schedule(rounds=11, budget_s=4.0, drop_beyond=2.0)
+QUICK = Schedule(rounds=3, budget_s=0.5)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A case, ready to run.
+
+    Attributes:
+        contenders: rivals and ours; the first is the one that runs twice (A/A).
+        arguments: one input.
+        reference: the right output, in float64.
+        tolerance: relative error beyond which a contender is thrown out.
+        ours: names of the contenders that are this package's.
+        extra: facts about the case, for the row.
+    """
+
+    contenders: Sequence[Contender]
+    arguments: Arguments
+    reference: Callable[..., Any]
+    tolerance: float
+    ours: frozenset[str]
+    extra: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A case by name; `prepare` builds it for the thread number that torch is set to."""
+
+    name: str
+    prepare: Callable[[], Trial]
+    quick: bool = False  # also part of a quick run
+
+
+def suite_names() -> list[str]:
+    """Suites of this checkout. Raises FileNotFoundError where there is none."""
+    return sorted(path.stem.removeprefix(PREFIX) for path in _folder().glob(f"{PREFIX}*.py"))
+
+
+def load_suite(name: str) -> list[Case]:
+    """The cases of one suite.
+
+    Raises:
+        FileNotFoundError: this is no checkout.
+        ValueError: no suite has that name.
+    """
+    path = _folder() / f"{PREFIX}{name}.py"
+    if not path.is_file():
+        raise ValueError(f"bench: suite must be one of {', '.join(suite_names())}, got {name!r}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module
+    spec.loader.exec_module(module)
+    return list(module.CASES)
+
+
+def _folder() -> Path:
+    root = checkout()
+    if root is None:
+        raise FileNotFoundError(
+            "bench: the benchmarks need a source checkout (their cases are in its folder bench/), and this is an "
+            "installed package; clone the repository and run `pip install -e .` in it"
+        )
+    return root / "bench"
+
+
+def run_case(
+    suite: str, case: Case, threads: int, schedule: Schedule, progress: Callable[[float], None] | None = None
+) -> list[Row]:
+    """Rows of one case at one thread number; torch's thread number is set back afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        trial = case.prepare()
+        turns = take_turns(
+            trial.contenders,
+            trial.arguments,
+            schedule,
+            reference=trial.reference,
+            tolerance=trial.tolerance,
+            twin=trial.contenders[0].name,
+            progress=progress,
+        )
+    finally:
+        torch.set_num_threads(before)
+    return rows_from_turns(turns, suite, case.name, tuple(trial.ours), **trial.extra)

@@ -1,0 +1,75 @@
+"""What may stand in for a stock layer: one file a stem in this folder, found by itself.
+
+A file defines ``STEM = Stem(...)``. The rest of planning knows no kernel by name.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from torch import Size, nn
+
+Options = dict[str, Any]  # keyword arguments of from_module; must go through JSON
+
+
+@dataclass(frozen=True)
+class FusedActivation:
+    """An activation that directly follows a layer and may run inside of its kernel.
+
+    Attributes:
+        slot: qualified name of the activation module.
+        kind: as the ops call it ("relu", "leaky_relu", ...).
+        param: the slope of leaky_relu, else None.
+    """
+
+    slot: str
+    kind: str
+    param: float | None = None
+
+
+@dataclass(frozen=True)
+class Stem:
+    """One registration.
+
+    Attributes:
+        name: stem of the kernel.
+        replaces: the stock class; subclasses of it are never replaced, they may mean something else.
+        lossy: True if it changes results by more than rounding; only taken where asked for.
+        activations: kinds that it can fuse.
+        refuses: why it cannot stand in for this module, or None.
+        options: what to try on this module.
+        build: makes the module from the stock one, the options and the activation to fuse.
+        extra_bytes: memory that the module needs on top of the stock one (packed weights).
+        cold_start: without measuring, from the module and the shapes of its inputs: the options to take, or why the
+            stock layer stays.
+    """
+
+    name: str
+    replaces: type[nn.Module]
+    lossy: bool
+    activations: frozenset[str]
+    refuses: Callable[[nn.Module], str | None]
+    options: Callable[[nn.Module], Sequence[Options]]
+    build: Callable[[nn.Module, Options, FusedActivation | None], nn.Module]
+    extra_bytes: Callable[[nn.Module, Options], int]
+    cold_start: Callable[[nn.Module, Sequence[Size]], Options | str]
+
+
+@cache
+def registered() -> tuple[Stem, ...]:
+    """Every stem with a file in this folder, by name."""
+    names = sorted(info.name for info in pkgutil.iter_modules(__path__))
+    return tuple(importlib.import_module(f".{name}", __name__).STEM for name in names)
+
+
+def named(name: str) -> Stem:
+    """Raises ValueError where no stem has that name (a plan made by another version)."""
+    for stem in registered():
+        if stem.name == name:
+            return stem
+    raise ValueError(f"kernel must be one of {', '.join(s.name for s in registered())}, got {name!r}")

@@ -1,0 +1,77 @@
+"""Winograd for 3x3 convolutions of stride 1."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from torch import Size, nn
+
+from ...nn import WinogradConv2d
+from . import FusedActivation, Options, Stem
+
+TILES = (2, 4, 6)
+
+# Cold-start rules after ncnn's choice on x86: transforms cost per input and per output channel, so few channels on
+# either side leave too few multiplications to save; F6's transforms and its error pay only with few channels.
+MIN_CHANNELS = 16
+MAX_CHANNELS_TILE6 = 63
+MIN_CUT = 1.7  # multiplications saved, edge waste counted: below, the transforms eat the gain
+
+
+def refuses(conv: nn.Module) -> str | None:
+    try:
+        WinogradConv2d.from_module(conv, tile=2)
+    except (ValueError, TypeError) as error:
+        return str(error).splitlines()[0].removeprefix("WinogradConv2d: ")
+    return None
+
+
+def build(conv: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
+    if activation is None:
+        return WinogradConv2d.from_module(conv, **options)
+    return WinogradConv2d.from_module(
+        conv, **options, activation=activation.kind, activation_param=activation.param
+    )
+
+
+def extra_bytes(conv: nn.Module, options: Options) -> int:
+    """Size of the packed weight: (tile + 2)^2 taps for 9."""
+    return (options["tile"] + 2) ** 2 * conv.weight[:, :, 0, 0].numel() * conv.weight.element_size()
+
+
+def effective_cut(tile: int, out_h: int, out_w: int) -> float:
+    """Multiplications saved by F(tile x tile), with those wasted beyond the edge of the map: 4x and less for tile 4."""
+    covered = math.ceil(out_h / tile) * math.ceil(out_w / tile) * tile * tile
+    return 9 * tile * tile / (tile + 2) ** 2 * (out_h * out_w / covered)
+
+
+def cold_start(conv: nn.Module, shapes: Sequence[Size]) -> Options | str:
+    channels = min(conv.in_channels, conv.out_channels)
+    if channels < MIN_CHANNELS:
+        return f"{channels} channels, too few to pay for the transforms (rule: {MIN_CHANNELS})"
+    pad_h, pad_w = conv.padding if isinstance(conv.padding, tuple) else (1, 1)
+    out_h, out_w = (min(s[-2] for s in shapes) + 2 * pad_h - 2, min(s[-1] for s in shapes) + 2 * pad_w - 2)
+    if min(out_h, out_w) < 1:
+        return "the output is empty"
+    few = max(conv.in_channels, conv.out_channels) <= MAX_CHANNELS_TILE6
+    cuts = {tile: effective_cut(tile, out_h, out_w) for tile in (TILES if few else TILES[:2])}
+    tile = max(cuts, key=lambda t: (cuts[t], -t))
+    if cuts[tile] < MIN_CUT:
+        return f"maps of {out_h} x {out_w} waste too much at the edges (rule: {MIN_CUT}x fewer products)"
+    return {"tile": tile}
+
+
+STEM = Stem(
+    name="winograd_conv2d",
+    replaces=nn.Conv2d,
+    lossy=False,
+    activations=frozenset(
+        ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
+    ),
+    refuses=refuses,
+    options=lambda conv: [{"tile": tile} for tile in TILES],
+    build=build,
+    extra_bytes=extra_bytes,
+    cold_start=cold_start,
+)

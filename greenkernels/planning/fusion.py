@@ -1,0 +1,93 @@
+"""Which activation follows a layer so surely that it may run inside of the layer's kernel.
+
+The proof is nn.Sequential: its forward hands each child's output to the next child and to nobody else, provided that
+the children are called through it alone.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from .candidates import FusedActivation
+
+
+class FusedAway(nn.Module):
+    """Stands where an activation was that now runs inside of the layer before it; passes its input on."""
+
+    def __init__(self, activation: nn.Module) -> None:
+        super().__init__()
+        self._stock = (activation,)  # in a tuple, so that it is no submodule
+        self.train(activation.training)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+    def to_module(self) -> nn.Module:
+        return self._stock[0]
+
+    def extra_repr(self) -> str:
+        return f"{self._stock[0]} runs in the layer before"
+
+
+def activation_kind(module: nn.Module) -> tuple[str, float | None] | None:
+    """Name and parameter of an activation as the ops know it; None for any other module, subclasses included.
+
+    PReLU is left out: its weight is a parameter of the network and has to stay in the state_dict under its name.
+    """
+    if type(module) is nn.LeakyReLU:
+        return "leaky_relu", float(module.negative_slope)
+    if type(module) is nn.GELU:
+        return ("gelu", None) if module.approximate == "none" else None
+    names: dict[type[nn.Module], str] = {
+        nn.ReLU: "relu",
+        nn.ReLU6: "relu6",
+        nn.SiLU: "silu",
+        nn.Sigmoid: "sigmoid",
+        nn.Tanh: "tanh",
+        nn.Hardswish: "hardswish",
+        nn.Hardsigmoid: "hardsigmoid",
+    }
+    name = names.get(type(module))
+    return (name, None) if name else None
+
+
+def has_hooks(module: nn.Module) -> bool:
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in module.__dict__
+    )
+
+
+def find_fusions(model: nn.Module, calls: Mapping[nn.Module, int]) -> dict[str, FusedActivation]:
+    """Layer name -> the activation that may be fused into it.
+
+    Args:
+        model: every module in it.
+        calls: how often each module was called in one forward of the network.
+    """
+    counts: dict[nn.Module, int] = {}  # places at which a module is registered
+    for _, module in model.named_modules(remove_duplicate=False):
+        counts[module] = counts.get(module, 0) + 1
+    found = {}
+    for prefix, parent in model.named_modules():
+        if type(parent) is not nn.Sequential or "forward" in parent.__dict__:
+            continue
+        children = list(parent.named_children())  # leaves duplicates out, so compare with the slots
+        if len(children) != len(parent):
+            continue
+        dot = f"{prefix}." if prefix else ""
+        for (name, layer), (slot, after) in itertools.pairwise(children):
+            kind = activation_kind(after)
+            if kind is None or has_hooks(after) or has_hooks(layer):
+                continue
+            # Called as often as the Sequential itself: every call came through its forward.
+            once = all(counts[m] == 1 and calls.get(m) == calls.get(parent) for m in (layer, after))
+            if once and calls.get(parent):
+                found[dot + name] = FusedActivation(dot + slot, *kind)
+    return found

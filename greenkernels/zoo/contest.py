@@ -1,0 +1,120 @@
+"""A job run by torch and by this package, in turns: what the demo shows and the network benchmark records."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from ..measure.progress import Advance
+from ..measure.rows import Row, rows_from_turns
+from ..measure.turns import Contender, Schedule, Turns, take_turns
+from ..planning import Plan, plan
+from ..planning.copying import copy_model
+from .job import Job
+
+TORCH, TORCH_CHANNELS_LAST, OURS = "torch NCHW", "torch channels_last", "greenkernels"
+WRONG = 1e-2  # relative error to float64 that is no rounding
+
+
+@dataclass
+class Result:
+    """What one thread number gave.
+
+    Attributes:
+        threads: torch's thread number.
+        plan: what was replaced, and why the rest was not.
+        turns: all times.
+        outputs: contender -> output on the job's own input.
+        scores: contender -> the job's score of that output.
+        difference: relative difference of the converted network's output to torch's, on the job's own input.
+        rows: the same for JSON files.
+    """
+
+    threads: int
+    plan: Plan
+    turns: Turns
+    outputs: dict[str, Tensor]
+    scores: dict[str, float]
+    difference: float
+    rows: list[Row] = field(default_factory=list)
+
+    @property
+    def best_stock(self) -> str:
+        return min((TORCH, TORCH_CHANNELS_LAST), key=lambda name: self.turns.time(name).value)
+
+
+def schedule(repeats: int, quick: bool) -> Schedule:
+    """Rounds so that each contender has about `repeats` timed calls."""
+    if quick:
+        return Schedule(rounds=2, min_rounds=1, timed=1, untimed=1)
+    return Schedule(rounds=max(1, -(-repeats // 3)), min_rounds=1)
+
+
+def contest(job: Job, threads: int, timing: Schedule, advance: Advance, quick: bool = False) -> Result:
+    """Plan the network for that many threads, convert it, and let it take turns with the stock network."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        advance(0.0, f"{threads} thread(s): choosing kernels")
+        made = plan(job.network, job.inputs, measure=not quick, progress=False)
+        networks = contestants(job, made)
+        turns = take_turns(
+            [Contender(name, call, keep=True) for name, call in networks.items()],
+            job.inputs,
+            timing,
+            reference=float64_reference(job.network),
+            tolerance=WRONG,
+            twin=TORCH,
+            progress=lambda share: advance(0.4 + 0.6 * share, f"{threads} thread(s): taking turns"),
+        )
+        with torch.inference_mode():
+            outputs = {name: call(*job.inputs).contiguous() for name, call in networks.items()}
+    finally:
+        torch.set_num_threads(before)
+    return _result(job, threads, made, turns, outputs)
+
+
+def contestants(job: Job, made: Plan) -> dict[str, Callable[..., Tensor]]:
+    """torch in both memory formats (the conversion of the input inside of the time), and the converted network."""
+    channels_last = copy_model(job.network).to(memory_format=torch.channels_last)
+    return {
+        TORCH: job.network,
+        TORCH_CHANNELS_LAST: lambda *maps: channels_last(*_in_channels_last(maps)),
+        OURS: made.apply(job.network),
+    }
+
+
+def _in_channels_last(maps: Sequence[Tensor]) -> list[Tensor]:
+    return [x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in maps]
+
+
+def float64_reference(network: nn.Module) -> Callable[..., Tensor]:
+    exact = copy.deepcopy(network).double()
+    return lambda *inputs: exact(*(x.double() for x in inputs))
+
+
+def _result(job: Job, threads: int, made: Plan, turns: Turns, outputs: dict[str, Tensor]) -> Result:
+    stock, ours = outputs[TORCH].double(), outputs[OURS].double()
+    difference = float((ours - stock).norm() / stock.norm())
+    scores = {name: job.score(output) for name, output in outputs.items()}
+    shape = " x ".join(str(n) for n in job.inputs[0].shape)
+    rows = rows_from_turns(
+        turns, job.name, f"{job.name} {shape}", ours=(OURS,), relative_difference=difference
+    )
+    for row in rows:
+        row.extra |= {
+            job.score_name: scores[row.contender],
+            f"{job.simple_name} {job.score_name}": job.simple_score,
+        }
+        if row.ours:
+            row.extra |= {
+                "replaced": len(made.replaced),
+                "layers": len(made.layers),
+                "memory_format": made.memory_format,
+                "kernels": sorted({layer.kernel for layer in made.replaced}),
+            }
+    return Result(threads, made, turns, outputs, scores, difference, rows)

@@ -1,0 +1,74 @@
+"""Photos as tensors, the camera's view of them, and how near a picture is to the truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .wheels import WheelFile, fetch
+
+# "No copyright restrictions. CC0 by the photographer (Stefan van der Walt)": docstring of chelsea() in
+# skimage/data/_fetchers.py of the same wheel. 300 x 451 pixels: the odd width keeps tile edges honest.
+CHELSEA = WheelFile(
+    package="scikit-image",
+    version="0.26.0",
+    inner="skimage/data/chelsea.png",
+    sha256="596aa1e7cb875eb79f437e310381d26b338a81c2da23439704a73c4651e8c4bb",
+    licence="CC0",
+)
+
+
+def load_photo(path: Path | None = None) -> Tensor:
+    """A photo as float32 ``[1, 3, h, w]`` in 0..1: the file at `path`, or the cat Chelsea.
+
+    Raises:
+        FetchError: the default photo cannot be had.
+        ValueError: the file is no picture, or smaller than 16 x 16.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    path = fetch(CHELSEA) if path is None else path
+    try:
+        with Image.open(path) as picture:
+            rgb = ImageOps.exif_transpose(picture).convert("RGB")
+    except FileNotFoundError:
+        raise ValueError(f"photo: {path} does not exist") from None
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f"photo: {path} cannot be read as a picture ({error})") from error
+    if min(rgb.size) < 16:
+        raise ValueError(f"photo: {path} must be at least 16 x 16 pixels, got {rgb.width} x {rgb.height}")
+    pixels = torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8)
+    return pixels.view(1, rgb.height, rgb.width, 3).permute(0, 3, 1, 2).float().contiguous() / 255
+
+
+def bayer_mosaic(photo: Tensor) -> Tensor:
+    """What a camera's sensor sees of ``photo [n, 3, h, w]``: one colour a pixel, the other two 0.
+
+    The pattern is that of the demosaicking network: rows of G R and of B G.
+    """
+    mosaic = torch.zeros_like(photo)
+    mosaic[:, 1, ::2, ::2] = photo[:, 1, ::2, ::2]
+    mosaic[:, 1, 1::2, 1::2] = photo[:, 1, 1::2, 1::2]
+    mosaic[:, 0, ::2, 1::2] = photo[:, 0, ::2, 1::2]
+    mosaic[:, 2, 1::2, ::2] = photo[:, 2, 1::2, ::2]
+    return mosaic
+
+
+def bilinear_demosaic(mosaic: Tensor) -> Tensor:
+    """The simplest way from a mosaic to colours, for orientation: the mean of the neighbours of that colour."""
+    sparse = (
+        torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 4
+    )  # red, blue: one pixel in four
+    dense = torch.tensor([[0.0, 1.0, 0.0], [1.0, 4.0, 1.0], [0.0, 1.0, 0.0]]) / 4  # green: every other pixel
+    # reflect keeps the pattern's phase at the border: pixel -1 becomes pixel 1, which has the same colour
+    padded = F.pad(mosaic, (1, 1, 1, 1), mode="reflect")
+    return F.conv2d(padded, torch.stack([sparse, dense, sparse])[:, None].to(mosaic), groups=3)
+
+
+def psnr_db(picture: Tensor, truth: Tensor) -> float:
+    """Peak signal-to-noise ratio in dB of pictures in 0..1; infinite where they are equal."""
+    error = (picture.clamp(0, 1).double() - truth.double()).square().mean()
+    return float(-10 * torch.log10(error))

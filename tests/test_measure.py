@@ -1,0 +1,345 @@
+"""The measuring core on a synthetic clock: verdicts, cheats, kinds and rows. No test here depends on real time."""
+
+import json
+import random
+
+import pytest
+import torch
+
+from greenkernels.measure import (
+    Clock,
+    Contender,
+    ForeignLoad,
+    Kind,
+    Measurement,
+    MixedKindsError,
+    Row,
+    Run,
+    Schedule,
+    compare_rounds,
+    csrc_hash,
+    relative_error,
+    require_one_kind,
+    rows_from_turns,
+    take_turns,
+    variations,
+)
+from greenkernels.measure.compare import median_interval
+from greenkernels.measure.provenance import quartiles
+from greenkernels.measure.threads import thread_numbers
+
+
+class SyntheticClock(Clock):
+    """Stands still until someone works or sleeps."""
+
+    def __init__(self, seed=0):
+        self.seconds, self.random = 0.0, random.Random(seed)
+
+    def now(self):
+        return self.seconds
+
+    def sleep(self, seconds):
+        self.seconds += seconds
+
+    def work(self, seconds, noise=0.0):
+        self.seconds += seconds * self.random.lognormvariate(0, noise)
+
+
+def double(x):
+    return 2 * x
+
+
+def contender(name, clock, seconds, function=double, noise=0.0, **options):
+    def call(x):
+        clock.work(seconds, noise)
+        return function(x)
+
+    return Contender(name, call, **options)
+
+
+X = (torch.arange(12.0).reshape(3, 4),)
+
+
+def run(contenders, clock, **options):
+    options.setdefault("reference", lambda x: 2 * x.double())
+    return take_turns(contenders, X, clock=clock, tolerance=1e-6, **options)
+
+
+# --- verdicts
+
+
+def test_a_against_a_says_no_difference():
+    verdicts = []
+    for seed in range(20):
+        clock = SyntheticClock(seed)
+        # 5 % of noise a call: a machine that one should not measure on
+        turns = run([contender(n, clock, 0.01, noise=0.05) for n in "ab"], clock)
+        verdicts.append(turns.compare("a", "b").verdict)
+    assert verdicts.count("no difference") >= 19
+
+
+@pytest.mark.parametrize(
+    ("seconds", "verdict"), [(0.008, "faster"), (0.013, "slower"), (0.0101, "no difference")]
+)
+def test_verdict_beyond_noise(seconds, verdict):
+    clock = SyntheticClock()
+    turns = run(
+        [contender("a", clock, 0.01, noise=0.01), contender("b", clock, seconds, noise=0.01)], clock, twin="a"
+    )
+    assert turns.compare("a", "b").verdict == verdict
+    assert turns.ranked() == (["b", "a"] if seconds < 0.01 else ["a", "b"])
+
+
+def test_drift_of_the_machine_cancels():
+    clock = SyntheticClock()
+
+    def slower_and_slower(factor):
+        def call(x):
+            clock.work(0.01 * factor * (1 + clock.seconds))
+            return 2 * x
+
+        return call
+
+    turns = run([Contender("a", slower_and_slower(1.0)), Contender("b", slower_and_slower(0.8))], clock)
+    assert turns.compare("a", "b").ratio.value == pytest.approx(1.25, rel=0.05)
+
+
+def test_noise_is_the_difference_to_the_twin():
+    clock = SyntheticClock()
+    steady = run([contender("a", clock, 0.01)], clock, twin="a")
+    assert steady.noise() == pytest.approx(0, abs=1e-9)
+    assert list(steady.samples) == ["a", "a (again)"]
+    assert steady.ranked() == ["a"]
+
+
+def test_median_interval_holds_the_confidence():
+    # 9 values: 2 P(Binomial(9, 1/2) < 2) = 20/512 = 3.9 %, with 3 it would be 18 %
+    assert median_interval(list(range(9))) == (1, 7)
+    low, high = median_interval([1.0, 1.1, 1.2])  # too few: wider than the range itself
+    assert low < 1.0
+    assert high > 1.2
+
+
+def test_quartiles():
+    assert quartiles([1.0]) == (1.0, 1.0, 1.0)
+    assert quartiles([1.0, 2.0, 3.0, 4.0, 5.0]) == (2.0, 3.0, 4.0)
+    with pytest.raises(ValueError, match="must not be empty"):
+        quartiles([])
+
+
+# --- who is thrown out
+
+
+def test_wrong_contender_is_thrown_out():
+    clock = SyntheticClock()
+    turns = run([contender("a", clock, 0.01), contender("wrong", clock, 0.001, lambda x: 2.1 * x)], clock)
+    assert "relative error 5.0e-02" in turns.thrown_out["wrong"]
+    assert turns.ranked() == ["a"]
+
+
+def test_failing_contender_is_thrown_out():
+    clock = SyntheticClock()
+
+    def fail(x):
+        raise RuntimeError("no such kernel\nlong trace")
+
+    turns = run([contender("a", clock, 0.01), Contender("broken", fail)], clock)
+    assert turns.thrown_out == {"broken": "raised RuntimeError: no such kernel"}
+
+
+@pytest.mark.parametrize(
+    "key", [lambda x: 0, lambda x: x.data_ptr(), lambda x: tuple(x.shape)], ids=["first", "address", "shape"]
+)
+def test_contender_that_remembers_is_thrown_out(key):
+    clock, memory = SyntheticClock(), {}
+
+    def remember(x):
+        if key(x) not in memory:
+            clock.work(0.01)
+            memory[key(x)] = 2 * x
+        return memory[key(x)]
+
+    turns = run([contender("a", clock, 0.01), Contender("cheat", remember)], clock)
+    assert "cheat" in turns.thrown_out
+
+
+def test_remembering_by_version_gains_nothing():
+    clock, memory = SyntheticClock(), {}
+
+    def remember(x):
+        key = (x.data_ptr(), x._version)
+        if key not in memory:
+            clock.work(0.01)
+            memory[key] = 2 * x
+        return memory[key]
+
+    turns = run([contender("a", clock, 0.01), Contender("cheat", remember)], clock)
+    assert turns.compare("a", "cheat").verdict == "no difference"
+
+
+def test_contender_that_skips_is_thrown_out():
+    clock = SyntheticClock()
+    turns = run([contender("a", clock, 0.01), contender("skips", clock, 0.0, torch.empty_like)], clock)
+    assert "skips" in turns.thrown_out
+
+
+# --- turns
+
+
+def test_slow_contender_gets_no_more_turns_but_keeps_its_times():
+    clock = SyntheticClock()
+    entries = [
+        contender("a", clock, 0.01),
+        contender("slow", clock, 0.1),
+        contender("base", clock, 0.1, keep=True),
+    ]
+    turns = run(entries, clock, schedule=Schedule(rounds=6, drop_beyond=5))
+    assert [len(turns.samples[n]) for n in ("a", "slow", "base")] == [6, 2, 6]
+    turns = run(
+        entries, clock, schedule=Schedule(rounds=6, drop_beyond=1.5)
+    )  # so far behind that one round will do
+    assert [len(turns.samples[n]) for n in ("a", "slow", "base")] == [6, 1, 6]
+
+
+def test_budget_ends_the_run_after_the_least_rounds():
+    clock = SyntheticClock()
+    turns = run(
+        [contender("a", clock, 10.0)], clock, schedule=Schedule(rounds=50, min_rounds=3, budget_s=1.0)
+    )
+    assert len(turns.samples["a"]) == 3
+
+
+def test_short_call_is_repeated_within_one_timing():
+    clock, calls = SyntheticClock(), []
+
+    def call(x):
+        calls.append(1)
+        clock.work(1e-6)
+        return 2 * x
+
+    turns = run(
+        [Contender("a", call)], clock, schedule=Schedule(rounds=1, timed=1, untimed=1, min_window_s=1e-4)
+    )
+    assert len(calls) == 101
+    assert turns.time("a").value == pytest.approx(1e-6)
+
+
+def test_inputs_of_the_caller_stay():
+    x = torch.arange(6.0)
+    clock = SyntheticClock()
+    take_turns([contender("a", clock, 0.01)], (x,), clock=clock)
+    assert torch.equal(x, torch.arange(6.0))
+
+
+def test_variations_keep_values_and_strides():
+    x = torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last)
+    for (y,) in variations((x,), 4):
+        assert y.stride() == x.stride()
+        assert torch.equal(y.flatten().sort().values, x.flatten().sort().values)
+
+
+def test_names_must_differ():
+    clock = SyntheticClock()
+    with pytest.raises(ValueError, match="names of contenders must differ"):
+        run([contender("a", clock, 1), contender("a", clock, 1)], clock)
+
+
+def test_relative_error():
+    one = torch.ones(4)
+    assert relative_error(one, one) == 0
+    assert relative_error(1.5 * one, one) == pytest.approx(0.5)
+    assert relative_error(one[:2], one) == float("inf")
+    assert relative_error(one * float("nan"), one) == float("inf")
+    assert relative_error({"y": [one]}, {"y": [2 * one]}) == pytest.approx(0.5)
+
+
+# --- kinds
+
+
+def test_kinds_refuse_to_mix():
+    measured, modelled = (Measurement(1.0, "J", kind) for kind in (Kind.MEASURED, Kind.MODELLED))
+    for expression in (lambda: measured + modelled, lambda: measured / modelled, lambda: measured / 2.0):
+        with pytest.raises(MixedKindsError):
+            expression()
+    with pytest.raises(MixedKindsError, match="measured, modelled"):
+        require_one_kind([measured, None, modelled])
+    with pytest.raises(MixedKindsError):
+        measured + Measurement(1.0, "s", Kind.MEASURED)
+    assert require_one_kind([None, measured]) is Kind.MEASURED
+
+
+def test_a_prediction_gives_no_ratio():
+    bound = Measurement(1.0, "s", Kind.PREDICTED)
+    with pytest.raises(MixedKindsError, match="bound"):
+        bound / bound
+
+
+def test_ratio_carries_both_spreads():
+    ratio = Measurement(4.0, "s", Kind.MEASURED, 3.0, 5.0) / Measurement(2.0, "s", Kind.MEASURED, 1.0, 3.0)
+    assert (ratio.low, ratio.value, ratio.high) == (1.0, 2.0, 5.0)
+    assert ratio.unit == ""
+
+
+# --- rows
+
+
+def test_rows_hold_everything_and_come_back(tmp_path):
+    clock = SyntheticClock()
+    turns = run([contender("a", clock, 0.01), contender("b", clock, 0.005, lambda x: x)], clock, twin="a")
+    rows = rows_from_turns(turns, "suite", "case", ours=("b",), shape=[3, 4])
+    path = Run.now(rows).save(tmp_path / "results" / "rows.json")
+    back = Run.load(path)
+    assert back.rows == rows
+    assert [(row.contender, row.ours, bool(row.thrown_out)) for row in rows] == [
+        ("a", False, False),
+        ("b", True, True),
+    ]
+    assert len(rows[0].time_s.repeats) == 27  # 9 rounds of 3
+    data = json.loads(path.read_text())
+    assert {"machine", "versions", "source", "date", "schema"} <= set(data)
+    assert data["rows"][0]["energy_j"] is None
+    assert not list(path.parent.glob("*.tmp"))
+
+
+def test_rows_of_another_schema_are_refused(tmp_path):
+    path = tmp_path / "rows.json"
+    path.write_text('{"schema": 99, "rows": []}')
+    with pytest.raises(ValueError, match="schema must be 1, got 99"):
+        Run.load(path)
+
+
+def test_noisy_rows_are_marked():
+    row = Row("s", "c", "a", True, None, 1)
+    assert not row.noisy
+    assert Row("s", "c", "a", True, None, 1, noise=0.06).noisy
+    assert Row("s", "c", "a", True, None, 1, foreign_cores=0.5).noisy
+
+
+def test_hash_of_the_kernels_sees_contents_and_names(tmp_path):
+    (tmp_path / "csrc").mkdir()
+    file = tmp_path / "csrc" / "a.cpp"
+    file.write_text("int a;")
+    first = csrc_hash(tmp_path)
+    (tmp_path / "csrc" / "notes.md").write_text("no kernel")
+    assert csrc_hash(tmp_path) == first
+    file.write_text("int b;")
+    second = csrc_hash(tmp_path)
+    file.rename(tmp_path / "csrc" / "b.cpp")
+    assert len({first, second, csrc_hash(tmp_path)}) == 3
+
+
+def test_foreign_load_of_a_short_window_is_unknown():
+    assert ForeignLoad().cores() is None
+
+
+def test_thread_numbers():
+    assert thread_numbers("1,4") == [1, 4]
+    assert thread_numbers("")[0] == 1
+    for bad in ("0", "two", "1,,2"):
+        with pytest.raises(ValueError, match="--threads must be positive numbers"):
+            thread_numbers(bad)
+
+
+def test_compare_needs_a_round():
+    with pytest.raises(ValueError, match="at least one round"):
+        compare_rounds([], [[1.0]])
