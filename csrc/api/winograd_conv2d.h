@@ -6,7 +6,7 @@
 // with input = 0 outside of its map. Computed tile by tile as F(m x m, 3 x 3) of winograd_transforms.h, m = tile:
 // m^2 outputs cost (m + 2)^2 multiplications a channel instead of 9 m^2.
 // Exactness: rounding as of float arithmetic, amplified by the transforms (about 2x, 5x, 17x of direct convolution's
-// for m = 2, 4, 6). A NaN or infinity in input spreads over the output tiles whose input tile holds it.
+// for m = 2, 4, 6); denormal numbers count as 0. A NaN or infinity in input spreads over the output tiles whose input tile holds it.
 // Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.
 #pragma once
 

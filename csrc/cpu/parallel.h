@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "cpu/denormals.h"
+
 namespace greenkernels::cpu {
 
 // Threads that parallel_for may use right now. At least 1.
@@ -14,13 +16,17 @@ int num_threads();
 void parallel_for_chunks(int64_t count, int64_t grain, void (*body)(const void* context, int64_t begin, int64_t end),
                          const void* context);
 
-// The same with a callable body(begin, end).
+// The same with a callable body(begin, end), which runs with denormals flushed to zero.
 template <typename Body>
 void parallel_for(int64_t count, int64_t grain, const Body& body) {
   if (count <= 0) return;
   parallel_for_chunks(
       count, grain,
-      [](const void* context, int64_t begin, int64_t end) { (*static_cast<const Body*>(context))(begin, end); }, &body);
+      [](const void* context, int64_t begin, int64_t end) {
+        const FlushDenormals guard;
+        (*static_cast<const Body*>(context))(begin, end);
+      },
+      &body);
 }
 
 }  // namespace greenkernels::cpu

@@ -7,15 +7,11 @@
 #include <new>
 #include <vector>
 
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
+#include "cpu/huge_pages.h"
 
 namespace greenkernels::cpu {
 
 namespace {
-
-constexpr int64_t kHugePage = int64_t{2} << 20;  // buffers this large are aligned to it, so that the system can use huge pages
 
 struct Buffer {
   void* data;
@@ -37,13 +33,11 @@ int64_t held_bytes = 0;  // by the list and by leases; guarded by mutex()
 int64_t free_bytes = 0;  // by the list; guarded by mutex()
 
 Buffer allocate(int64_t bytes) {
-  const int64_t alignment = bytes >= kHugePage ? kHugePage : 64;
+  const int64_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
   const int64_t capacity = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
   void* data = std::aligned_alloc(alignment, capacity);
   if (!data) throw std::bad_alloc();
-#if defined(__linux__)
-  if (alignment == kHugePage) madvise(data, capacity, MADV_HUGEPAGE);  // a wish; without it the buffer works as well
-#endif
+  prefer_huge_pages(data, capacity);
   return {data, capacity};
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "api/winograd_conv2d.h"
+#include "cpu/huge_pages.h"
 #include "ops/checks.h"
 
 #include <array>
@@ -66,7 +67,9 @@ inline Tensor empty_map(const char* op, const char* what, const MapSizes& sizes,
     AtenTensorHandle handle;
     TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(4, sizes.data(), strides.data(), type,
                                                     aoti_torch_device_type_cpu(), 0, &handle));
-    return Tensor(handle);
+    const Tensor map(handle);
+    cpu::prefer_huge_pages(map.mutable_data_ptr(), static_cast<int64_t>(bytes));
+    return map;
   });
 }
 

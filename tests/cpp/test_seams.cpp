@@ -1,4 +1,4 @@
-// The parts that all CPU kernels stand on: instruction-set levels and scratch leases.
+// The parts that all CPU kernels stand on: instruction-set levels, scratch leases, flushed denormals.
 #include <atomic>
 #include <cstdint>
 #include <stdexcept>
@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "check.h"
+#include "cpu/parallel.h"
 #include "cpu/scratch.h"
 
 namespace {
@@ -77,6 +78,17 @@ void free_scratch_is_capped() {
   GK_EXPECT(scratch_bytes() <= kScratchCacheBytes, "%ld bytes kept", long(scratch_bytes()));
 }
 
+// The product is denormal: zero within a body, itself outside of it.
+void bodies_flush_denormals_and_leave_the_thread_as_it_was() {
+  volatile float small = 1e-30f, tiny = 1e-10f;
+  std::atomic<int> kept{0};
+  parallel_for(8, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) kept += small * tiny != 0;
+  });
+  GK_EXPECT(kept == 0, "%d of 8 bodies saw a denormal", kept.load());
+  GK_EXPECT(small * tiny != 0, "the caller's thread flushes denormals");
+}
+
 }  // namespace
 
 int main() {
@@ -87,5 +99,6 @@ int main() {
   leases_do_not_overlap_and_are_reused();
   many_threads_may_lease_at_once();
   free_scratch_is_capped();
+  bodies_flush_denormals_and_leave_the_thread_as_it_was();
   return greenkernels::test::result();
 }
