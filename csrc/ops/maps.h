@@ -51,6 +51,14 @@ inline MapLayout suggested_layout(const Tensor& map) {
   return MapLayout::kNhwc;
 }
 
+// The layout in which the map is dense; where there is none, that of the copy to make.
+inline MapLayout readable_layout(const Tensor& map) {
+  for (const MapLayout layout : {MapLayout::kNchw, MapLayout::kNhwc}) {
+    if (is_dense(map, layout)) return layout;
+  }
+  return suggested_layout(map);
+}
+
 inline Tensor empty_map(const char* op, const char* what, const MapSizes& sizes, MapLayout layout,
                         ScalarType dtype) {
   MapSizes strides;

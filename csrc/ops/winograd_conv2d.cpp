@@ -18,9 +18,7 @@ template <typename T>
 void run_kernel(const Call& call, Activation activation, const T* packed, const Tensor& out,
                 MapLayout out_layout) {
   const ScalarType dtype = call.compute_dtype();
-  const MapLayout in_layout = is_dense(call.input, MapLayout::kNchw)   ? MapLayout::kNchw
-                              : is_dense(call.input, MapLayout::kNhwc) ? MapLayout::kNhwc
-                                                                       : suggested_layout(call.input);
+  const MapLayout in_layout = readable_layout(call.input);
   const Tensor input = as_dense_map(call.op, "a dense copy of input", call.input, dtype, in_layout);
   OptionalTensor bias, param, skip;  // keep what the pointers below point to
   if (call.bias) bias = as_contiguous(call.op, "a copy of bias", *call.bias, dtype);
@@ -71,7 +69,9 @@ void run_as(const Call& call, Activation activation, const Weight& weight, const
     if (weight.packed) {
       // Memory of torch is 64-byte aligned; a view or a mapped file need not be.
       const bool aligned = reinterpret_cast<uintptr_t>(weight.packed->const_data_ptr()) % 64 == 0;
-      const Tensor packed = aligned ? *weight.packed : torch::stable::clone(*weight.packed);
+      const auto copy = [&] { return torch::stable::clone(*weight.packed); };
+      const Tensor packed =
+          aligned ? *weight.packed : allocate(call.op, "an aligned copy of packed", bytes, copy);
       run_kernel(call, activation, static_cast<const T*>(packed.const_data_ptr()), out, layout);
       return;
     }

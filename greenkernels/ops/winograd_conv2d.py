@@ -87,11 +87,10 @@ def winograd_conv2d(
     check_options(tile, activation, activation_param)
     if isinstance(activation_param, (float, int)):
         activation_param = input.new_tensor([activation_param])
+    options = (_pair(padding), tile, activation, activation_param, skip, skip_scale)
     if out is None:
-        return conv(input, weight, bias, _pair(padding), tile, activation, activation_param, skip, skip_scale)
-    conv_out(
-        input, weight, bias, _pair(padding), tile, activation, activation_param, skip, skip_scale, out=out
-    )
+        return conv(input, weight, bias, *options)
+    conv_out(input, weight, bias, *options, out=out)
     return out
 
 
@@ -122,32 +121,10 @@ def winograd_conv2d_packed(
     check_options(tile, activation, activation_param)
     if isinstance(activation_param, (float, int)):
         activation_param = input.new_tensor([activation_param])
+    options = (_pair(padding), tile, activation, activation_param, skip, skip_scale)
     if out is None:
-        return packed_conv(
-            input,
-            packed,
-            bias,
-            out_channels,
-            _pair(padding),
-            tile,
-            activation,
-            activation_param,
-            skip,
-            skip_scale,
-        )
-    packed_conv_out(
-        input,
-        packed,
-        bias,
-        out_channels,
-        _pair(padding),
-        tile,
-        activation,
-        activation_param,
-        skip,
-        skip_scale,
-        out=out,
-    )
+        return packed_conv(input, packed, bias, out_channels, *options)
+    packed_conv_out(input, packed, bias, out_channels, *options, out=out)
     return out
 
 
