@@ -7,6 +7,7 @@
 // m^2 outputs cost (m + 2)^2 multiplications a channel instead of 9 m^2.
 // Exactness: rounding as of float arithmetic, amplified by the transforms (about 2x, 5x, 17x of direct convolution's
 // for m = 2, 4, 6). A NaN or infinity in input spreads over the output tiles whose input tile holds it.
+// Denormal numbers count as zero within.
 // Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.
 #pragma once
 

@@ -4,6 +4,7 @@
 
 #include "api/winograd_conv2d.h"
 #include "api/winograd_transforms.h"
+#include "cpu/denormals.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
@@ -43,6 +44,7 @@ template <typename T>
 void run_blocks_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages) {
   const int64_t group = job.plan.group;
   parallel_for(job.plan.blocks, job.plan.grain, [&](int64_t begin, int64_t end) {
+    const FlushDenormals flush;
     const ScratchLease scratch((group * (job.input_block_stride() + job.product_block_stride()) + job.stage_size()) * sizeof(T));
     T* v = scratch.as<T>();
     T* products = v + group * job.input_block_stride();
@@ -69,6 +71,7 @@ void run_panels_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages
   const ScratchLease all_input(blocks * job.input_block_stride() * sizeof(T));
   T* v = all_input.as<T>();
   parallel_for(blocks * job.channel_blocks, 1, [&](int64_t begin, int64_t end) {
+    const FlushDenormals flush;
     const ScratchLease stage(job.stage_size() * sizeof(T));
     for (int64_t i = begin; i < end; ++i) {
       const int64_t block = i / job.channel_blocks, channel_block = i % job.channel_blocks;
@@ -78,6 +81,7 @@ void run_panels_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages
   // Few panels: the blocks of a panel are shared out too.
   const int64_t shares = std::min<int64_t>(blocks, (2 * num_threads() + job.panels - 1) / job.panels);
   parallel_for(job.panels * shares, 1, [&](int64_t begin, int64_t end) {
+    const FlushDenormals flush;
     const int64_t share_blocks = (blocks + shares - 1) / shares;
     const ScratchLease scratch((share_blocks * job.product_block_stride() + job.stage_size()) * sizeof(T));
     T* products = scratch.as<T>();
