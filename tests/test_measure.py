@@ -1,6 +1,5 @@
 """The measuring core on a synthetic clock: verdicts, cheats and turns. No test here depends on real time."""
 
-
 import pytest
 import torch
 from synthetic_clock import SyntheticClock, contender

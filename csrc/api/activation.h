@@ -1,4 +1,5 @@
-// The activations a kernel can apply to its output while it is still in registers. Formulas are those of torch.nn.
+// The activations a kernel can apply to its output while it is still in registers. Formulas are those of
+// torch.nn.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +20,8 @@ enum class Activation {
   kHardsigmoid,  // min(max(v + 3, 0), 6) / 6
 };
 
-inline constexpr const char* kActivationNames[] = {"none", "relu",    "relu6", "leaky_relu", "prelu",      "silu",
-                                                   "gelu", "sigmoid", "tanh",  "hardswish",  "hardsigmoid"};
+inline constexpr const char* kActivationNames[] = {"none",  "relu",      "relu6",      "leaky_relu",
+                                                   "prelu", "silu",      "gelu",       "sigmoid",
+                                                   "tanh",  "hardswish", "hardsigmoid"};
 
 }  // namespace greenkernels

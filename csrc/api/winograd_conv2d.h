@@ -1,13 +1,15 @@
 // Winograd convolution: 3x3 filters, stride 1, dilation 1, groups 1. The contract every backend obeys:
 //
 //   out[n, k, y, x] = act(bias[k] + skip_scale * skip[n, k, y, x]
-//                         + sum over c, i, j of weight[k, c, i, j] * input[n, c, y + i - pad_h, x + j - pad_w])
+//                         + sum over c, i, j of weight[k, c, i, j] * input[n, c, y + i - pad_h, x + j -
+//                         pad_w])
 //
-// with input = 0 outside of its map. Computed tile by tile as F(m x m, 3 x 3) of winograd_transforms.h, m = tile:
-// m^2 outputs cost (m + 2)^2 multiplications a channel instead of 9 m^2.
-// Exactness: rounding as of float arithmetic, amplified by the transforms (about 2x, 5x, 17x of direct convolution's
-// for m = 2, 4, 6); denormal numbers count as 0. A NaN or infinity in input spreads over the output tiles whose input tile holds it.
-// Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.
+// with input = 0 outside of its map. Computed tile by tile as F(m x m, 3 x 3) of winograd_transforms.h, m =
+// tile: m^2 outputs cost (m + 2)^2 multiplications a channel instead of 9 m^2. Exactness: rounding as of
+// float arithmetic, amplified by the transforms (about 2x, 5x, 17x of direct convolution's for m = 2, 4, 6);
+// denormal numbers count as 0. A NaN or infinity in input spreads over the output tiles whose input tile
+// holds it. Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016,
+// section 4.
 #pragma once
 
 #include <cstdint>
@@ -20,8 +22,8 @@ enum class MapLayout { kNchw, kNhwc };  // both dense; sizes are always named ba
 
 // The transformed weight, in panels of kWinogradPanel output channels:
 //   [panel][tap = alpha * row + column of G g G^T][in_c][width of the panel]
-// The last panel is 16 wide if 16 channels or fewer are left for it; channels past out_c are 0. One layout for all
-// instruction sets, so that a packed weight survives a change of machine.
+// The last panel is 16 wide if 16 channels or fewer are left for it; channels past out_c are 0. One layout
+// for all instruction sets, so that a packed weight survives a change of machine.
 inline constexpr int64_t kWinogradPanel = 32;
 inline constexpr int64_t kWinogradHalfPanel = 16;
 
@@ -44,11 +46,11 @@ struct WinogradPackArgs {
 
 template <typename T>
 struct WinogradConv2dArgs {
-  const T* input;             // [batch, in_c, h, w] in input_layout
-  const T* packed;            // written by winograd_conv2d_pack with the same out_c, in_c, tile
-  const T* bias;              // [out_c], or nullptr for none
-  const T* skip;              // [batch, out_c, out_h, out_w] in out_layout, or nullptr for none
-  T* out;                     // [batch, out_c, out_h, out_w] in out_layout; every element is written; aliases only skip
+  const T* input;   // [batch, in_c, h, w] in input_layout
+  const T* packed;  // written by winograd_conv2d_pack with the same out_c, in_c, tile
+  const T* bias;    // [out_c], or nullptr for none
+  const T* skip;    // [batch, out_c, out_h, out_w] in out_layout, or nullptr for none
+  T* out;           // [batch, out_c, out_h, out_w] in out_layout; every element is written; aliases only skip
   Activation activation;      // applied last
   const T* activation_param;  // [1] or [out_c], as activation_params() says; nullptr where it takes none
   int64_t activation_params;  // elements of activation_param: 0, 1 or out_c
@@ -63,7 +65,8 @@ struct WinogradConv2dArgs {
 };
 
 namespace cpu {
-// All run on the intra-op threads with the widest instruction set of this CPU; double runs on the scalar level.
+// All run on the intra-op threads with the widest instruction set of this CPU; double runs on the scalar
+// level.
 void winograd_conv2d_pack(const WinogradPackArgs<float>& args);
 void winograd_conv2d_pack(const WinogradPackArgs<double>& args);
 void winograd_conv2d(const WinogradConv2dArgs<float>& args);

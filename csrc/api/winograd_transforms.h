@@ -1,10 +1,12 @@
-// The three matrices of Winograd's F(m x m, 3 x 3) for m = 2, 4, 6, derived from the interpolation points by the compiler.
+// The three matrices of Winograd's F(m x m, 3 x 3) for m = 2, 4, 6, derived from the interpolation points by
+// the compiler.
 //
-//   Y = A^T [ (G g G^T) * (B^T d B) ] A      d: input tile [alpha, alpha], g: filter [3, 3], Y: output tile [m, m]
+//   Y = A^T [ (G g G^T) * (B^T d B) ] A      d: input tile [alpha, alpha], g: filter [3, 3], Y: output tile
+//   [m, m]
 //
-// alpha = m + 2, * is element-wise. tests/cpp/test_winograd_transforms.cpp proves the identity in exact rational arithmetic.
-// Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; the matrices follow the
-// Toom-Cook construction with finite points p[0..m] and one point at infinity.
+// alpha = m + 2, * is element-wise. tests/cpp/test_winograd_transforms.cpp proves the identity in exact
+// rational arithmetic. Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR
+// 2016; the matrices follow the Toom-Cook construction with finite points p[0..m] and one point at infinity.
 #pragma once
 
 namespace greenkernels {
@@ -18,7 +20,8 @@ template <>
 struct WinogradPoints<2> {
   static constexpr double kPairs[1] = {1};
 };
-// Against the textbook +-1, +-2 these cut the error of a float convolution by a factor of 2 to 3 at the same cost.
+// Against the textbook +-1, +-2 these cut the error of a float convolution by a factor of 2 to 3 at the same
+// cost.
 template <>
 struct WinogradPoints<4> {
   static constexpr double kPairs[2] = {0.75, 1.5};
@@ -31,10 +34,11 @@ struct WinogradPoints<6> {
 template <int m>
 struct WinogradTransforms {
   static constexpr int kAlpha = m + kWinogradR - 1;
-  double points[kAlpha - 1] = {};         // 0, +p0, -p0, +p1, -p1, ...
-  double bt[kAlpha][kAlpha] = {};         // B^T: row i holds the coefficients of prod over j != i of (x - points[j])
-  double g[kAlpha][kWinogradR] = {};      // G: row i holds powers of points[i] over prod over j != i of (points[i] - points[j])
-  double at[m][kAlpha] = {};              // A^T: column i holds powers of points[i]
+  double points[kAlpha - 1] = {};  // 0, +p0, -p0, +p1, -p1, ...
+  double bt[kAlpha][kAlpha] = {};  // B^T: row i holds the coefficients of prod over j != i of (x - points[j])
+  double g[kAlpha][kWinogradR] =
+      {};  // G: row i holds powers of points[i] over prod over j != i of (points[i] - points[j])
+  double at[m][kAlpha] = {};  // A^T: column i holds powers of points[i]
 
   constexpr WinogradTransforms() {
     for (int pair = 0; pair < m / 2; ++pair) {

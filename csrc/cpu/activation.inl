@@ -12,14 +12,23 @@ GK_INLINE Vec<T> clamp_0_6(Vec<T> v) {
 
 #if GK_ISA_WIDTH == 1
 
-template <typename T> Vec<T> exp(Vec<T> v) { return {std::exp(v.v)}; }
-template <typename T> Vec<T> tanh(Vec<T> v) { return {std::tanh(v.v)}; }
-template <typename T> Vec<T> erf(Vec<T> v) { return {std::erf(v.v)}; }
+template <typename T>
+Vec<T> exp(Vec<T> v) {
+  return {std::exp(v.v)};
+}
+template <typename T>
+Vec<T> tanh(Vec<T> v) {
+  return {std::tanh(v.v)};
+}
+template <typename T>
+Vec<T> erf(Vec<T> v) {
+  return {std::erf(v.v)};
+}
 
 #else
 
-// exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2; degree 6 leaves a relative error of about 1e-7. Results below 2^-126
-// and above 2^127 are those of the nearest bound.
+// exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2; degree 6 leaves a relative error of about 1e-7.
+// Results below 2^-126 and above 2^127 are those of the nearest bound.
 template <typename T>
 GK_INLINE Vec<T> exp(Vec<T> v) {
   using V = Vec<T>;
@@ -50,7 +59,8 @@ GK_INLINE Vec<T> tanh(Vec<T> v) {
   small = fma(small * z, v, v);
   const V one = V::broadcast(1);
   const V large = one - V::broadcast(2) / (exp(v + v) + one);
-  return select_less(V::broadcast(T(0.625)), abs(v), large, small);  // a NaN takes the polynomial and stays NaN
+  return select_less(V::broadcast(T(0.625)), abs(v), large,
+                     small);  // a NaN takes the polynomial and stays NaN
 }
 
 // Abramowitz and Stegun, "Handbook of Mathematical Functions", 7.1.26: absolute error at most 1.5e-7.
@@ -76,23 +86,35 @@ GK_INLINE Vec<T> sigmoid(Vec<T> v) {
   return one / (one + exp(Vec<T>::broadcast(0) - v));
 }
 
-// act(v); slope is used by leaky_relu and prelu. Kept out of line: a rare activation must not cost the common ones registers.
+// act(v); slope is used by leaky_relu and prelu. Kept out of line: a rare activation must not cost the common
+// ones registers.
 template <typename T>
 __attribute__((noinline)) Vec<T> activate(Activation activation, Vec<T> v, Vec<T> slope) {
   using V = Vec<T>;
-  const V sixth = V::broadcast(T(1.0 / 6)), three = V::broadcast(3), half = V::broadcast(T(0.5)), one = V::broadcast(1);
+  const V sixth = V::broadcast(T(1.0 / 6)), three = V::broadcast(3), half = V::broadcast(T(0.5)),
+          one = V::broadcast(1);
   switch (activation) {
-    case Activation::kNone: return v;
-    case Activation::kRelu: return relu(v);
-    case Activation::kRelu6: return clamp_0_6(v);
+    case Activation::kNone:
+      return v;
+    case Activation::kRelu:
+      return relu(v);
+    case Activation::kRelu6:
+      return clamp_0_6(v);
     case Activation::kLeakyRelu:
-    case Activation::kPrelu: return select_less(V::broadcast(0), v, v, slope * v);
-    case Activation::kSilu: return v * sigmoid(v);
-    case Activation::kGelu: return half * v * (one + erf(v * V::broadcast(T(0.70710678118654752))));
-    case Activation::kSigmoid: return sigmoid(v);
-    case Activation::kTanh: return tanh(v);
-    case Activation::kHardswish: return v * clamp_0_6(v + three) * sixth;
-    case Activation::kHardsigmoid: return clamp_0_6(v + three) * sixth;
+    case Activation::kPrelu:
+      return select_less(V::broadcast(0), v, v, slope * v);
+    case Activation::kSilu:
+      return v * sigmoid(v);
+    case Activation::kGelu:
+      return half * v * (one + erf(v * V::broadcast(T(0.70710678118654752))));
+    case Activation::kSigmoid:
+      return sigmoid(v);
+    case Activation::kTanh:
+      return tanh(v);
+    case Activation::kHardswish:
+      return v * clamp_0_6(v + three) * sixth;
+    case Activation::kHardsigmoid:
+      return clamp_0_6(v + three) * sixth;
   }
   return v;
 }

@@ -1,8 +1,9 @@
 // Flushing of denormal numbers to zero for the length of a kernel.
 //
-// A denormal operand or result costs x86 a microcode assist of about 150 cycles. Trained networks hold filters that died at
-// 1e-33 or so; their products with small transformed inputs are denormal. Seen: the same Winograd layer 17 times slower with
-// one photo than with another. Flushing changes a result by less than 1.2e-38 (float) a term, far below its rounding.
+// A denormal operand or result costs x86 a microcode assist of about 150 cycles. Trained networks hold
+// filters that died at 1e-33 or so; their products with small transformed inputs are denormal. Seen: the same
+// Winograd layer 17 times slower with one photo than with another. Flushing changes a result by less
+// than 1.2e-38 (float) a term, far below its rounding.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@
 
 namespace greenkernels::cpu {
 
-// Sets flush-to-zero (results) and denormals-are-zero (operands) on this thread; restores what was there before.
+// Sets flush-to-zero (results) and denormals-are-zero (operands) on this thread; restores what was there
+// before.
 class FlushDenormals {
  public:
   FlushDenormals() : before_(read()) { write(before_ | kFlush); }

@@ -1,7 +1,8 @@
-// Includes the file named by GK_KERNEL once per instruction set, each copy in a namespace of its own (scalar, avx2, avx512)
-// and compiled for that instruction set by a target pragma. So no build sets flags per file, and no inline function that
-// files share is ever compiled for a CPU that lacks it. Include standard and project headers before this one: what stands
-// inside the pragma must be the kernel alone. Within an .inl use free and member functions, no in-class friends, no lambdas.
+// Includes the file named by GK_KERNEL once per instruction set, each copy in a namespace of its own (scalar,
+// avx2, avx512) and compiled for that instruction set by a target pragma. So no build sets flags per file,
+// and no inline function that files share is ever compiled for a CPU that lacks it. Include standard and
+// project headers before this one: what stands inside the pragma must be the kernel alone. Within an .inl use
+// free and member functions, no in-class friends, no lambdas.
 #ifndef GK_KERNEL
 #error "define GK_KERNEL as the file to include, then include cpu/foreach_isa.h"
 #endif
@@ -18,7 +19,8 @@
 #pragma GCC diagnostic ignored "-Wuninitialized"
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
-// Under a sanitizer every access of an unrolled block grows by a check: forced inlining would take the compiler minutes.
+// Under a sanitizer every access of an unrolled block grows by a check: forced inlining would take the
+// compiler minutes.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define GK_INLINE inline
 #else

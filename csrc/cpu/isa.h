@@ -1,4 +1,5 @@
-// What this CPU can do, and which level of it kernels use. Detected once; nothing is assumed from the build machine.
+// What this CPU can do, and which level of it kernels use. Detected once; nothing is assumed from the build
+// machine.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +19,8 @@ const std::vector<Isa>& isa_levels();
 // The level in use: the highest, unless GREENKERNELS_ISA or set_isa lowered it.
 Isa isa();
 
-// Forces a level and returns the one before. Throws std::invalid_argument for a name that is unknown or that this CPU lacks.
+// Forces a level and returns the one before. Throws std::invalid_argument for a name that is unknown or that
+// this CPU lacks.
 Isa set_isa(const std::string& name);
 
 struct CacheSizes {
@@ -30,10 +32,10 @@ const CacheSizes& cache_sizes();
 
 // The function `name` of the namespace of the level in use: auto f = GK_SELECT_ISA(int8_gemm_rows).
 #if defined(__x86_64__)
-#define GK_SELECT_ISA(name)                                                     \
-  (::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx512  ? &avx512::name \
+#define GK_SELECT_ISA(name)                                                        \
+  (::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx512 ? &avx512::name \
    : ::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx2 ? &avx2::name   \
-                                                                    : &scalar::name)
+                                                                   : &scalar::name)
 #else
 #define GK_SELECT_ISA(name) (&scalar::name)
 #endif

@@ -1,4 +1,5 @@
-// The list behind ScratchLease: the smallest free buffer that fits is leased; too much free memory is given back.
+// The list behind ScratchLease: the smallest free buffer that fits is leased; too much free memory is given
+// back.
 #include "cpu/scratch.h"
 
 #include <algorithm>

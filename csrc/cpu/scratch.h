@@ -1,12 +1,13 @@
-// Scratch memory for kernels: a process-wide list of buffers that are leased for the length of one call and kept for the next.
+// Scratch memory for kernels: a process-wide list of buffers that are leased for the length of one call and
+// kept for the next.
 #pragma once
 
 #include <cstdint>
 
 namespace greenkernels::cpu {
 
-// A 64-byte-aligned buffer, uninitialised, returned to the list on destruction. At most kScratchCacheBytes stay on the list.
-// Throws std::bad_alloc. Safe to use from any thread.
+// A 64-byte-aligned buffer, uninitialised, returned to the list on destruction. At most kScratchCacheBytes
+// stay on the list. Throws std::bad_alloc. Safe to use from any thread.
 class ScratchLease {
  public:
   explicit ScratchLease(int64_t bytes);

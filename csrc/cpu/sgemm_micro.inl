@@ -1,13 +1,16 @@
-// The fp32 (and, on the scalar level, fp64) micro-kernel: a small block of out = a * b, all of it in registers.
+// The fp32 (and, on the scalar level, fp64) micro-kernel: a small block of out = a * b, all of it in
+// registers.
 //
-//   a: panel [depth / 16, rounded up][rows][16]: of each row 16 consecutive k kept whole, so that transforms and packing
+//   a: panel [depth / 16, rounded up][rows][16]: of each row 16 consecutive k kept whole, so that transforms
+//   and packing
 //      store whole vectors and the kernel broadcasts scalars at offsets known to the compiler
 //   b: [depth][width], width = 32 or 16
 //   out: [rows][width]
 
 inline constexpr int kPanelDepth = 16;  // k kept together in a panel of a
 
-// Rows and vectors of the register block. 14 x 2 leaves 4 of 32 registers for b and the broadcast; 6 x 2 leaves 4 of 16.
+// Rows and vectors of the register block. 14 x 2 leaves 4 of 32 registers for b and the broadcast; 6 x 2
+// leaves 4 of 16.
 inline constexpr int kMicroRows = GK_ISA_WIDTH == 16 ? 14 : GK_ISA_WIDTH == 8 ? 6 : 4;
 inline constexpr int kMicroVecs = GK_ISA_WIDTH == 1 ? 4 : 2;
 
@@ -51,7 +54,8 @@ template <typename T, int kRows, int kWidth>
 void sgemm_micro_rows(const T* a, const T* b, T* out, int64_t depth) {
   constexpr int kVecs = kMicroVecs * Vec<T>::kWidth <= kWidth ? kMicroVecs : 1;
   constexpr int kStep = kVecs * Vec<T>::kWidth;
-  for (int j = 0; j < kWidth; j += kStep) sgemm_micro_block<T, kRows, kVecs, kWidth>(a, b + j, out + j, depth);
+  for (int j = 0; j < kWidth; j += kStep)
+    sgemm_micro_block<T, kRows, kVecs, kWidth>(a, b + j, out + j, depth);
 }
 
 template <typename T>

@@ -1,5 +1,5 @@
-// Vec<T>: the vector of one instruction set and the operations kernels need. Included once per instruction set by foreach_isa.h.
-// min and max return the second operand if either is NaN, as the x86 instructions do.
+// Vec<T>: the vector of one instruction set and the operations kernels need. Included once per instruction
+// set by foreach_isa.h. min and max return the second operand if either is NaN, as the x86 instructions do.
 
 template <typename T>
 struct Vec;
@@ -19,19 +19,56 @@ struct Vec {
   }
 };
 
-template <typename T> GK_INLINE Vec<T> operator+(Vec<T> a, Vec<T> b) { return {a.v + b.v}; }
-template <typename T> GK_INLINE Vec<T> operator-(Vec<T> a, Vec<T> b) { return {a.v - b.v}; }
-template <typename T> GK_INLINE Vec<T> operator*(Vec<T> a, Vec<T> b) { return {a.v * b.v}; }
-template <typename T> GK_INLINE Vec<T> operator/(Vec<T> a, Vec<T> b) { return {a.v / b.v}; }
-template <typename T> GK_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return {a.v * b.v + c.v}; }
-template <typename T> GK_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) { return {c.v - a.v * b.v}; }
-template <typename T> GK_INLINE Vec<T> min(Vec<T> a, Vec<T> b) { return a.v < b.v ? a : b; }
-template <typename T> GK_INLINE Vec<T> max(Vec<T> a, Vec<T> b) { return a.v > b.v ? a : b; }
-template <typename T> GK_INLINE Vec<T> select_less(Vec<T> a, Vec<T> b, Vec<T> yes, Vec<T> no) { return a.v < b.v ? yes : no; }
-template <typename T> GK_INLINE Vec<T> abs(Vec<T> a) { return {std::fabs(a.v)}; }
-template <typename T> GK_INLINE Vec<T> round(Vec<T> a) { return {std::nearbyint(a.v)}; }
-template <typename T> GK_INLINE Vec<T> pow2(Vec<T> n) { return {std::ldexp(T(1), int(n.v))}; }  // n integral
-template <typename T> GK_INLINE void transpose(Vec<T> (&)[1]) {}
+template <typename T>
+GK_INLINE Vec<T> operator+(Vec<T> a, Vec<T> b) {
+  return {a.v + b.v};
+}
+template <typename T>
+GK_INLINE Vec<T> operator-(Vec<T> a, Vec<T> b) {
+  return {a.v - b.v};
+}
+template <typename T>
+GK_INLINE Vec<T> operator*(Vec<T> a, Vec<T> b) {
+  return {a.v * b.v};
+}
+template <typename T>
+GK_INLINE Vec<T> operator/(Vec<T> a, Vec<T> b) {
+  return {a.v / b.v};
+}
+template <typename T>
+GK_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return {a.v * b.v + c.v};
+}
+template <typename T>
+GK_INLINE Vec<T> fnma(Vec<T> a, Vec<T> b, Vec<T> c) {
+  return {c.v - a.v * b.v};
+}
+template <typename T>
+GK_INLINE Vec<T> min(Vec<T> a, Vec<T> b) {
+  return a.v < b.v ? a : b;
+}
+template <typename T>
+GK_INLINE Vec<T> max(Vec<T> a, Vec<T> b) {
+  return a.v > b.v ? a : b;
+}
+template <typename T>
+GK_INLINE Vec<T> select_less(Vec<T> a, Vec<T> b, Vec<T> yes, Vec<T> no) {
+  return a.v < b.v ? yes : no;
+}
+template <typename T>
+GK_INLINE Vec<T> abs(Vec<T> a) {
+  return {std::fabs(a.v)};
+}
+template <typename T>
+GK_INLINE Vec<T> round(Vec<T> a) {
+  return {std::nearbyint(a.v)};
+}
+template <typename T>
+GK_INLINE Vec<T> pow2(Vec<T> n) {
+  return {std::ldexp(T(1), int(n.v))};
+}  // n integral
+template <typename T>
+GK_INLINE void transpose(Vec<T> (&)[1]) {}
 
 #elif GK_ISA_WIDTH == 8
 
@@ -57,15 +94,21 @@ GK_INLINE Vec<float> operator+(Vec<float> a, Vec<float> b) { return {_mm256_add_
 GK_INLINE Vec<float> operator-(Vec<float> a, Vec<float> b) { return {_mm256_sub_ps(a.v, b.v)}; }
 GK_INLINE Vec<float> operator*(Vec<float> a, Vec<float> b) { return {_mm256_mul_ps(a.v, b.v)}; }
 GK_INLINE Vec<float> operator/(Vec<float> a, Vec<float> b) { return {_mm256_div_ps(a.v, b.v)}; }
-GK_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm256_fmadd_ps(a.v, b.v, c.v)}; }
-GK_INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm256_fnmadd_ps(a.v, b.v, c.v)}; }
+GK_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return {_mm256_fmadd_ps(a.v, b.v, c.v)};
+}
+GK_INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return {_mm256_fnmadd_ps(a.v, b.v, c.v)};
+}
 GK_INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return {_mm256_min_ps(a.v, b.v)}; }
 GK_INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return {_mm256_max_ps(a.v, b.v)}; }
 GK_INLINE Vec<float> select_less(Vec<float> a, Vec<float> b, Vec<float> yes, Vec<float> no) {
   return {_mm256_blendv_ps(no.v, yes.v, _mm256_cmp_ps(a.v, b.v, _CMP_LT_OQ))};
 }
 GK_INLINE Vec<float> abs(Vec<float> a) { return {_mm256_andnot_ps(_mm256_set1_ps(-0.0f), a.v)}; }
-GK_INLINE Vec<float> round(Vec<float> a) { return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+GK_INLINE Vec<float> round(Vec<float> a) {
+  return {_mm256_round_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 GK_INLINE Vec<float> pow2(Vec<float> n) {  // n integral, -126..127
   const __m256i exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n.v), _mm256_set1_epi32(127));
   return {_mm256_castsi256_ps(_mm256_slli_epi32(exponent, 23))};
@@ -96,7 +139,9 @@ template <>
 struct Vec<float> {
   static constexpr int kWidth = 16;
   __m512 v;
-  static GK_INLINE __mmask16 mask(int64_t n) { return n >= 16 ? 0xffff : n <= 0 ? 0 : __mmask16((1u << n) - 1); }
+  static GK_INLINE __mmask16 mask(int64_t n) {
+    return n >= 16 ? 0xffff : n <= 0 ? 0 : __mmask16((1u << n) - 1);
+  }
   static GK_INLINE Vec broadcast(float x) { return {_mm512_set1_ps(x)}; }
   static GK_INLINE Vec load(const float* p) { return {_mm512_loadu_ps(p)}; }
   static GK_INLINE Vec load_n(const float* p, int64_t n) { return {_mm512_maskz_loadu_ps(mask(n), p)}; }
@@ -108,15 +153,21 @@ GK_INLINE Vec<float> operator+(Vec<float> a, Vec<float> b) { return {_mm512_add_
 GK_INLINE Vec<float> operator-(Vec<float> a, Vec<float> b) { return {_mm512_sub_ps(a.v, b.v)}; }
 GK_INLINE Vec<float> operator*(Vec<float> a, Vec<float> b) { return {_mm512_mul_ps(a.v, b.v)}; }
 GK_INLINE Vec<float> operator/(Vec<float> a, Vec<float> b) { return {_mm512_div_ps(a.v, b.v)}; }
-GK_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
-GK_INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return {_mm512_fnmadd_ps(a.v, b.v, c.v)}; }
+GK_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return {_mm512_fmadd_ps(a.v, b.v, c.v)};
+}
+GK_INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) {
+  return {_mm512_fnmadd_ps(a.v, b.v, c.v)};
+}
 GK_INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return {_mm512_min_ps(a.v, b.v)}; }
 GK_INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return {_mm512_max_ps(a.v, b.v)}; }
 GK_INLINE Vec<float> select_less(Vec<float> a, Vec<float> b, Vec<float> yes, Vec<float> no) {
   return {_mm512_mask_blend_ps(_mm512_cmp_ps_mask(a.v, b.v, _CMP_LT_OQ), no.v, yes.v)};
 }
 GK_INLINE Vec<float> abs(Vec<float> a) { return {_mm512_abs_ps(a.v)}; }
-GK_INLINE Vec<float> round(Vec<float> a) { return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)}; }
+GK_INLINE Vec<float> round(Vec<float> a) {
+  return {_mm512_roundscale_ps(a.v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC)};
+}
 GK_INLINE Vec<float> pow2(Vec<float> n) {  // n integral, -126..127
   const __m512i exponent = _mm512_add_epi32(_mm512_cvtps_epi32(n.v), _mm512_set1_epi32(127));
   return {_mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))};
@@ -131,7 +182,8 @@ GK_INLINE void transpose(Vec<float> (&r)[16]) {
     a[i + 1] = _mm512_unpackhi_ps(r[i].v, r[i + 1].v);
   }
 #pragma GCC unroll 4
-  for (int i = 0; i < 16; i += 4) {  // r[i + j] now holds column 4 * lane + j of rows i..i + 3 in each 128-bit lane
+  for (int i = 0; i < 16;
+       i += 4) {  // r[i + j] now holds column 4 * lane + j of rows i..i + 3 in each 128-bit lane
     r[i].v = _mm512_shuffle_ps(a[i], a[i + 2], 0x44);
     r[i + 1].v = _mm512_shuffle_ps(a[i], a[i + 2], 0xEE);
     r[i + 2].v = _mm512_shuffle_ps(a[i + 1], a[i + 3], 0x44);
@@ -139,8 +191,9 @@ GK_INLINE void transpose(Vec<float> (&r)[16]) {
   }
 #pragma GCC unroll 4
   for (int j = 0; j < 4; ++j) {
-    const __m512 even01 = _mm512_shuffle_f32x4(r[j].v, r[4 + j].v, 0x88);  // lanes 0, 2 of rows 0-3, then of rows 4-7
-    const __m512 odd01 = _mm512_shuffle_f32x4(r[j].v, r[4 + j].v, 0xDD);   // lanes 1, 3
+    const __m512 even01 =
+        _mm512_shuffle_f32x4(r[j].v, r[4 + j].v, 0x88);  // lanes 0, 2 of rows 0-3, then of rows 4-7
+    const __m512 odd01 = _mm512_shuffle_f32x4(r[j].v, r[4 + j].v, 0xDD);  // lanes 1, 3
     const __m512 even23 = _mm512_shuffle_f32x4(r[8 + j].v, r[12 + j].v, 0x88);
     const __m512 odd23 = _mm512_shuffle_f32x4(r[8 + j].v, r[12 + j].v, 0xDD);
     a[j] = _mm512_shuffle_f32x4(even01, even23, 0x88);

@@ -1,4 +1,5 @@
-// The few lines the C++ tests share: a check that counts, a fixed random stream, and a loop over instruction sets.
+// The few lines the C++ tests share: a check that counts, a fixed random stream, and a loop over instruction
+// sets.
 #pragma once
 
 #include <cstdio>
@@ -11,14 +12,14 @@ namespace greenkernels::test {
 
 inline int failures = 0;
 
-#define GK_EXPECT(condition, ...)                                     \
-  do {                                                                \
-    if (!(condition)) {                                               \
-      ++::greenkernels::test::failures;                               \
-      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition);     \
-      std::printf(__VA_ARGS__);                                       \
-      std::printf("\n");                                              \
-    }                                                                 \
+#define GK_EXPECT(condition, ...)                                 \
+  do {                                                            \
+    if (!(condition)) {                                           \
+      ++::greenkernels::test::failures;                           \
+      std::printf("%s:%d: %s: ", __FILE__, __LINE__, #condition); \
+      std::printf(__VA_ARGS__);                                   \
+      std::printf("\n");                                          \
+    }                                                             \
   } while (0)
 
 // Exit code of a test program.

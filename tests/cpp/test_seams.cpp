@@ -34,13 +34,14 @@ void set_isa_names_what_it_knows() {
   } catch (const std::invalid_argument& error) {
     message = error.what();
   }
-  GK_EXPECT(message.find("scalar") != std::string::npos && message.find("got mmx") != std::string::npos, "%s", message.c_str());
+  GK_EXPECT(message.find("scalar") != std::string::npos && message.find("got mmx") != std::string::npos, "%s",
+            message.c_str());
 }
 
 void caches_have_sensible_sizes() {
   const CacheSizes& sizes = cache_sizes();
-  GK_EXPECT(sizes.l1d >= 8 << 10 && sizes.l2 >= sizes.l1d && sizes.l3 > 0, "%ld %ld %ld", long(sizes.l1d), long(sizes.l2),
-            long(sizes.l3));
+  GK_EXPECT(sizes.l1d >= 8 << 10 && sizes.l2 >= sizes.l1d && sizes.l3 > 0, "%ld %ld %ld", long(sizes.l1d),
+            long(sizes.l2), long(sizes.l3));
 }
 
 void leases_do_not_overlap_and_are_reused() {
@@ -74,7 +75,9 @@ void many_threads_may_lease_at_once() {
 }
 
 void free_scratch_is_capped() {
-  { const ScratchLease huge(kScratchCacheBytes + (1 << 20)); }
+  {
+    const ScratchLease huge(kScratchCacheBytes + (1 << 20));
+  }
   GK_EXPECT(scratch_bytes() <= kScratchCacheBytes, "%ld bytes kept", long(scratch_bytes()));
 }
 

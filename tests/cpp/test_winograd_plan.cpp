@@ -1,4 +1,5 @@
-// The cutting of a Winograd convolution into work: everything covered once, threads loaded evenly, scratch bounded.
+// The cutting of a Winograd convolution into work: everything covered once, threads loaded evenly, scratch
+// bounded.
 #include <algorithm>
 
 #include "check.h"
@@ -25,8 +26,8 @@ void blocks_cover_all_tiles_once() {
       job.plan = winograd_plan(problem(tiles, 64, threads));
       int64_t covered = 0;
       for (int64_t block = 0; block < job.plan.blocks; ++block) {
-        GK_EXPECT(job.rows(block) >= 1 && job.rows(block) <= job.plan.max_rows, "%ld rows of %ld", long(job.rows(block)),
-                  long(job.plan.max_rows));
+        GK_EXPECT(job.rows(block) >= 1 && job.rows(block) <= job.plan.max_rows, "%ld rows of %ld",
+                  long(job.rows(block)), long(job.plan.max_rows));
         covered += job.rows(block);
       }
       GK_EXPECT(covered == tiles, "%ld of %ld tiles", long(covered), long(tiles));
@@ -45,7 +46,8 @@ void threads_get_even_shares_of_large_maps() {
   for (int threads = 1; threads <= 64; ++threads) {
     const int64_t tiles = 3136;  // a 224 x 224 map
     const WinogradPlan plan = winograd_plan(problem(tiles, 64, threads));
-    GK_EXPECT(imbalance(tiles, plan, threads) <= 1.1, "%d threads: %g", threads, imbalance(tiles, plan, threads));
+    GK_EXPECT(imbalance(tiles, plan, threads) <= 1.1, "%d threads: %g", threads,
+              imbalance(tiles, plan, threads));
   }
 }
 
@@ -60,7 +62,8 @@ void scratch_is_bounded() {
       const WinogradPlan plan = winograd_plan(problem(tiles, channels, 2));
       const int64_t block = 36 * ((channels + 15) / 16 * 16) * plan.max_rows * int64_t{sizeof(float)};
       const int64_t bytes = block * (plan.panels_outer ? plan.blocks : plan.group);
-      GK_EXPECT(bytes <= 32 * kMiB, "%ld tiles of %ld channels: %ld bytes", long(tiles), long(channels), long(bytes));
+      GK_EXPECT(bytes <= 32 * kMiB, "%ld tiles of %ld channels: %ld bytes", long(tiles), long(channels),
+                long(bytes));
     }
   }
 }
@@ -69,7 +72,8 @@ void deep_layers_with_few_tiles_stream_the_weight_once() {
   for (const int64_t tiles : {4, 16, 49}) {
     GK_EXPECT(winograd_plan(problem(tiles, 512, 2)).panels_outer, "%ld tiles", long(tiles));
   }
-  GK_EXPECT(!winograd_plan(problem(3136, 64, 2)).panels_outer, "a large shallow layer keeps its blocks outermost");
+  GK_EXPECT(!winograd_plan(problem(3136, 64, 2)).panels_outer,
+            "a large shallow layer keeps its blocks outermost");
 }
 
 }  // namespace

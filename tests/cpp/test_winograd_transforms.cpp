@@ -1,5 +1,6 @@
-// Proves in exact rational arithmetic that A^T [(G g) * (B^T d)] is the correlation of g and d for every tile size.
-// The identity is bilinear, so it holds if it holds for all pairs of unit vectors; the 2-D transform nests it twice.
+// Proves in exact rational arithmetic that A^T [(G g) * (B^T d)] is the correlation of g and d for every tile
+// size. The identity is bilinear, so it holds if it holds for all pairs of unit vectors; the 2-D transform
+// nests it twice.
 #include "api/winograd_transforms.h"
 
 #include <cmath>
@@ -74,7 +75,8 @@ void table_of_g_is_rounded_correctly() {
     for (int k = 0; k < 3; ++k) {
       const Rational g = exact_g<m>(row, k);
       const double expected = double(g.num) / double(g.den);
-      GK_EXPECT(std::fabs(kWinograd<m>.g[row][k] - expected) <= std::fabs(expected) * 0x1p-51, "F(%d): G[%d][%d]", m, row, k);
+      GK_EXPECT(std::fabs(kWinograd<m>.g[row][k] - expected) <= std::fabs(expected) * 0x1p-51,
+                "F(%d): G[%d][%d]", m, row, k);
     }
   }
 }

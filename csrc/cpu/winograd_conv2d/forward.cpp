@@ -1,4 +1,5 @@
-// winograd_conv2d on the CPU: cuts the convolution into work for threads and runs the three stages of forward.inl on it.
+// winograd_conv2d on the CPU: cuts the convolution into work for threads and runs the three stages of
+// forward.inl on it.
 #include <algorithm>
 #include <type_traits>
 
@@ -11,12 +12,15 @@
 
 namespace greenkernels::cpu {
 
-// The stages of one instruction set and tile size. v, products and stage are scratch, laid out as WinogradJob says.
+// The stages of one instruction set and tile size. v, products and stage are scratch, laid out as WinogradJob
+// says.
 template <typename T>
 struct WinogradStages {
   int64_t max_rows;  // rows of the micro-kernel
-  void (*input)(const WinogradJob<T>& job, int64_t block, int64_t channel_begin, int64_t channel_end, T* v, T* stage);
-  void (*multiply)(const WinogradJob<T>& job, int64_t panel, int64_t block_begin, int64_t block_end, const T* v, T* products);
+  void (*input)(const WinogradJob<T>& job, int64_t block, int64_t channel_begin, int64_t channel_end, T* v,
+                T* stage);
+  void (*multiply)(const WinogradJob<T>& job, int64_t panel, int64_t block_begin, int64_t block_end,
+                   const T* v, T* products);
   void (*output)(const WinogradJob<T>& job, int64_t panel, int64_t block, const T* products, T* stage);
 };
 
@@ -43,14 +47,16 @@ template <typename T>
 void run_blocks_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages) {
   const int64_t group = job.plan.group;
   parallel_for(job.plan.blocks, job.plan.grain, [&](int64_t begin, int64_t end) {
-    const ScratchLease scratch((group * (job.input_block_stride() + job.product_block_stride()) + job.stage_size()) * sizeof(T));
+    const ScratchLease scratch(
+        (group * (job.input_block_stride() + job.product_block_stride()) + job.stage_size()) * sizeof(T));
     T* v = scratch.as<T>();
     T* products = v + group * job.input_block_stride();
     T* stage = products + group * job.product_block_stride();
     for (int64_t first = begin; first < end; first += group) {
       const int64_t last = std::min(first + group, end);
       for (int64_t block = first; block < last; ++block) {
-        stages.input(job, block, 0, job.channel_blocks, v + (block - first) * job.input_block_stride(), stage);
+        stages.input(job, block, 0, job.channel_blocks, v + (block - first) * job.input_block_stride(),
+                     stage);
       }
       for (int64_t panel = 0; panel < job.panels; ++panel) {
         stages.multiply(job, panel, first, last, v, products);
@@ -72,7 +78,8 @@ void run_panels_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages
     const ScratchLease stage(job.stage_size() * sizeof(T));
     for (int64_t i = begin; i < end; ++i) {
       const int64_t block = i / job.channel_blocks, channel_block = i % job.channel_blocks;
-      stages.input(job, block, channel_block, channel_block + 1, v + block * job.input_block_stride(), stage.as<T>());
+      stages.input(job, block, channel_block, channel_block + 1, v + block * job.input_block_stride(),
+                   stage.as<T>());
     }
   });
   // Few panels: the blocks of a panel are shared out too.

@@ -5,10 +5,11 @@
 #include "cpu/winograd_conv2d/input.inl"
 #include "cpu/winograd_conv2d/output.inl"
 
-// Stage 2: products[tap] = V[tap] * U[tap] for the blocks [begin, end) and one panel. A tap of the panel is read once from
-// outside of L1 and then used for all blocks.
+// Stage 2: products[tap] = V[tap] * U[tap] for the blocks [begin, end) and one panel. A tap of the panel is
+// read once from outside of L1 and then used for all blocks.
 template <typename T, int kWidth>
-void multiply_panel(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v, T* products) {
+void multiply_panel(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
+                    T* products) {
   const T* u = job.packed_panel(panel);
   for (int64_t tap = 0; tap < job.taps; ++tap, u += job.args.in_c * kWidth) {
     for (int64_t block = begin; block < end; ++block) {
@@ -20,16 +21,21 @@ void multiply_panel(const WinogradJob<T>& job, int64_t panel, int64_t begin, int
 }
 
 template <typename T>
-void winograd_multiply(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v, T* products) {
+void winograd_multiply(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
+                       T* products) {
   const bool wide = job.panel_width(panel) == kWinogradPanel;
-  (wide ? &multiply_panel<T, kWinogradPanel> : &multiply_panel<T, kWinogradHalfPanel>)(job, panel, begin, end, v, products);
+  (wide ? &multiply_panel<T, kWinogradPanel> : &multiply_panel<T, kWinogradHalfPanel>)(job, panel, begin, end,
+                                                                                       v, products);
 }
 
 template <typename T>
 WinogradStages<T> winograd_stages(int tile) {
   switch (tile) {
-    case 2: return {kMicroRows, &winograd_input<T, 2>, &winograd_multiply<T>, &winograd_output<T, 2>};
-    case 4: return {kMicroRows, &winograd_input<T, 4>, &winograd_multiply<T>, &winograd_output<T, 4>};
-    default: return {kMicroRows, &winograd_input<T, 6>, &winograd_multiply<T>, &winograd_output<T, 6>};
+    case 2:
+      return {kMicroRows, &winograd_input<T, 2>, &winograd_multiply<T>, &winograd_output<T, 2>};
+    case 4:
+      return {kMicroRows, &winograd_input<T, 4>, &winograd_multiply<T>, &winograd_output<T, 4>};
+    default:
+      return {kMicroRows, &winograd_input<T, 6>, &winograd_multiply<T>, &winograd_output<T, 6>};
   }
 }

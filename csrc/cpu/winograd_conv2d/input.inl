@@ -1,4 +1,5 @@
-// Stage 1: V = B^T d B of a block of tiles, 16 channels at a time, stored as the a panels of the micro-kernel.
+// Stage 1: V = B^T d B of a block of tiles, 16 channels at a time, stored as the a panels of the
+// micro-kernel.
 
 struct WinogradTile {
   int64_t image, row, col;  // position in units of tiles
@@ -21,9 +22,11 @@ GK_INLINE void store_input_taps(const Vec<T> (&part)[m + 2], T* v, int64_t tap_s
   if constexpr (group + 1 < Transform::kGroups) store_input_taps<T, m, group + 1>(part, v, tap_stride);
 }
 
-// First direction, by groups of rows that fit in registers. Loads are repeated for each group: cheaper than spilling.
+// First direction, by groups of rows that fit in registers. Loads are repeated for each group: cheaper than
+// spilling.
 template <typename T, int m, int group>
-GK_INLINE void transform_input_vector(const T* d, int64_t row_stride, int64_t pixel_stride, T* v, int64_t tap_stride) {
+GK_INLINE void transform_input_vector(const T* d, int64_t row_stride, int64_t pixel_stride, T* v,
+                                      int64_t tap_stride) {
   using Transform = InputTransform<m>;
   constexpr int kAlpha = m + 2;
   Vec<T> part[Transform::kGroupRows][kAlpha];
@@ -31,7 +34,8 @@ GK_INLINE void transform_input_vector(const T* d, int64_t row_stride, int64_t pi
   for (int col = 0; col < kAlpha; ++col) {
     Vec<T> column[kAlpha], rows[Transform::kGroupRows];
 #pragma GCC unroll 8
-    for (int row = 0; row < kAlpha; ++row) column[row] = Vec<T>::load(d + row * row_stride + col * pixel_stride);
+    for (int row = 0; row < kAlpha; ++row)
+      column[row] = Vec<T>::load(d + row * row_stride + col * pixel_stride);
     Transform::template rows<group>(column, rows);
 #pragma GCC unroll 8
     for (int i = 0; i < Transform::kGroupRows; ++i) part[i][col] = rows[i];
@@ -47,7 +51,8 @@ GK_INLINE void transform_input_vector(const T* d, int64_t row_stride, int64_t pi
 
 // One tile of 16 channels at d (channels adjacent).
 template <typename T, int m>
-GK_INLINE void transform_input_tile(const T* d, int64_t row_stride, int64_t pixel_stride, T* v, int64_t tap_stride) {
+GK_INLINE void transform_input_tile(const T* d, int64_t row_stride, int64_t pixel_stride, T* v,
+                                    int64_t tap_stride) {
   for (int c = 0; c < 16; c += Vec<T>::kWidth) {
     transform_input_vector<T, m, 0>(d + c, row_stride, pixel_stride, v + c, tap_stride);
   }
@@ -60,7 +65,8 @@ GK_INLINE void fill_zero(T* data, int64_t count) {
 
 // patch[i][j][16] = the input at (y + i, x + j), 0 outside of the map and past the last channel.
 template <typename T, int m>
-void copy_patch_nhwc(const WinogradConv2dArgs<T>& args, int64_t image, int64_t y, int64_t x, int64_t channel, T* patch) {
+void copy_patch_nhwc(const WinogradConv2dArgs<T>& args, int64_t image, int64_t y, int64_t x, int64_t channel,
+                     T* patch) {
   constexpr int kAlpha = m + 2;
   const int64_t channels = args.in_c - channel;
   for (int i = 0; i < kAlpha; ++i) {
@@ -117,10 +123,11 @@ void interleave_channels(const T* src, int64_t channel_stride, int64_t channels,
   }
 }
 
-// stage[i][j][16] = the input at (y + i, x + j) for a strip of m + 2 rows and `width` columns, 0 outside of the map.
+// stage[i][j][16] = the input at (y + i, x + j) for a strip of m + 2 rows and `width` columns, 0 outside of
+// the map.
 template <typename T, int m>
-void stage_strip_nchw(const WinogradConv2dArgs<T>& args, int64_t image, int64_t y, int64_t x, int64_t width, int64_t channel,
-                      T* stage) {
+void stage_strip_nchw(const WinogradConv2dArgs<T>& args, int64_t image, int64_t y, int64_t x, int64_t width,
+                      int64_t channel, T* stage) {
   const int64_t begin = x < 0 ? (-x < width ? -x : width) : 0;
   const int64_t inside = args.w - x;
   const int64_t end = inside < begin ? begin : inside < width ? inside : width;
@@ -144,8 +151,8 @@ void transform_input_nchw(const WinogradJob<T>& job, int64_t block, int64_t chan
     const WinogradTile tile = winograd_tile(job, job.first_tile(block) + r);
     const int64_t strip = job.tiles_w - tile.col < rows - r ? job.tiles_w - tile.col : rows - r;
     const int64_t width = strip * m + 2;
-    stage_strip_nchw<T, m>(args, tile.image, tile.row * m - args.pad_h, tile.col * m - args.pad_w, width, channel_block * 16,
-                           stage);
+    stage_strip_nchw<T, m>(args, tile.image, tile.row * m - args.pad_h, tile.col * m - args.pad_w, width,
+                           channel_block * 16, stage);
     for (int64_t i = 0; i < strip; ++i, ++r, v += 16) {
       transform_input_tile<T, m>(stage + i * m * 16, width * 16, 16, v, job.input_tap_stride());
     }

@@ -16,13 +16,14 @@ GK_INLINE void store_output_pixels(const Vec<T> (&part)[m + 2], Vec<T> bias, T* 
     const Vec<T> value = pixels[i] + bias;
     (kRelu ? relu(value) : value).store(out + Transform::kRows[group][i] * pixel_stride);
   }
-  if constexpr (group + 1 < Transform::kGroups) store_output_pixels<T, m, kRelu, group + 1>(part, bias, out, pixel_stride);
+  if constexpr (group + 1 < Transform::kGroups)
+    store_output_pixels<T, m, kRelu, group + 1>(part, bias, out, pixel_stride);
 }
 
 // out[i][j] = bias + (A^T P A)[i][j] for one vector of channels of one tile; p: [tap] with tap_stride.
 template <typename T, int m, bool kRelu, int group>
-GK_INLINE void transform_output_vector(const T* p, int64_t tap_stride, Vec<T> bias, T* out, int64_t row_stride,
-                                       int64_t pixel_stride) {
+GK_INLINE void transform_output_vector(const T* p, int64_t tap_stride, Vec<T> bias, T* out,
+                                       int64_t row_stride, int64_t pixel_stride) {
   using Transform = OutputTransform<m>;
   constexpr int kAlpha = m + 2;
   Vec<T> part[Transform::kGroupRows][kAlpha];
@@ -37,7 +38,8 @@ GK_INLINE void transform_output_vector(const T* p, int64_t tap_stride, Vec<T> bi
   }
 #pragma GCC unroll 8
   for (int i = 0; i < Transform::kGroupRows; ++i) {
-    store_output_pixels<T, m, kRelu, 0>(part[i], bias, out + Transform::kRows[group][i] * row_stride, pixel_stride);
+    store_output_pixels<T, m, kRelu, 0>(part[i], bias, out + Transform::kRows[group][i] * row_stride,
+                                        pixel_stride);
   }
   if constexpr (group + 1 < Transform::kGroups) {
     transform_output_vector<T, m, kRelu, group + 1>(p, tap_stride, bias, out, row_stride, pixel_stride);
@@ -46,15 +48,17 @@ GK_INLINE void transform_output_vector(const T* p, int64_t tap_stride, Vec<T> bi
 
 // 16 channels from `channel` of one tile: bias is the padded bias [16].
 template <typename T, int m, bool kRelu>
-GK_INLINE void transform_output_tile(const T* p, int64_t tap_stride, const T* bias, T* out, int64_t row_stride,
-                                     int64_t pixel_stride) {
+GK_INLINE void transform_output_tile(const T* p, int64_t tap_stride, const T* bias, T* out,
+                                     int64_t row_stride, int64_t pixel_stride) {
   for (int c = 0; c < 16; c += Vec<T>::kWidth) {
-    transform_output_vector<T, m, kRelu, 0>(p + c, tap_stride, Vec<T>::load(bias + c), out + c, row_stride, pixel_stride);
+    transform_output_vector<T, m, kRelu, 0>(p + c, tap_stride, Vec<T>::load(bias + c), out + c, row_stride,
+                                            pixel_stride);
   }
 }
 
 template <typename T>
-GK_INLINE Vec<T> finish(const WinogradConv2dArgs<T>& args, Vec<T> value, const T* skip, int64_t lanes, Vec<T> slope) {
+GK_INLINE Vec<T> finish(const WinogradConv2dArgs<T>& args, Vec<T> value, const T* skip, int64_t lanes,
+                        Vec<T> slope) {
   if (skip) value = fma(Vec<T>::broadcast(T(args.skip_scale)), Vec<T>::load_n(skip, lanes), value);
   if (args.activation == Activation::kNone) return value;
   if (args.activation == Activation::kRelu) return relu(value);
@@ -73,15 +77,17 @@ struct HalfPanel {
     for (int c = 0; c < 16; ++c) {
       const bool exists = c < channels;
       bias[c] = exists && args.bias ? args.bias[first + c] : 0;
-      slope[c] = !exists || args.activation_params == 0 ? 0 : args.activation_param[args.activation_params == 1 ? 0 : first + c];
+      slope[c] = !exists || args.activation_params == 0
+                     ? 0
+                     : args.activation_param[args.activation_params == 1 ? 0 : first + c];
     }
   }
 };
 
 // Pixels of a tile that lie in the map go from stage [m][m][16] to out.
 template <typename T, int m>
-void finish_tile_nhwc(const WinogradConv2dArgs<T>& args, const HalfPanel<T>& half, int64_t image, int64_t y, int64_t x,
-                      const T* stage) {
+void finish_tile_nhwc(const WinogradConv2dArgs<T>& args, const HalfPanel<T>& half, int64_t image, int64_t y,
+                      int64_t x, const T* stage) {
   const int64_t out_h = args.out_h(), out_w = args.out_w();
   for (int64_t i = 0; i < m && y + i < out_h; ++i) {
     for (int64_t j = 0; j < m && x + j < out_w; ++j) {
@@ -97,8 +103,8 @@ void finish_tile_nhwc(const WinogradConv2dArgs<T>& args, const HalfPanel<T>& hal
 }
 
 template <typename T, int m>
-void transform_output_nhwc(const WinogradJob<T>& job, int64_t block, const HalfPanel<T>& half, const T* products, int64_t width,
-                           T* stage) {
+void transform_output_nhwc(const WinogradJob<T>& job, int64_t block, const HalfPanel<T>& half,
+                           const T* products, int64_t width, T* stage) {
   const auto& args = job.args;
   const int64_t out_h = args.out_h(), out_w = args.out_w(), rows = job.rows(block);
   const bool relu = args.activation == Activation::kRelu;
@@ -119,7 +125,8 @@ void transform_output_nhwc(const WinogradJob<T>& job, int64_t block, const HalfP
 
 // One row of `count` pixels goes from stage [pixel][16] to the planes of out.
 template <typename T>
-void finish_row_nchw(const WinogradConv2dArgs<T>& args, const HalfPanel<T>& half, int64_t offset, int64_t count, const T* stage) {
+void finish_row_nchw(const WinogradConv2dArgs<T>& args, const HalfPanel<T>& half, int64_t offset,
+                     int64_t count, const T* stage) {
   constexpr int kWidth = Vec<T>::kWidth;
   const int64_t plane = args.out_h() * args.out_w();
   for (int64_t x = 0; x < count; x += kWidth, stage += 16 * kWidth) {
@@ -145,15 +152,16 @@ void finish_row_nchw(const WinogradConv2dArgs<T>& args, const HalfPanel<T>& half
 }
 
 template <typename T, int m>
-void transform_output_nchw(const WinogradJob<T>& job, int64_t block, const HalfPanel<T>& half, const T* products, int64_t width,
-                           T* stage) {
+void transform_output_nchw(const WinogradJob<T>& job, int64_t block, const HalfPanel<T>& half,
+                           const T* products, int64_t width, T* stage) {
   const auto& args = job.args;
   const int64_t out_h = args.out_h(), out_w = args.out_w(), rows = job.rows(block);
   for (int64_t r = 0; r < rows;) {  // strips of tiles in one row of tiles
     const WinogradTile tile = winograd_tile(job, job.first_tile(block) + r);
     const int64_t strip = job.tiles_w - tile.col < rows - r ? job.tiles_w - tile.col : rows - r;
     for (int64_t i = 0; i < strip; ++i, ++r, products += width) {
-      transform_output_tile<T, m, false>(products, job.product_tap_stride(), half.bias, stage + i * m * 16, strip * m * 16, 16);
+      transform_output_tile<T, m, false>(products, job.product_tap_stride(), half.bias, stage + i * m * 16,
+                                         strip * m * 16, 16);
     }
     const int64_t y = tile.row * m, x = tile.col * m;
     const int64_t count = out_w - x < strip * m ? out_w - x : strip * m;

@@ -1,4 +1,5 @@
-// winograd_conv2d_pack on the CPU: pack.inl compiled once per instruction set, panels and input channels shared out over threads.
+// winograd_conv2d_pack on the CPU: pack.inl compiled once per instruction set, panels and input channels
+// shared out over threads.
 #include <algorithm>
 #include <type_traits>
 

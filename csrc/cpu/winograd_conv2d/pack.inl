@@ -1,5 +1,6 @@
-// U = G g G^T of one instruction set. Plain loops over 16 output channels, which the compiler turns into vectors; in double,
-// since the entries of G are no binary fractions and a weight is packed once but used often.
+// U = G g G^T of one instruction set. Plain loops over 16 output channels, which the compiler turns into
+// vectors; in double, since the entries of G are no binary fractions and a weight is packed once but used
+// often.
 
 // Channel c of 16 output channels from `out_channel`; u: [tap] with tap_stride, 16 channels adjacent.
 template <typename T, int m>
@@ -15,7 +16,8 @@ void pack_channel(const WinogradPackArgs<T>& args, int64_t out_channel, int64_t 
   for (int i = 0; i < kAlpha; ++i)
     for (int j = 0; j < 3; ++j)
       for (int lane = 0; lane < 16; ++lane)
-        part[i][j][lane] = kG[i][0] * filter[0][j][lane] + kG[i][1] * filter[1][j][lane] + kG[i][2] * filter[2][j][lane];
+        part[i][j][lane] =
+            kG[i][0] * filter[0][j][lane] + kG[i][1] * filter[1][j][lane] + kG[i][2] * filter[2][j][lane];
   for (int i = 0; i < kAlpha; ++i)
     for (int j = 0; j < kAlpha; ++j)
       for (int lane = 0; lane < 16; ++lane)
@@ -37,8 +39,11 @@ void pack_panel(const WinogradPackArgs<T>& args, int64_t panel, int64_t begin, i
 template <typename T>
 void winograd_pack_panel(const WinogradPackArgs<T>& args, int64_t panel, int64_t begin, int64_t end) {
   switch (args.tile) {
-    case 2: return pack_panel<T, 2>(args, panel, begin, end);
-    case 4: return pack_panel<T, 4>(args, panel, begin, end);
-    default: return pack_panel<T, 6>(args, panel, begin, end);
+    case 2:
+      return pack_panel<T, 2>(args, panel, begin, end);
+    case 4:
+      return pack_panel<T, 4>(args, panel, begin, end);
+    default:
+      return pack_panel<T, 6>(args, panel, begin, end);
   }
 }

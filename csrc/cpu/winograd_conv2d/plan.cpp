@@ -7,13 +7,15 @@ namespace greenkernels::cpu {
 
 namespace {
 
-constexpr int64_t kMaxGroup = 8;             // beyond this a panel of the weight is read often enough for its traffic to vanish
+constexpr int64_t kMaxGroup =
+    8;  // beyond this a panel of the weight is read often enough for its traffic to vanish
 constexpr int64_t kMaxStagedBytes = 32 << 20;  // scratch for the transformed input of all blocks
-constexpr int64_t kMinTaskFlops = 1 << 20;   // about 10 us of one core: less is not worth waking a thread
+constexpr int64_t kMinTaskFlops = 1 << 20;     // about 10 us of one core: less is not worth waking a thread
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// As few blocks as the micro-kernel allows; where a thread gets few, rounded up so that all threads get as many.
+// As few blocks as the micro-kernel allows; where a thread gets few, rounded up so that all threads get as
+// many.
 int64_t count_blocks(const WinogradProblem& p, int64_t threads) {
   const int64_t blocks = ceil_div(p.tiles, p.max_rows);
   const bool few = blocks <= 8 * threads;
@@ -27,7 +29,8 @@ struct Bytes {
 };
 
 // Threads share out blocks. Each thread streams the whole weight past each group of its blocks.
-WinogradPlan plan_blocks_outer(const WinogradProblem& p, const Bytes& bytes, int64_t threads, int64_t* traffic) {
+WinogradPlan plan_blocks_outer(const WinogradProblem& p, const Bytes& bytes, int64_t threads,
+                               int64_t* traffic) {
   WinogradPlan plan{};
   plan.blocks = count_blocks(p, threads);
   plan.max_rows = ceil_div(p.tiles, plan.blocks);
@@ -38,8 +41,8 @@ WinogradPlan plan_blocks_outer(const WinogradProblem& p, const Bytes& bytes, int
   return plan;
 }
 
-// Threads share out panels, after all of them transformed the input together. Each panel streams the whole transformed
-// input, unless that stays in L2; the weight is streamed once.
+// Threads share out panels, after all of them transformed the input together. Each panel streams the whole
+// transformed input, unless that stays in L2; the weight is streamed once.
 WinogradPlan plan_panels_outer(const WinogradProblem& p, const Bytes& bytes, int64_t* traffic) {
   WinogradPlan plan{};
   plan.panels_outer = true;
@@ -55,8 +58,8 @@ WinogradPlan plan_panels_outer(const WinogradProblem& p, const Bytes& bytes, int
 
 WinogradPlan winograd_plan(const WinogradProblem& p) {
   const int64_t taps = int64_t{p.tile + 2} * (p.tile + 2), channels = ceil_div(p.in_c, 16) * 16;
-  const Bytes bytes{winograd_packed_size(p.out_c, p.in_c, p.tile) * p.element_bytes, taps * channels * p.element_bytes,
-                    taps * kWinogradPanel * p.element_bytes};
+  const Bytes bytes{winograd_packed_size(p.out_c, p.in_c, p.tile) * p.element_bytes,
+                    taps * channels * p.element_bytes, taps * kWinogradPanel * p.element_bytes};
   const int64_t flops = 2 * taps * std::max<int64_t>(p.in_c, 1) * p.out_c * p.tiles;
   const int64_t threads = flops < 2 * kMinTaskFlops ? 1 : p.threads;
 
@@ -65,13 +68,15 @@ WinogradPlan winograd_plan(const WinogradProblem& p) {
   const WinogradPlan panels_plan = plan_panels_outer(p, bytes, &panels_traffic);
   const bool staging_fits = bytes.input_per_tile * p.tiles <= kMaxStagedBytes;
   const bool idle_threads = plan.blocks < threads;
-  if (p.out_c > kWinogradPanel && staging_fits && (idle_threads || panels_traffic < blocks_traffic)) plan = panels_plan;
+  if (p.out_c > kWinogradPanel && staging_fits && (idle_threads || panels_traffic < blocks_traffic))
+    plan = panels_plan;
   plan.grain = std::max<int64_t>(1, kMinTaskFlops / std::max<int64_t>(1, flops / plan.blocks));
   return plan;
 }
 
 template <typename T>
-WinogradJob<T> winograd_job(const WinogradConv2dArgs<T>& args, int64_t max_rows, int threads, int64_t l2_bytes) {
+WinogradJob<T> winograd_job(const WinogradConv2dArgs<T>& args, int64_t max_rows, int threads,
+                            int64_t l2_bytes) {
   WinogradJob<T> job{};
   job.args = args;
   job.tiles_h = ceil_div(args.out_h(), args.tile);
@@ -80,7 +85,8 @@ WinogradJob<T> winograd_job(const WinogradConv2dArgs<T>& args, int64_t max_rows,
   job.taps = int64_t{args.tile + 2} * (args.tile + 2);
   job.channel_blocks = ceil_div(args.in_c, 16);
   job.panels = ceil_div(args.out_c, kWinogradPanel);
-  job.plan = winograd_plan({job.tiles, args.in_c, args.out_c, args.tile, int64_t{sizeof(T)}, max_rows, threads, l2_bytes});
+  job.plan = winograd_plan(
+      {job.tiles, args.in_c, args.out_c, args.tile, int64_t{sizeof(T)}, max_rows, threads, l2_bytes});
   return job;
 }
 

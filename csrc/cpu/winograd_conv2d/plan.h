@@ -1,5 +1,6 @@
-// How one Winograd convolution is cut into work: tiles into blocks of rows for the micro-kernel, blocks into groups whose
-// transformed input stays in the L2 cache, and which loop is outermost. Pure functions of sizes, so that tests can check them.
+// How one Winograd convolution is cut into work: tiles into blocks of rows for the micro-kernel, blocks into
+// groups whose transformed input stays in the L2 cache, and which loop is outermost. Pure functions of sizes,
+// so that tests can check them.
 #pragma once
 
 #include <cstdint>
@@ -43,9 +44,12 @@ struct WinogradJob {
   int64_t panel_width(int64_t panel) const {
     return args.out_c - panel * kWinogradPanel > kWinogradHalfPanel ? kWinogradPanel : kWinogradHalfPanel;
   }
-  const T* packed_panel(int64_t panel) const { return args.packed + panel * kWinogradPanel * taps * args.in_c; }
+  const T* packed_panel(int64_t panel) const {
+    return args.packed + panel * kWinogradPanel * taps * args.in_c;
+  }
 
-  // Transformed input of a block: [tap][channel block][row][16]. A spare line keeps taps out of the same cache sets.
+  // Transformed input of a block: [tap][channel block][row][16]. A spare line keeps taps out of the same
+  // cache sets.
   int64_t input_tap_stride() const { return channel_blocks * plan.max_rows * 16 + 16; }
   int64_t input_block_stride() const { return taps * input_tap_stride(); }
   // Products of a block and a panel: [tap][row][width of the panel].
@@ -56,6 +60,7 @@ struct WinogradJob {
 };
 
 template <typename T>
-WinogradJob<T> winograd_job(const WinogradConv2dArgs<T>& args, int64_t max_rows, int threads, int64_t l2_bytes);
+WinogradJob<T> winograd_job(const WinogradConv2dArgs<T>& args, int64_t max_rows, int threads,
+                            int64_t l2_bytes);
 
 }  // namespace greenkernels::cpu

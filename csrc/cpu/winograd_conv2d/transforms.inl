@@ -1,5 +1,6 @@
-// One-dimensional B^T and A^T of winograd_transforms.h, written out so that the rows of a pair of points +-p share their even
-// and their odd part, in groups of rows small enough for the 2-D transform to stay in registers.
+// One-dimensional B^T and A^T of winograd_transforms.h, written out so that the rows of a pair of points +-p
+// share their even and their odd part, in groups of rows small enough for the 2-D transform to stay in
+// registers.
 //
 // For each m: InputTransform<m>::rows<group>(d, o) sets o[i] = row kRows[group][i] of B^T d, d [alpha];
 //             OutputTransform<m>::rows<group>(p, o) sets o[i] = row kRows[group][i] of A^T p, p [alpha].
@@ -106,8 +107,10 @@ struct InputTransform<6> {
   template <int group, typename V>
   static GK_INLINE void rows(const V (&d)[8], V* o) {
     if constexpr (group == 0) {
-      o[0] = minus_times(plus_times(minus_times(d[6], aa + bb + cc, d[4]), aa * bb + aa * cc + bb * cc, d[2]), aa * bb * cc, d[0]);
-      o[1] = minus_times(plus_times(minus_times(d[7], aa + bb + cc, d[5]), aa * bb + aa * cc + bb * cc, d[3]), aa * bb * cc, d[1]);
+      o[0] = minus_times(plus_times(minus_times(d[6], aa + bb + cc, d[4]), aa * bb + aa * cc + bb * cc, d[2]),
+                         aa * bb * cc, d[0]);
+      o[1] = minus_times(plus_times(minus_times(d[7], aa + bb + cc, d[5]), aa * bb + aa * cc + bb * cc, d[3]),
+                         aa * bb * cc, d[1]);
     } else if constexpr (group == 1) {
       pair(d, WinogradPoints<6>::kPairs[0], bb, cc, o);
     } else if constexpr (group == 2) {
