@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from .clock import Clock, ForeignLoad
-from .compare import Comparison, compare_rounds, flatten
+from .compare import NOISE_FLOOR, Comparison, compare_rounds, flatten
 from .provenance import Measurement
 from .rotation import Arguments, change_in_place, clone, relative_error, variations
 
@@ -57,7 +57,7 @@ class Schedule:
     pause_s: float = (
         0.005  # lets the thread pool of the contender before go to sleep (seen: 4x on a small product)
     )
-    budget_s: float = math.inf
+    budget_s: float = math.inf  # ends the run, once what looks faster is known to be
     min_window_s: float = (
         200e-6  # a shorter call is repeated inside one timing: 1000x the resolution of the clock
     )
@@ -186,6 +186,16 @@ class _Run:
         limit = min(fastest.values(), default=0.0) * factor
         self.contenders = [c for c in self.contenders if c.keep or fastest.get(c.name, math.inf) <= limit]
 
+    def settled(self) -> bool:
+        """False while a contender looks faster than the best baseline but disturbed turns leave it open."""
+        baselines = [c.name for c in self.contenders if c.keep and not c.name.endswith(TWIN)]
+        if not baselines:
+            return True
+        best = min(baselines, key=lambda name: self.result.time(name).value)
+        rivals = [c.name for c in self.contenders if not c.keep and c.name not in self.result.thrown_out]
+        comparisons = [self.result.compare(best, name) for name in rivals]
+        return not any(c.verdict == "no difference" and c.ratio.value > 1 + NOISE_FLOOR for c in comparisons)
+
     def fastest(self, name: str) -> float:
         return min((s for calls in self.result.samples[name] for s in calls), default=math.inf)
 
@@ -232,7 +242,7 @@ def take_turns(
             spent = clock.now() - begin
             if progress:
                 progress(min(1.0, max((number + 1) / schedule.rounds, spent / schedule.budget_s)))
-            if spent > schedule.budget_s and number + 1 >= schedule.min_rounds:
+            if spent > schedule.budget_s and number + 1 >= schedule.min_rounds and run.settled():
                 break
     result.foreign_cores = load.cores()
     return result

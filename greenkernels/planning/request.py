@@ -16,8 +16,8 @@ from .certify import Inputs
 OBJECTIVES = ("latency",)
 
 # Long enough for a verdict on layers of 0.1 to 30 ms, short enough for a network of 20 different ones.
-LAYER_SCHEDULE = Schedule(rounds=9, min_rounds=3, drop_beyond=1.5, pause_s=0.003, budget_s=1.5)
-NETWORK_SCHEDULE = Schedule(rounds=9, min_rounds=3, timed=2, drop_beyond=1.3, budget_s=6.0)
+LAYER_SCHEDULE = Schedule(rounds=15, min_rounds=3, drop_beyond=1.5, pause_s=0.003, budget_s=1.5)
+NETWORK_SCHEDULE = Schedule(rounds=11, min_rounds=3, timed=2, drop_beyond=1.3, budget_s=6.0)
 LAYERS_SHARE = 0.6  # of a time budget; the rest is for the whole network
 
 
