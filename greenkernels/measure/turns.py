@@ -127,6 +127,19 @@ class _Run:
         default_factory=dict
     )  # this round's reference output, by number of input
 
+    def all_rounds(self, progress: Callable[[float], None] | None) -> None:
+        """Rounds until all are taken or the time is up."""
+        schedule, begin = self.schedule, self.clock.now()
+        for number in range(schedule.rounds):
+            self.round(number)
+            if number < 2 and math.isfinite(schedule.drop_beyond):  # one round says less than two
+                self.drop_slow(schedule.drop_beyond ** (2 - number))
+            spent = self.clock.now() - begin
+            if progress:
+                progress(min(1.0, max((number + 1) / schedule.rounds, spent / schedule.budget_s)))
+            if spent > schedule.budget_s and number + 1 >= schedule.min_rounds and self.settled():
+                break
+
     def round(self, number: int) -> None:
         for arguments in self.inputs:
             change_in_place(arguments)
@@ -232,17 +245,8 @@ def take_turns(
     clock = clock or Clock()
     result = Turns(samples={c.name: [] for c in entries}, threads=torch.get_num_threads())
     inputs = variations(arguments, schedule.timed + schedule.untimed)
-    run = _Run(entries, inputs, schedule, clock, reference, tolerance, result)
-    load, begin = ForeignLoad(), clock.now()
+    load = ForeignLoad()
     with torch.inference_mode():
-        for number in range(schedule.rounds):
-            run.round(number)
-            if number < 2 and math.isfinite(schedule.drop_beyond):  # one round says less than two
-                run.drop_slow(schedule.drop_beyond ** (2 - number))
-            spent = clock.now() - begin
-            if progress:
-                progress(min(1.0, max((number + 1) / schedule.rounds, spent / schedule.budget_s)))
-            if spent > schedule.budget_s and number + 1 >= schedule.min_rounds and run.settled():
-                break
+        _Run(entries, inputs, schedule, clock, reference, tolerance, result).all_rounds(progress)
     result.foreign_cores = load.cores()
     return result

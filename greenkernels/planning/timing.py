@@ -68,19 +68,8 @@ def time_site(
 
     Candidates that err by more than `max_error` are thrown out at once: they must not outrun those that do not.
     """
-    stock = _Layer(site.module, activation)
-    contenders, choices = [], {}
-    for form in (AS_GIVEN, CHANNELS_LAST) if site.inputs[0].dim() == 4 else (AS_GIVEN,):
-        contenders.append(_contender(f"stock, {form}", stock, form, keep=True))
-        for stem in site.stems:
-            fused = site.activation if site.activation and site.activation.kind in stem.activations else None
-            for options in stem.options(site.module):
-                choice = Choice(stem.name, options, fused)
-                name = f"{choice}, {form}"
-                choices[name] = (form, choice)
-                module = stem.build(site.module, options, fused).eval()
-                contenders.append(_contender(name, _Layer(module, None if fused else activation), form))
-    exact = copy.deepcopy(stock).double()
+    contenders, choices = _contenders(site, activation)
+    exact = copy.deepcopy(_Layer(site.module, activation)).double()
 
     def turns() -> Turns:
         return take_turns(
@@ -98,6 +87,26 @@ def time_site(
     if (taken.foreign_cores or 0.0) > FOREIGN_CORES:
         taken = turns()
     return _judge(taken, choices)
+
+
+def _contenders(
+    site: Site, activation: nn.Module | None
+) -> tuple[list[Contender], dict[str, tuple[str, Choice]]]:
+    """Everybody in every memory format, stock first; and contender -> its format and choice."""
+    forms = (AS_GIVEN, CHANNELS_LAST) if site.inputs[0].dim() == 4 else (AS_GIVEN,)
+    stock = _Layer(site.module, activation)
+    contenders = [_contender(f"stock, {form}", stock, form, keep=True) for form in forms]
+    choices = {}
+    for stem in site.stems:
+        fused = site.activation if site.activation and site.activation.kind in stem.activations else None
+        for options in stem.options(site.module):
+            choice = Choice(stem.name, options, fused)
+            module = stem.build(site.module, options, fused).eval()
+            layer = _Layer(module, None if fused else activation)
+            for form in forms:
+                choices[f"{choice}, {form}"] = (form, choice)
+                contenders.append(_contender(f"{choice}, {form}", layer, form))
+    return contenders, choices
 
 
 def rounding_of(site: Site) -> float:
