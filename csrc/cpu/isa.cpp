@@ -26,18 +26,19 @@ std::vector<Isa> detect_levels() {
   return levels;
 }
 
-Isa find_level(const std::string& name) {
+Isa find_level(const std::string& name, const char* argument) {
   std::string known;
   for (const Isa level : isa_levels()) {
     if (name == isa_name(level)) return level;
     known += std::string(known.empty() ? "" : ", ") + isa_name(level);
   }
-  throw std::invalid_argument("isa must be one of " + known + " on this CPU, got " + name);
+  throw std::invalid_argument(std::string(argument) + " must be one of " + known + " on this CPU, got " +
+                              name);
 }
 
 Isa initial_level() {
   const char* wish = std::getenv("GREENKERNELS_ISA");
-  return wish && *wish ? find_level(wish) : isa_levels().back();
+  return wish && *wish ? find_level(wish, "GREENKERNELS_ISA") : isa_levels().back();
 }
 
 std::atomic<Isa>& level_in_use() {
@@ -80,7 +81,7 @@ const std::vector<Isa>& isa_levels() {
 
 Isa isa() { return level_in_use().load(std::memory_order_relaxed); }
 
-Isa set_isa(const std::string& name) { return level_in_use().exchange(find_level(name)); }
+Isa set_isa(const std::string& name) { return level_in_use().exchange(find_level(name, "isa")); }
 
 const CacheSizes& cache_sizes() {
   static const CacheSizes sizes = detect_caches();
