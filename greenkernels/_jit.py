@@ -7,7 +7,6 @@ appears in it by one rename, so a reader finds a whole file or none, whatever wa
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
@@ -20,6 +19,11 @@ from typing import TextIO
 
 from . import _toolchain
 from ._toolchain import BuildError, Library
+
+try:
+    import fcntl
+except ImportError:  # Windows: importing the package works all the same, building on first use does not
+    fcntl = None
 
 
 def cache_dir() -> Path:
@@ -36,6 +40,8 @@ def check() -> None:
         raise BuildError(
             "building on first use is switched off (GREENKERNELS_JIT=0)", "unset GREENKERNELS_JIT"
         )
+    if fcntl is None:
+        raise BuildError(f"building on first use does not work on {sys.platform}", "use Linux")
     _toolchain.find_compiler()
     _toolchain.find_ninja()
 

@@ -85,6 +85,7 @@ def diagnose(*, build: bool = False) -> Diagnosis:
     elif _build.status().kind == "not-built-yet" and _cache_finding().ok:
         _build.ensure_loaded()  # only loads
     status = _build.status()
+    isa = _isa_finding(status)
     findings = (
         Finding("greenkernels", f"{__version__} in {Path(__file__).parent}", True),
         Finding("Python", f"{platform.python_version()} on {sys.platform} {platform.machine()}", True),
@@ -93,11 +94,11 @@ def diagnose(*, build: bool = False) -> Diagnosis:
         _tool_finding("C++ compiler", _toolchain.find_compiler),
         _tool_finding("ninja", _toolchain.find_ninja),
         Finding("nvcc", shutil.which("nvcc") or "not found; not needed, there are no CUDA kernels yet", True),
-        _isa_finding(status),
+        isa,
         _cache_finding(),
         *(Finding(name, os.environ.get(name, "not set"), True) for name in ENVIRONMENT),
     )
-    mend = status.mend
+    mend = status.mend if isa.ok else "unset GREENKERNELS_ISA"
     if status.kind == "ahead-of-time" and _is_stale():
         mend = f"{sys.executable} -m pip install --no-build-isolation -e {_toolchain.csrc().parent}"
     return Diagnosis(status, findings, mend)
@@ -132,7 +133,10 @@ def _tool_finding(name: str, find: Any) -> Finding:
 def _isa_finding(status: BuildStatus) -> Finding:
     if not status.compiled:
         return Finding("instruction sets", "known once compiled kernels are loaded", True)
-    facts = info()
+    try:
+        facts = info()
+    except ValueError as error:  # GREENKERNELS_ISA names a level that this CPU lacks: every op says the same
+        return Finding("instruction sets", str(error), False)
     return Finding("instruction sets", f"{', '.join(facts['isa_levels'])}; in use: {facts['isa']}", True)
 
 

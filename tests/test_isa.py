@@ -43,9 +43,20 @@ def test_unknown_levels_are_refused():
 
 
 @needs_kernels
-@pytest.mark.parametrize(("level", "message"), [("scalar", ""), ("sse", "isa must be one of scalar")])
+@pytest.mark.parametrize(
+    ("level", "message"), [("scalar", ""), ("sse", "GREENKERNELS_ISA must be one of scalar")]
+)
 def test_the_environment_chooses_the_first_level(level, message):
     code = "import greenkernels, torch; from greenkernels import _isa; _isa.levels(); print(_isa.current())"
     env = {**os.environ, "GREENKERNELS_ISA": level, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
     assert (message in done.stderr) if message else (done.stdout.strip() == level)
+
+
+@needs_kernels
+def test_the_doctor_names_a_level_that_is_not_there():
+    env = {**os.environ, "GREENKERNELS_ISA": "sse", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", "greenkernels", "doctor"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True)
+    assert "GREENKERNELS_ISA must be one of scalar" in done.stdout
+    assert "to mend it: unset GREENKERNELS_ISA" in done.stdout

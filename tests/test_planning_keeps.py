@@ -77,7 +77,7 @@ def test_training_mode_is_refused():
 
 def test_disabled_by_the_environment(monkeypatch):
     monkeypatch.setenv("GREENKERNELS_DISABLE", "1")
-    assert why(net(conv(8, 8)))[1] == {"0": "GREENKERNELS_DISABLE is set"}
+    assert why(net(conv(8, 8)))[1] == {"0": "GREENKERNELS_DISABLE=1"}
 
 
 def test_bad_arguments():

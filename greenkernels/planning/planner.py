@@ -93,9 +93,9 @@ class _Planner:
     def plan(self) -> Plan:
         args, kwargs = self.inputs
         sites = survey(self.stock, lambda network: network(*args, **kwargs), list(self.settings.stems))
-        if os.environ.get("GREENKERNELS_DISABLE", "0") not in ("", "0"):
+        if os.environ.get("GREENKERNELS_DISABLE") == "1":
             for site in sites:
-                site.stems, site.reason = [], "GREENKERNELS_DISABLE is set"
+                site.stems, site.reason = [], "GREENKERNELS_DISABLE=1"
         if not self.settings.measure:
             return self.plan_by_rules(sites)
         times = self.time_layers([site for site in sites if site.stems])

@@ -1,5 +1,6 @@
 """``python -m greenkernels.report``: writes the README's results from the rows in bench/results."""
 
+import argparse
 import sys
 
 from ..measure.machine import checkout
@@ -7,6 +8,10 @@ from .readme import results_text, write_between_markers
 
 
 def main() -> int:
+    argparse.ArgumentParser(
+        prog="python -m greenkernels.report",
+        description="Write the results in README.md from the rows in bench/results (greenkernels bench writes those).",
+    ).parse_args()
     root = checkout()
     if root is None:
         print(
