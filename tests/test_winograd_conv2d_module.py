@@ -9,7 +9,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from winograd_cases import COMPILED, FORMATS, TILES, assert_close, make, needs_kernels, tolerance
+from winograd_cases import (
+    COMPILE_BACKEND,
+    COMPILED,
+    FORMATS,
+    TILES,
+    assert_close,
+    make,
+    needs_kernels,
+    tolerance,
+)
 
 import greenkernels as gk
 from greenkernels.nn import WinogradConv2d
@@ -224,7 +233,7 @@ def test_check_finite(training):
     with pytest.raises(RuntimeError, match="winograd_conv2d: input must be finite, got NaN or infinity"):
         module(x)
     with pytest.raises(RuntimeError, match="winograd_conv2d: input must be finite, got NaN or infinity"):
-        torch.compile(module, fullgraph=True)(x)
+        torch.compile(module, backend=COMPILE_BACKEND, fullgraph=True)(x)
 
 
 def test_survives_copies_and_files(tmp_path):

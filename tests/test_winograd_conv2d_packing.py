@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
-from winograd_cases import make, needs_kernels
+from winograd_cases import COMPILE_BACKEND, make, needs_kernels
 
 from greenkernels.nn import WinogradConv2d, winograd_conv2d
 
@@ -210,7 +210,7 @@ def test_parametrized_and_functional_weights():
 @pytest.mark.parametrize("training", [False, True])
 def test_compiles_in_one_graph(training):
     module = eval_module(activation="silu").train(training)
-    compiled = torch.compile(module, fullgraph=True)
+    compiled = torch.compile(module, backend=COMPILE_BACKEND, fullgraph=True)
     expected = F.silu(F.conv2d(X, module.weight, module.bias, padding=1))
     torch.testing.assert_close(compiled(X), expected, rtol=1e-4, atol=1e-4)
     with torch.no_grad():
@@ -223,7 +223,7 @@ def test_compiles_in_one_graph(training):
 
 def test_a_compiled_module_follows_repack():
     module = eval_module()
-    compiled = torch.compile(module, fullgraph=True)
+    compiled = torch.compile(module, backend=COMPILE_BACKEND, fullgraph=True)
     with torch.no_grad():
         compiled(X)
         module.weight.mul_(2)

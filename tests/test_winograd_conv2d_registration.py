@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from winograd_cases import make
+from winograd_cases import COMPILE_BACKEND, make
 
 import greenkernels as gk
 from greenkernels.ops.winograd_conv2d_op import conv, conv_out, pack, packed_conv, packed_conv_out, unpack
@@ -55,7 +55,7 @@ def test_compiles_without_graph_breaks_and_with_dynamic_sizes():
             F.relu(out), weight[:, [0, 1, 2, 0, 1]], padding=1, activation="leaky_relu", activation_param=0.1
         )
 
-    compiled = torch.compile(function, fullgraph=True, dynamic=True)
+    compiled = torch.compile(function, backend=COMPILE_BACKEND, fullgraph=True, dynamic=True)
     for shape in [(1, 3, 6, 7), (2, 3, 9, 5)]:
         args = make(shape, 1), make((5, 3, 3, 3), 2), make((5,), 3)
         torch.testing.assert_close(compiled(*args), function(*args))
@@ -66,7 +66,7 @@ def test_compiled_gradients_match_eager():
         return gk.ops.winograd_conv2d(x, weight, bias, padding=1, skip=skip, activation="silu").square().sum()
 
     grads = []
-    for function in (loss, torch.compile(loss, fullgraph=True)):
+    for function in (loss, torch.compile(loss, backend=COMPILE_BACKEND, fullgraph=True)):
         x, weight, bias, *_, skip, _ = sample(requires_grad=True)
         grads.append(torch.autograd.grad(function(x, weight, bias, skip), (x, weight, bias, skip)))
     torch.testing.assert_close(*grads)

@@ -11,6 +11,8 @@ from greenkernels.ops import activation as activations
 TILES = (2, 4, 6)
 COMPILED = bool(_isa.levels())  # else the ops run on plain torch
 needs_kernels = pytest.mark.skipif(not COMPILED, reason="a promise of the compiled kernels")
+# Of torch.compile: inductor needs a C++ compiler, and there is none where the tests run on plain torch.
+COMPILE_BACKEND = "inductor" if COMPILED else "aot_eager"
 FORMATS = (torch.contiguous_format, torch.channels_last)
 
 # How much larger than direct convolution's the rounding errors of a tile are: from the transform matrices,
