@@ -11,6 +11,7 @@ from greenkernels.energy import Counts, hardware, hardware_names, joules, split_
 from greenkernels.energy.hardware_table import ESTIMATE_FACTOR, load_table
 from greenkernels.measure.provenance import Kind, Measurement, MixedKindsError, require_one_kind
 
+PAGE = Path(__file__).resolve().parent.parent / "docs/energy.md"
 PICO = 1e-12
 COUNTS = Counts(flops=1000, bytes_read=300, bytes_written=100, weight_bytes=50)
 
@@ -69,6 +70,11 @@ def test_joules_with_and_without_static_power_do_not_add_up() -> None:
         split_joules(COUNTS) + split_joules(COUNTS, 1.0)
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "bool"])
+def test_types_of_8_bits_cost_what_int8_does(dtype: str) -> None:
+    assert joules(Counts(9, 4, 4, 0, dtype)) == joules(Counts(9, 4, 4, 0, "int8"))
+
+
 def test_int8_is_cheaper_than_float32() -> None:
     assert joules(Counts(1000, 0, 0, 0, "int8")).high < joules(Counts(1000, 0, 0, 0)).low
 
@@ -116,6 +122,20 @@ def test_the_mark_estimate_widens_the_interval(tmp_path: Path) -> None:
         "add float32"
     )
     assert (guess.low, guess.high) == (sure.low / ESTIMATE_FACTOR, sure.high * ESTIMATE_FACTOR)
+
+
+@pytest.mark.skipif(not PAGE.exists(), reason="needs a checkout")
+@pytest.mark.parametrize("name", hardware_names())
+def test_the_page_prints_the_figures_of_the_table(name: str) -> None:
+    section = PAGE.read_text().partition(f"### {name}\n")[2].partition("\n#")[0]
+    rows = [line for line in section.splitlines() if line.startswith("| ")][1:]
+    wanted = []
+    for f in hardware(name).figures.values():
+        scale, unit = (1e12, "pJ") if f.unit == "J" else (1, "W")
+        value, ends = f"{f.value * scale:.4g} {unit}", f"{f.low * scale:.4g} to {f.high * scale:.4g}"
+        mark = "estimate: " if f.estimate else ""
+        wanted.append(f"| {f.what} | {value} | {ends} | {mark}{f.citation} |")
+    assert rows == wanted
 
 
 @pytest.mark.parametrize("name", hardware_names())

@@ -14,6 +14,7 @@ from .counts import Counts
 from .hardware_table import DEFAULT, Figure, Hardware, hardware
 
 NO_COMMUNICATION = "none: one device"
+_COSTS_AS = {"bool": "int8", "uint8": "int8"}  # torch keeps a bool in 8 bits
 
 
 class NoFigureError(ValueError):
@@ -81,7 +82,8 @@ def split_joules(
 ) -> Joules:
     """As `joules`, in parts."""
     table = _table(hardware)
-    operation = [] if not counts.flops else _needed(table, f"add {counts.dtype}", f"multiply {counts.dtype}")
+    dtype = _COSTS_AS.get(counts.dtype, counts.dtype)
+    operation = [] if not counts.flops else _needed(table, f"add {dtype}", f"multiply {dtype}")
     # Half of the operations of a multiply-add are additions, half multiplications.
     compute = _sum(operation, counts.flops / 2)
     memory = _sum(_needed(table, "DRAM byte", "on-chip byte"), counts.bytes)
