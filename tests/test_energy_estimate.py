@@ -232,6 +232,10 @@ def test_command_prints_the_table() -> None:
     [
         (("torch.nn:ReLU",), "give --input for each argument"),
         (("no_network", "--input", "1x3"), "package.module:factory"),
+        (
+            ("torch.nn:Identity", "--input", "2x3", "--input", "4"),
+            "Identity fails on inputs [2, 3], [4]: TypeError",
+        ),
         (("torch.nn:ReLU", "--input", "2x3", "--hardware", "abacus"), "hardware must be one of"),
     ],
 )
