@@ -145,6 +145,7 @@ def case():
 @pytest.mark.parametrize("cold", [False, True])
 def test_rows_say_whether_they_are_cold(case, cold, monkeypatch):
     monkeypatch.setattr(suites, "cold_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(suites, "ceilings", dict)
     rows = run_case("suite", case, 1, Schedule(rounds=2, pause_s=0), cold=cold)
     assert [row.cache for row in rows] == ["cold" if cold else "warm"] * 2
     assert rows[0].extra.get("rotated_bytes", 0) >= ((1 << 20) if cold else 0)

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from .ceilings import ceilings, joined
 from .contender import Contender
 from .machine import checkout, cold_bytes
 from .rotation import Arguments
@@ -106,20 +107,22 @@ def run_case(
         cold: rotate over copies of weights and inputs, so that no call finds them in a cache. All contenders that have
             copies get the same number of turns, for each one's copies push the others' out of the caches.
     """
-    before = torch.get_num_threads()
+    threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     if cold:
         schedule = replace(schedule, cold_bytes=cold_bytes(), drop_beyond=math.inf)
     try:
         trial = case.prepare()
+        before = ceilings()
         turns = calmest(lambda: _turns_of(trial, schedule, progress))
+        limits = joined(before, ceilings())
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(threads_before)
     facts = trial.extra | ({"rotated_bytes": turns.rotated_bytes} if cold else {})
     rows = rows_from_turns(turns, suite, case.name, tuple(trial.ours), **facts)
     describe(rows, trial.contenders, trial.work)
     for row in rows:
-        row.cache = "cold" if cold else "warm"
+        row.cache, row.ceilings = "cold" if cold else "warm", limits
     return rows
 
 
