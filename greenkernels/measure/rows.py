@@ -101,18 +101,19 @@ class Row:
 
 @dataclass
 class Run:
-    """All rows of one run and where they come from."""
+    """All rows of one run and where they come from; `partial` if it was interrupted before its last case."""
 
     rows: list[Row]
     date: str
     machine: dict[str, object]
     versions: dict[str, object]
     source: dict[str, object]
+    partial: bool = False
 
     @classmethod
-    def now(cls, rows: Sequence[Row]) -> Run:
+    def now(cls, rows: Sequence[Row], partial: bool = False) -> Run:
         date = datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds")
-        return cls(list(rows), date, machine_facts(), version_facts(), source_facts())
+        return cls(list(rows), date, machine_facts(), version_facts(), source_facts(), partial)
 
     def save(self, path: Path) -> Path:
         """Write to a temporary name and rename, so that a reader never sees half a file."""
@@ -122,6 +123,7 @@ class Run:
             "machine": self.machine,
             "versions": self.versions,
             "source": self.source,
+            "partial": self.partial,
             "rows": [row.to_json() for row in self.rows],
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -137,7 +139,8 @@ class Run:
             known = " or ".join(map(str, READABLE))
             raise ValueError(f"{path}: schema must be {known}, got {data.get('schema')}")
         rows = [Row.from_json(row) for row in data["rows"]]
-        return cls(rows, data["date"], data["machine"], data["versions"], data["source"])
+        facts = (data[name] for name in ("date", "machine", "versions", "source"))
+        return cls(rows, *facts, data.get("partial", False))
 
 
 def rows_from_turns(turns: Turns, suite: str, case: str, ours: Sequence[str], **extra: object) -> list[Row]:

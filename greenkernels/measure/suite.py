@@ -99,11 +99,13 @@ def run_case(
     threads: int,
     schedule: Schedule,
     progress: Callable[[float], None] | None = None,
+    peers: bool = False,
     cold: bool = False,
 ) -> list[Row]:
     """Rows of one case at one thread number; torch's thread number is set back afterwards.
 
     Args:
+        peers: also every other software that is installed and can do the case's task; a row says why one is not in it.
         cold: rotate over copies of weights and inputs, so that no call finds them in a cache. All contenders that have
             copies get the same number of turns, for each one's copies push the others' out of the caches.
     """
@@ -112,7 +114,7 @@ def run_case(
     if cold:
         schedule = replace(schedule, cold_bytes=cold_bytes(), drop_beyond=math.inf)
     try:
-        trial = case.prepare()
+        trial, missing = with_rivals(case.prepare()) if peers else (case.prepare(), {})
         before = ceilings()
         turns = calmest(lambda: _turns_of(trial, schedule, progress))
         limits = joined(before, ceilings())
@@ -122,8 +124,23 @@ def run_case(
     rows = rows_from_turns(turns, suite, case.name, tuple(trial.ours), **facts)
     describe(rows, trial.contenders, trial.work)
     for row in rows:
-        row.cache, row.ceilings = "cold" if cold else "warm", limits
+        row.ceilings = limits
+    for name, reason in missing.items():
+        row = Row(suite, case.name, name, False, None, threads, thrown_out=f"not in the run: {reason}")
+        rows.append(row)
+    for row in rows:
+        row.cache = "cold" if cold else "warm"
     return rows
+
+
+def with_rivals(trial: Trial) -> tuple[Trial, dict[str, str]]:
+    """The trial with all rivals that can take part; and name -> why not, for the others."""
+    if trial.task is None:
+        return trial, {}
+    from . import rivals
+
+    found, missing = rivals.contenders(trial.task)
+    return replace(trial, contenders=[*trial.contenders, *found]), missing
 
 
 def _turns_of(trial: Trial, schedule: Schedule, progress: Callable[[float], None] | None) -> Turns:
