@@ -24,7 +24,8 @@ PREFIX = "test_bench_"
 
 FULL = Schedule(rounds=11, budget_s=4.0, drop_beyond=2.0)
 QUICK = Schedule(rounds=3, budget_s=0.5)
-ATTEMPTS = 3  # at measuring a case without foreign load; the calmest one counts
+COLD_ROUNDS = 7  # at most: nobody is dropped there, and copies have to be made
+ATTEMPTS = 2  # at measuring a case without foreign load; the calmer one counts
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,8 @@ class Trial:
         tolerance: relative error beyond which a contender is thrown out.
         ours: names of the contenders that are this package's.
         extra: facts about the case, for the row.
-        task: what rivals need to build the same work, one of `rivals.task`; None where no rival can take part.
+        task: what rivals need to build the same work, one of `rivals.task`, or a function that gives it when rivals are
+            asked for; None where no rival can take part.
         work: operations and bytes of one call, for contenders that do not say their own.
     """
 
@@ -112,7 +114,9 @@ def run_case(
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     if cold:
-        schedule = replace(schedule, cold_bytes=cold_bytes(), drop_beyond=math.inf)
+        schedule = replace(
+            schedule, cold_bytes=cold_bytes(), drop_beyond=math.inf, rounds=min(schedule.rounds, COLD_ROUNDS)
+        )
     try:
         trial, missing = with_rivals(case.prepare()) if peers else (case.prepare(), {})
         before = ceilings()
@@ -139,8 +143,11 @@ def with_rivals(trial: Trial) -> tuple[Trial, dict[str, str]]:
         return trial, {}
     from . import rivals
 
-    found, missing = rivals.contenders(trial.task)
-    return replace(trial, contenders=[*trial.contenders, *found]), missing
+    found, missing = rivals.contenders(trial.task() if callable(trial.task) else trial.task)
+    taken = {
+        contender.name for contender in trial.contenders
+    }  # a suite's own torch stands for the rivals' torch
+    return replace(trial, contenders=[*trial.contenders, *(c for c in found if c.name not in taken)]), missing
 
 
 def _turns_of(trial: Trial, schedule: Schedule, progress: Callable[[float], None] | None) -> Turns:
