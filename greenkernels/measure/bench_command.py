@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from .bench_table import table
@@ -134,6 +135,7 @@ def caches_named(name: str) -> list[str]:
 
 
 def compare_with_itself() -> None:
+    torch.set_num_threads(1)  # threads that wait for a busy core would be what is measured
     with progress_bar("selftest") as advance:
         text, good = report(a_against_a(*layer(), progress=lambda share: advance(share, "")))
     typer.echo(text)
