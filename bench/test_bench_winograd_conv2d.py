@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from greenkernels.measure.suite import Case, Trial
 from greenkernels.measure.turns import Contender
+from greenkernels.measure.work import Work
 from greenkernels.nn import WinogradConv2d
+from greenkernels.ops.winograd_transforms import packed_size
 
 EPS = torch.finfo(torch.float32).eps
 
@@ -46,31 +48,74 @@ def in_format(memory_format: torch.memory_format, arguments: tuple[Tensor]) -> t
     return (arguments[0].contiguous(memory_format=memory_format),)
 
 
-def prepare(batch: int, in_c: int, out_c: int, h: int, w: int, padding: int) -> Trial:
-    generator = torch.Generator().manual_seed(0)
-    stock = nn.Conv2d(in_c, out_c, 3, padding=padding)
-    with torch.no_grad():  # the scale that trained layers have: outputs as large as inputs
+def stock_layer(in_c: int, out_c: int, padding: int, generator: torch.Generator) -> nn.Conv2d:
+    """A layer with the scale that trained ones have: outputs as large as inputs."""
+    stock = nn.Conv2d(in_c, out_c, 3, padding=padding).eval()
+    with torch.no_grad():
         stock.weight.normal_(0, (2 / (9 * in_c)) ** 0.5, generator=generator)
         stock.bias.normal_(0, 0.1, generator=generator)
+    return stock
+
+
+def work_of(stock: nn.Conv2d, x: Tensor, tile: int | None) -> Work:
+    """Counts of one call, direct (None) or in tiles, of which only the products are counted, not the transforms."""
+    batch, in_c, h, w = x.shape
+    out_c, padding = stock.out_channels, stock.padding[0]
+    out_h, out_w = h + 2 * padding - 2, w + 2 * padding - 2
+    direct = 2.0 * batch * in_c * out_c * out_h * out_w * 9
+    maps = 4.0 * batch * (in_c * h * w + out_c * out_h * out_w)
+    if tile is None:
+        return Work(direct, direct, maps + 4.0 * 9 * in_c * out_c)
+    tiles = batch * -(-out_h // tile) * -(-out_w // tile)
+    return Work(
+        direct, 2.0 * in_c * out_c * tiles * (tile + 2) ** 2, maps + 4.0 * packed_size(out_c, in_c, tile)
+    )
+
+
+def torch_contender(stock: nn.Conv2d, x: Tensor, format_name: str) -> Contender:
+    memory_format = FORMATS[format_name]
+    return Contender(
+        f"torch {format_name}",
+        copy.deepcopy(stock).to(memory_format=memory_format),
+        partial(in_format, memory_format),
+        keep=True,
+        version=torch.__version__,
+        work=work_of(stock, x, None),
+        fresh=partial(torch_contender, stock, x, format_name),
+    )
+
+
+def our_contender(stock: nn.Conv2d, x: Tensor, tile: int, format_name: str) -> Contender:
+    return Contender(
+        f"greenkernels tile={tile} {format_name}",
+        WinogradConv2d.from_module(copy.deepcopy(stock), tile=tile).eval(),
+        partial(in_format, FORMATS[format_name]),
+        work=work_of(stock, x, tile),
+        fresh=partial(our_contender, stock, x, tile, format_name),
+    )
+
+
+def conv_task(stock: nn.Conv2d, x: Tensor) -> object:
+    """What other software needs to build the layer; imported when it is asked for."""
+    from greenkernels.measure.rivals.task import ConvTask
+
+    return ConvTask(stock, None, x)
+
+
+def prepare(batch: int, in_c: int, out_c: int, h: int, w: int, padding: int) -> Trial:
+    generator = torch.Generator().manual_seed(0)
+    stock = stock_layer(in_c, out_c, padding, generator)
     x = torch.randn(batch, in_c, h, w, generator=generator).relu_()  # activations are mostly rectified
     exact = copy.deepcopy(stock).double()
-    contenders = []
-    for name, memory_format in FORMATS.items():
-        layer = copy.deepcopy(stock).to(memory_format=memory_format)
-        contenders.append(Contender(f"torch {name}", layer, partial(in_format, memory_format), keep=True))
-    ours = {}
-    for name, memory_format in FORMATS.items():
-        for tile in TILES:
-            layer = WinogradConv2d.from_module(stock, tile=tile).eval()
-            label = f"greenkernels tile={tile} {name}"
-            ours[label] = Contender(label, layer, partial(in_format, memory_format))
+    ours = [our_contender(stock, x, tile, name) for name in FORMATS for tile in TILES]
     return Trial(
-        contenders=[*contenders, *ours.values()],
+        contenders=[*(torch_contender(stock, x, name) for name in FORMATS), *ours],
         arguments=(x,),
         reference=lambda inputs: exact(inputs.double()),
         tolerance=4 * EPS * (9 * in_c) ** 0.5 * AMPLIFICATION,
-        ours=frozenset(ours),
+        ours=frozenset(contender.name for contender in ours),
         extra={"shape": [batch, in_c, out_c, h, w], "padding": padding},
+        task=partial(conv_task, stock, x),
     )
 
 

@@ -26,6 +26,16 @@ std::vector<Isa> detect_levels() {
   return levels;
 }
 
+CpuFeatures detect_features() {
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  return {__builtin_cpu_supports("avxvnni") != 0, __builtin_cpu_supports("avx512vnni") != 0,
+          __builtin_cpu_supports("avx512bf16") != 0};
+#else
+  return {};
+#endif
+}
+
 Isa find_level(const std::string& name, const char* argument) {
   std::string known;
   for (const Isa level : isa_levels()) {
@@ -82,6 +92,11 @@ const std::vector<Isa>& isa_levels() {
 Isa isa() { return level_in_use().load(std::memory_order_relaxed); }
 
 Isa set_isa(const std::string& name) { return level_in_use().exchange(find_level(name, "isa")); }
+
+const CpuFeatures& cpu_features() {
+  static const CpuFeatures features = detect_features();
+  return features;
+}
 
 const CacheSizes& cache_sizes() {
   static const CacheSizes sizes = detect_caches();

@@ -23,6 +23,12 @@ Isa isa();
 // this CPU lacks.
 Isa set_isa(const std::string& name);
 
+// Instructions that no level stands for; a kernel that uses them asks here, and for the level it builds on.
+struct CpuFeatures {
+  bool avx_vnni, avx512_vnni, avx512_bf16;
+};
+const CpuFeatures& cpu_features();
+
 struct CacheSizes {
   int64_t l1d, l2, l3;  // bytes a core sees; where the system tells nothing: 32 KiB, 256 KiB, 4 MiB
 };

@@ -4,86 +4,152 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import groupby
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
-from ..report.tables import error, milliseconds, ratio, text_table
+from .bench_table import table
 from .machine import checkout
 from .progress import progress_bar
 from .rows import Row, Run
-from .suite import FULL, QUICK, load_suite, run_case, suite_names
+from .selftest import a_against_a, layer, report
+from .suite import FULL, QUICK, Case, load_suite, run_case, suite_names
 from .threads import thread_numbers
+
+CACHES = {"warm": ["warm"], "cold": ["cold"], "both": ["warm", "cold"]}
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What to measure with: the options of the command."""
+
+    quick: bool
+    threads: list[int]
+    caches: list[str]
+    peers: bool
+    done: list[Row] = field(default_factory=list)  # rows of an interrupted run that this one completes
+
+    def jobs(self, cases: list[Case]) -> Iterator[tuple[Case, int, str]]:
+        """Case, thread number and cache, without those that are done."""
+        done = {(row.case, row.threads, row.cache) for row in self.done}
+        for case in cases:
+            for threads in self.threads:
+                for cache in self.caches:
+                    if (case.quick or not self.quick) and (case.name, threads, cache) not in done:
+                        yield case, threads, cache
 
 
 def bench(
     suites: Annotated[
         list[str] | None, typer.Argument(help="Stems of kernels or networks; default: all.")
     ] = None,
-    quick: Annotated[bool, typer.Option(help="A few small cases, briefly: shows that it works.")] = False,
+    quick: Annotated[bool, typer.Option(help="A few small cases, warm: shows that it works.")] = False,
     threads: Annotated[
         str, typer.Option(help="Thread numbers, as in 1,2. Default: one, and all cores.")
     ] = "",
+    cache: Annotated[
+        str, typer.Option(help="warm (weights and inputs used again), cold (from memory), or both.")
+    ] = "both",
+    peers: Annotated[bool, typer.Option(help="Also against the other software that is installed.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Full runs, each in a fresh process.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for the rows; default: bench/results.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="File of an interrupted run, to complete.")] = None,
+    selftest: Annotated[bool, typer.Option(help="Only compare a layer with itself, 20 times.")] = False,
 ) -> None:
     """Measure kernels and networks against their rivals, in turns; one JSON file of rows a suite and run."""
+    if selftest:
+        compare_with_itself()
+        return
     try:
-        names = suites or suite_names()
+        before = interrupted(resume) if resume else None
+        names = [before.rows[0].suite] if before else suites or suite_names()
         loaded = {name: load_suite(name) for name in names}
-        counts = thread_numbers(threads)
+        caches = ["warm"] if quick else caches_named(cache)
+        wish = Wish(quick, thread_numbers(threads), caches, peers, before.rows if before else [])
     except (FileNotFoundError, ValueError) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
     folder = out or checkout() / "bench" / "results"
     if processes > 1:
-        again(names, quick, counts, processes, folder)
+        again(names, wish, processes, folder)
         return
     for name, cases in loaded.items():
-        wanted = [case for case in cases if case.quick or not quick]
-        rows: list[Row] = []
+        run_suite(name, cases, wish, resume or folder)
+
+
+def run_suite(name: str, cases: list[Case], wish: Wish, target: Path) -> None:
+    """Measure one suite, print its table and write its rows; those there are, if somebody interrupts.
+
+    Args:
+        target: a folder for a new file, or the file to complete.
+    """
+    rows, jobs, partial = list(wish.done), list(wish.jobs(cases)), False
+    try:
         with progress_bar(name) as advance:
-            jobs = [(case, n) for case in wanted for n in counts]
-            for i, (case, n) in enumerate(jobs):
+            for i, (case, threads, cache) in enumerate(jobs):
 
-                def report(share: float, i: int = i, note: str = case.name, of: int = len(jobs)) -> None:
-                    advance((i + share) / of, note)
+                def share(part: float, i: int = i, note: str = f"{case.name}, {cache}") -> None:
+                    advance((i + part) / len(jobs), note)
 
-                rows += run_case(name, case, n, QUICK if quick else FULL, report)
+                schedule = QUICK if wish.quick else FULL
+                rows += run_case(name, case, threads, schedule, share, wish.peers, cache == "cold")
+    except KeyboardInterrupt:
+        partial = True
+    if rows:
         typer.echo(table(rows))
-        run = Run.now(rows)
+        run = Run.now(rows, partial)
         stamp = run.date.replace(":", "").replace("-", "").removesuffix("+0000")
-        typer.echo(f"wrote {run.save(folder / f'{name}-{stamp}.json')}")
+        path = run.save(target if target.suffix == ".json" else target / f"{name}-{stamp}.json")
+        typer.echo(f"wrote {path}")
+        if partial:
+            typer.echo(f"interrupted; the rest: greenkernels bench --resume {path}", err=True)
+    if partial:
+        raise typer.Exit(130)  # as a shell reports a program that was interrupted
 
 
-def again(names: list[str], quick: bool, counts: list[int], processes: int, folder: Path) -> None:
+def interrupted(path: Path) -> Run:
+    """The run in that file.
+
+    Raises:
+        ValueError: it is complete, or it was measured with other kernels than those here.
+    """
+    run = Run.load(path)
+    if not run.partial:
+        raise ValueError(f"{path}: must be an interrupted run, and this one is complete")
+    here = Run.now([]).source["csrc_hash"]
+    if run.source["csrc_hash"] != here:
+        raise ValueError(
+            f"{path}: must come from the kernels of this checkout ({here}), got {run.source['csrc_hash']}"
+        )
+    return run
+
+
+def caches_named(name: str) -> list[str]:
+    if name not in CACHES:
+        raise ValueError(f"--cache must be one of {', '.join(CACHES)}, got {name!r}")
+    return CACHES[name]
+
+
+def compare_with_itself() -> None:
+    torch.set_num_threads(1)  # threads that wait for a busy core would be what is measured
+    with progress_bar("selftest") as advance:
+        text, good = report(a_against_a(*layer(), progress=lambda share: advance(share, "")))
+    typer.echo(text)
+    if not good:
+        raise typer.Exit(1)
+
+
+def again(names: list[str], wish: Wish, processes: int, folder: Path) -> None:
     """The same run in fresh processes: page placement and clocks differ between processes, not within one."""
     command = [sys.executable, "-m", "greenkernels", "bench", *names, "--out", str(folder)]
-    command += ["--threads", ",".join(map(str, counts)), *(["--quick"] if quick else [])]
+    command += ["--threads", ",".join(map(str, wish.threads))]
+    command += ["--cache", "both" if len(wish.caches) > 1 else wish.caches[0]]
+    command += [*(["--quick"] if wish.quick else []), *(["--peers"] if wish.peers else [])]
     for number in range(processes):
         typer.echo(f"run {number + 1} of {processes}")
         if subprocess.run(command, check=False).returncode != 0:
             raise typer.Exit(1)
-
-
-def table(rows: list[Row]) -> str:
-    """Every contender, the ratio against the fastest rival of its case; losses included."""
-    lines = []
-    for (case, threads), group in groupby(rows, key=lambda row: (row.case, row.threads)):
-        of_case = list(group)
-        rivals = [r for r in of_case if not r.ours and r.time_s and not r.thrown_out]
-        best = min(rivals, key=lambda r: r.time_s.value, default=None)
-        for row in sorted(of_case, key=lambda r: r.time_s.value if r.time_s else float("inf")):
-            against = best.time_s / row.time_s if best and row.time_s else None
-            note = row.thrown_out or ("noisy" if row.noisy else "")
-            cells = (
-                milliseconds(row.time_s, spread=True),
-                ratio(against),
-                error(row.max_relative_error),
-                note,
-            )
-            lines.append((case, str(threads), row.contender, *cells))
-    headers = ("case", "threads", "contender", "ms [quartiles]", "best rival / this", "error", "note")
-    return text_table(headers, lines, right=(1, 3, 4, 5))

@@ -1,0 +1,54 @@
+"""Rows of a benchmark as a table for the terminal: cold before warm, losses included."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from ..report.tables import error, milliseconds, ratio, text_table
+from .rows import Row
+
+HEADERS = (
+    "case",
+    "threads",
+    "cache",
+    "contender",
+    "ms [quartiles]",
+    "best rival / this",
+    "of FMA",
+    "error",
+    "note",
+)
+
+
+def table(rows: list[Row]) -> str:
+    """Every contender, fastest first, and the ratio against the fastest rival of its case."""
+    lines = []
+    ordered = sorted(
+        rows, key=lambda row: (row.suite, row.case, row.threads, row.cache)
+    )  # "cold" before "warm"
+    for (case, threads, cache), group in groupby(ordered, key=lambda row: (row.case, row.threads, row.cache)):
+        of_case = list(group)
+        rivals = [r for r in of_case if not r.ours and r.time_s and not r.thrown_out]
+        best = min(rivals, key=lambda r: r.time_s.value, default=None)
+        for row in sorted(of_case, key=lambda r: r.time_s.value if r.time_s else float("inf")):
+            against = best.time_s / row.time_s if best and row.time_s else None
+            cells = (
+                milliseconds(row.time_s, spread=True),
+                ratio(against),
+                share(row.share_of("fma")),
+                error(row.max_relative_error),
+                row.thrown_out or ("noisy" if row.noisy else ""),
+            )
+            lines.append((case, str(threads), cache, named(row), *cells))
+    return text_table(HEADERS, lines, right=(1, 4, 5, 6, 7))
+
+
+def named(row: Row) -> str:
+    """The contender with the version and flags that it ran with."""
+    return " ".join(
+        part for part in (row.contender, row.version, f"({row.flags})" if row.flags else "") if part
+    )
+
+
+def share(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.0f} %"
