@@ -179,7 +179,7 @@ def build(name: str, task: ConvTask | LinearTask) -> Contender:
 RIVALS = tuple(
     Rival(
         name=name,
-        about=f"CPU, float32, maps in and out in NCHW, {'its own choice of kernel' if name == 'ncnn' else name[5:]}",
+        about=f"float32, NCHW in and out, pool allocators, {'its own choice' if name == 'ncnn' else name[5:]}",
         tasks=(ConvTask, LinearTask) if name == "ncnn" else (ConvTask,),
         version=lambda: installed("ncnn", GET),
         build=partial(build, name),

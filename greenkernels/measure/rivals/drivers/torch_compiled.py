@@ -25,16 +25,18 @@ class Counted:
     Attributes:
         calls: of the function that was handed to torch.compile.
         runs: of compiled code; at least one a call, or torch fell back to eager code.
+        inputs: of the graph compiled last.
     """
 
     def __init__(self, threads: int) -> None:
-        self.calls = self.runs = 0
+        self.calls = self.runs = self.inputs = 0
         # The generated code has the thread number in it; as an option it is part of the key of inductor's cache too.
         self.options = {"freezing": True, "cpp.threads": threads}
 
     def __call__(self, graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> Callable[..., Any]:
         from torch._inductor.compile_fx import compile_fx
 
+        self.inputs = len(inputs)
         compiled = compile_fx(graph, inputs, config_patches=self.options)
 
         def run(*arguments: Any) -> Any:
@@ -67,6 +69,8 @@ def with_code_of_its_own(work: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def build(task: Task) -> Contender:
+    from torch._inductor import config  # seconds to import
+
     counted = Counted(torch.get_num_threads())
     work = torch.mm if isinstance(task, MatmulTask) else copy.deepcopy(module_of(task))
     if isinstance(task, ConvTask | NetworkTask):
@@ -79,8 +83,11 @@ def build(task: Task) -> Contender:
         return compiled(*arguments)
 
     prepare = partial(in_format, torch.channels_last)
-    with torch.inference_mode():  # the mode in which it will be called, or it would be compiled again
+    # The mode in which it will be called, or it would be compiled again. dynamo reads the global option to freeze.
+    with torch.inference_mode(), config.patch(counted.options):
         call(*prepare(inputs_of(task)))
+    if whole and counted.inputs != len(inputs_of(task)):  # weights that are not frozen are inputs too
+        raise CannotRun("inductor did not freeze the weights")
     flags = f"inductor, frozen, channels_last, {torch.get_num_threads()} threads"
     return Contender(NAME, call, prepare, version=torch.__version__, flags=flags, proof=counted.proof)
 
