@@ -81,9 +81,11 @@ def contenders(task: Task, rivals: Sequence[Rival] | None = None) -> tuple[list[
                 raise CannotRun(f"is not driven for a {type(task).__name__} here")
             rival.version()
             contender = rival.build(task)
-            # A worker process a copy would be too much to rotate over.
-            fresh = None if contender.timer else partial(rival.build, task)
-            found.append(replace(contender, fresh=fresh))
+            if (
+                contender.timer is None and contender.fresh is None
+            ):  # a process for each copy would be too much
+                contender = replace(contender, fresh=partial(rival.build, task))
+            found.append(contender)
         except CannotRun as reason:
             why_not[rival.name] = str(reason)
         except Exception as error:  # foreign software may fail in any way

@@ -86,17 +86,15 @@ class SharedTensors:
         for name, shape in shapes.items():
             self.layout[name] = (size, list(shape))
             size += -(-4 * math.prod(shape) // ALIGNMENT) * ALIGNMENT
-        self.handle = os.memfd_create(
-            "greenkernels"
-        )  # gone with the last process that has it: nothing to clean up
+        self.handle = os.memfd_create("greenkernels")  # gone with the last process that has it
         os.ftruncate(self.handle, size)
         memory = mmap.mmap(self.handle, size)
-        self.tensors = {
-            name: torch.frombuffer(memory, dtype=torch.float32, count=math.prod(shape), offset=offset).view(
-                shape
-            )
-            for name, (offset, shape) in self.layout.items()
-        }
+        self.tensors = {name: _tensor(memory, *place) for name, place in self.layout.items()}
+
+
+def _tensor(memory: mmap.mmap, offset: int, shape: Sequence[int]) -> Tensor:
+    flat = torch.frombuffer(memory, dtype=torch.float32, count=math.prod(shape), offset=offset)
+    return flat.view(shape)
 
 
 class Worker:

@@ -154,26 +154,26 @@ def call_of(net: Any, task: ConvTask | LinearTask) -> Any:
     return lambda x: torch.stack([infer(net, sample) for sample in x])
 
 
-def build(name: str, task: ConvTask | LinearTask) -> Contender:
-    model = model_of(task)
-    call = call_of(load(model, WINOGRAD[name]), task)
-    if name != "ncnn":  # the same bits: the same kernel
-        sample = task.inputs.contiguous()
-        with torch.inference_mode():
-            mine = call(sample)
-            for other in WINOGRAD:
-                if other == name:
-                    break
-                if torch.equal(mine, call_of(load(model, WINOGRAD[other]), task)(sample)):
-                    raise CannotRun(f"takes the same kernel as {other!r} here: its output has the same bits")
+def contender(name: str, task: ConvTask | LinearTask) -> Contender:
     flags = f"row-major in and out, float32, pool allocators, {torch.get_num_threads()} threads"
     return Contender(
         name,
-        call,
+        call_of(load(model_of(task), WINOGRAD[name]), task),
         contiguous,
         version=installed("ncnn", GET),
         flags=flags if name == "ncnn" else f"{flags}, {name.removeprefix('ncnn ')}",
+        fresh=partial(contender, name, task),
     )
+
+
+def build(name: str, task: ConvTask | LinearTask) -> Contender:
+    """The contender of that choice. Raises CannotRun if a choice before it gives the same bits: the same kernel."""
+    mine, sample, names = contender(name, task), task.inputs.contiguous(), list(WINOGRAD)
+    with torch.inference_mode():
+        for other in names[: names.index(name)]:
+            if torch.equal(mine.call(sample), contender(other, task).call(sample)):
+                raise CannotRun(f"takes the same kernel as {other!r} here: its output has the same bits")
+    return mine
 
 
 RIVALS = tuple(
