@@ -28,16 +28,13 @@ WINOGRAD = {
 }
 # Activations that its convolution takes in: number of the type; its parameters stand in `activation_of`.
 FUSED = {None: 0, "relu": 1, "leaky_relu": 2, "relu6": 3, "sigmoid": 4, "hardswish": 6}
+# Activations that are a layer behind it: type and keys. 0=0: the exact gelu, not the one by tanh.
 LAYERS = {
-    "silu": "Swish",
-    "gelu": "GELU",
-    "tanh": "TanH",
-    "hardsigmoid": "HardSigmoid",
-}  # layers of their own
-LAYER_OPTIONS = {
-    "GELU": "0=0",
-    "HardSigmoid": f"0={1 / 6:.9g} 1=0.5",
-}  # 0=0: the exact gelu, not that by tanh
+    "silu": "Swish act 1 1 x out0",
+    "gelu": "GELU act 1 1 x out0 0=0",
+    "tanh": "TanH act 1 1 x out0",
+    "hardsigmoid": f"HardSigmoid act 1 1 x out0 0={1 / 6:.9g} 1=0.5",
+}
 
 
 @dataclass(frozen=True)
@@ -50,13 +47,11 @@ class Model:
 
 def activation_of(task: ConvTask) -> str:
     """The keys of a layer that fuse the activation: 9 is its type, -23310 the array of its parameters."""
-    values = {"leaky_relu": [slope_of(task).item()]} if task.activation == "leaky_relu" else {}
-    values |= {"relu6": [0.0, 6.0], "hardswish": [1 / 6, 0.5]}
-    kind = FUSED.get(task.activation, 0)
-    parameters = values.get(task.activation)
-    return f" 9={kind}" + (
-        f" -23310={len(parameters)},{','.join(f'{v:.9e}' for v in parameters)}" if parameters else ""
-    )
+    parameters = {"relu6": [0.0, 6.0], "hardswish": [1 / 6, 0.5]}.get(task.activation, [])
+    if task.activation == "leaky_relu":
+        parameters = [slope_of(task).item()]
+    listed = "".join(f",{value:.9e}" for value in parameters)
+    return f" 9={FUSED.get(task.activation, 0)}" + (f" -23310={len(parameters)}{listed}" if listed else "")
 
 
 def layer_of(task: ConvTask | LinearTask) -> tuple[str, str]:
@@ -91,13 +86,13 @@ def model_of(task: ConvTask | LinearTask) -> Model:
         raise CannotRun(f"is not driven with {activation} here")
     lines = ["Input in0 0 1 in0", f"{kind} layer 1 1 in0 {'x' if after else 'out0'} {keys}"]
     if after:
-        lines.append(f"{after} act 1 1 x out0 {LAYER_OPTIONS.get(after, '')}".strip())
-    blobs = len(lines)
+        lines.append(after)
     weights = weights_of(task)
-    # The magic number of its text format; a weight is preceded by a flag of 4 bytes: 0 is raw float32.
+    # The text begins with its magic number, and the numbers of layers and of blobs: here each layer makes one. In the
+    # binary a weight is preceded by a flag of 4 bytes: 0 is raw float32.
     packed = struct.pack("<i", 0) + weights["weight"].contiguous().numpy().tobytes()
     packed += weights["bias"].contiguous().numpy().tobytes() if "bias" in weights else b""
-    return Model("\n".join(["7767517", f"{len(lines)} {blobs}", *lines]) + "\n", packed)
+    return Model("\n".join(["7767517", f"{len(lines)} {len(lines)}", *lines]) + "\n", packed)
 
 
 @cache
