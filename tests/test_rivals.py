@@ -17,6 +17,7 @@ from greenkernels.measure import Contender, relative_error, rivals
 from greenkernels.measure.rivals import CannotRun, ConvTask, LinearTask, MatmulTask, NetworkTask, Rival
 from greenkernels.measure.rivals.drivers import deepsparse, mkl_as_intel, ncnn, torch_compiled
 from greenkernels.measure.rivals.task import inputs_of, module_of
+from greenkernels.measure.suite import Trial, with_rivals
 
 EPS = torch.finfo(torch.float32).eps
 ALL = {rival.name: rival for rival in rivals.registered()}
@@ -200,6 +201,16 @@ def test_a_rival_that_fails_ends_no_run():
     assert [contender.name for contender in found] == ["fine"]
     assert why_not["broken"].startswith("raised OSError: libfoo.so: xxx")
     assert len(why_not["broken"]) < 250
+
+
+def test_what_a_case_brings_itself_is_not_asked_twice(monkeypatch):
+    task = conv_task()
+    monkeypatch.setattr(rivals, "registered", lambda: [ALL["torch NCHW"], ALL["torch channels_last"]])
+    mine = Contender("torch NCHW", task.module, keep=True)
+    trial, missing = with_rivals(Trial([mine], inputs_of(task), task.module, 1.0, frozenset(), task=task))
+    assert [contender.name for contender in trial.contenders] == ["torch NCHW", "torch channels_last"]
+    assert trial.contenders[0] is mine
+    assert missing == {}
 
 
 def test_the_command_lists_everyone():
