@@ -26,4 +26,4 @@ def load(spec, arrays, threads):
         engine = deepsparse.Engine(file.name, batch_size=x.shape[0], num_cores=threads)
     if engine.num_cores != threads:
         raise ValueError(f"runs on {engine.num_cores} cores where {threads} are asked for")
-    return f"deepsparse {deepsparse.__version__}", lambda: engine.run([x], val_inp=False)[0]
+    return deepsparse.__version__, lambda: engine.run([x], val_inp=False)[0]

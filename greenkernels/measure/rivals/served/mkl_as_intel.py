@@ -11,7 +11,7 @@ def load(spec, arrays, threads):
         for name, memory in arrays.items()
     }
     x = tensors["input0"]
-    version = f"torch {torch.__version__}, MKL {_mkl()}"
+    version = f"{_mkl()} in torch {torch.__version__}"
     if spec["kind"] == "matmul":
         return version, lambda: torch.mm(x, tensors["input1"]).numpy()
     weight, bias = tensors["weight"], tensors.get("bias")

@@ -5,7 +5,7 @@ import numpy as np
 
 def load(spec, arrays, threads):
     a = np.asarray(arrays["input0"])
-    version = f"numpy {np.__version__}, {_blas()}"
+    version = f"{np.__version__}, {_blas()}"
     if spec["kind"] == "matmul":
         b = np.asarray(arrays["input1"])
         return version, lambda: np.matmul(a, b)
