@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import torch
@@ -22,8 +23,8 @@ CHELSEA = WheelFile(
 )
 
 
-def load_photo(path: Path | None = None) -> Tensor:
-    """A photo as float32 ``[1, 3, h, w]`` in 0..1: the file at `path`, or the cat Chelsea.
+def load_photo(path: Path | io.BytesIO | None = None) -> Tensor:
+    """A photo as float32 ``[1, 3, h, w]`` in 0..1: the file at (or in) `path`, or the cat Chelsea.
 
     Raises:
         FetchError: the default photo cannot be had.
@@ -43,6 +44,33 @@ def load_photo(path: Path | None = None) -> Tensor:
         raise ValueError(f"photo: {path} must be at least 16 x 16 pixels, got {rgb.width} x {rgb.height}")
     pixels = torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8)
     return pixels.view(1, rgb.height, rgb.width, 3).permute(0, 3, 1, 2).float().contiguous() / 255
+
+
+def crop(photo: Tensor, size: tuple[int, int], multiple: int = 1) -> Tensor:
+    """The middle of ``photo [1, 3, h, w]``: at most `size` pixels, height and width multiples of `multiple`."""
+    h, w = (min(have, most) // multiple * multiple for have, most in zip(photo.shape[-2:], size, strict=True))
+    top, left = (photo.shape[-2] - h) // 2, (photo.shape[-1] - w) // 2
+    return photo[..., top : top + h, left : left + w].contiguous()
+
+
+def shrunk(photo: Tensor, factor: int) -> Tensor:
+    """``[1, 3, h, w]`` to ``[1, 3, h / factor, w / factor]``, bicubic, with the details that do not fit taken out."""
+    small = F.interpolate(photo, scale_factor=1 / factor, mode="bicubic", antialias=True)
+    return small.clamp(0, 1)
+
+
+def enlarged(photo: Tensor, factor: int) -> Tensor:
+    """``[1, 3, h, w]`` to ``[1, 3, factor h, factor w]``, bicubic."""
+    return F.interpolate(photo, scale_factor=factor, mode="bicubic").clamp(0, 1)
+
+
+def as_jpeg(photo: Tensor, quality: int) -> Tensor:
+    """What is left of ``photo [1, 3, h, w]`` in 0..1 once saved as JPEG."""
+    from ..report.pictures import to_image
+
+    buffer = io.BytesIO()
+    to_image(photo).save(buffer, "JPEG", quality=quality)
+    return load_photo(buffer)
 
 
 def bayer_mosaic(photo: Tensor) -> Tensor:
