@@ -22,9 +22,19 @@ CHELSEA = WheelFile(
     wheel_mb=13.7,
 )
 
+# "No known copyright restrictions, released into the public domain" (NASA): docstring of astronaut() in the same file.
+ASTRONAUT = WheelFile(
+    package="scikit-image",
+    version="0.26.0",
+    inner="skimage/data/astronaut.png",
+    sha256="88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5",
+    licence="public domain (skimage/data/_fetchers.py in the wheel)",
+    wheel_mb=13.7,
+)
 
-def load_photo(path: Path | io.BytesIO | None = None) -> Tensor:
-    """A photo as float32 ``[1, 3, h, w]`` in 0..1: the file at (or in) `path`, or the cat Chelsea.
+
+def load_photo(path: Path | io.BytesIO | None = None, default: WheelFile = CHELSEA) -> Tensor:
+    """A photo as float32 ``[1, 3, h, w]`` in 0..1: the file at (or in) `path`, or else the default one.
 
     Raises:
         FetchError: the default photo cannot be had.
@@ -32,7 +42,7 @@ def load_photo(path: Path | io.BytesIO | None = None) -> Tensor:
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
-    path = fetch(CHELSEA) if path is None else path
+    path = fetch(default) if path is None else path
     try:
         with Image.open(path) as picture:
             rgb = ImageOps.exif_transpose(picture).convert("RGB")
@@ -47,7 +57,16 @@ def load_photo(path: Path | io.BytesIO | None = None) -> Tensor:
 
 
 def crop(photo: Tensor, size: tuple[int, int], multiple: int = 1) -> Tensor:
-    """The middle of ``photo [1, 3, h, w]``: at most `size` pixels, height and width multiples of `multiple`."""
+    """The middle of ``photo [1, 3, h, w]``: at most `size` pixels, height and width multiples of `multiple`.
+
+    Raises:
+        ValueError: the photo is smaller than that multiple.
+    """
+    if min(photo.shape[-2:]) < multiple:
+        have = f"{photo.shape[-1]} x {photo.shape[-2]}"
+        raise ValueError(
+            f"photo: must be at least {multiple} x {multiple} pixels for this network, got {have}"
+        )
     h, w = (min(have, most) // multiple * multiple for have, most in zip(photo.shape[-2:], size, strict=True))
     top, left = (photo.shape[-2] - h) // 2, (photo.shape[-1] - w) // 2
     return photo[..., top : top + h, left : left + w].contiguous()
