@@ -20,6 +20,8 @@ class _Reader:
 
     def floats(self, count: int, dtype: torch.dtype = torch.float32) -> Tensor:
         size = count * dtype.itemsize
+        if self.at + size > len(self.data):  # a shorter array would be broadcast
+            raise ValueError(f"it ends at {len(self.data)} bytes, within an array")
         found = torch.frombuffer(bytearray(self.data[self.at : self.at + size]), dtype=dtype).float()
         self.at += -(-size // 4) * 4  # arrays start at multiples of four bytes
         return found

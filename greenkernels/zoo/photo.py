@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .wheels import WheelFile, fetch
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 # "No copyright restrictions. CC0 by the photographer (Stefan van der Walt)": docstring of chelsea() in
 # skimage/data/_fetchers.py of the same wheel. 300 x 451 pixels: the odd width keeps tile edges honest.
@@ -33,8 +37,8 @@ ASTRONAUT = WheelFile(
 )
 
 
-def load_photo(path: Path | io.BytesIO | None = None, default: WheelFile = CHELSEA) -> Tensor:
-    """A photo as float32 ``[1, 3, h, w]`` in 0..1: the file at (or in) `path`, or else the default one.
+def load_photo(path: Path | None = None, default: WheelFile = CHELSEA) -> Tensor:
+    """A photo as float32 ``[1, 3, h, w]`` in 0..1: the file at `path`, or else the default one.
 
     Raises:
         FetchError: the default photo cannot be had.
@@ -52,6 +56,11 @@ def load_photo(path: Path | io.BytesIO | None = None, default: WheelFile = CHELS
         raise ValueError(f"photo: {path} cannot be read as a picture ({error})") from error
     if min(rgb.size) < 16:
         raise ValueError(f"photo: {path} must be at least 16 x 16 pixels, got {rgb.width} x {rgb.height}")
+    return from_image(rgb)
+
+
+def from_image(rgb: Image) -> Tensor:
+    """An 8-bit RGB image as float32 ``[1, 3, h, w]`` in 0..1."""
     pixels = torch.frombuffer(bytearray(rgb.tobytes()), dtype=torch.uint8)
     return pixels.view(1, rgb.height, rgb.width, 3).permute(0, 3, 1, 2).float().contiguous() / 255
 
@@ -85,11 +94,13 @@ def enlarged(photo: Tensor, factor: int) -> Tensor:
 
 def as_jpeg(photo: Tensor, quality: int) -> Tensor:
     """What is left of ``photo [1, 3, h, w]`` in 0..1 once saved as JPEG."""
+    from PIL import Image
+
     from ..report.pictures import to_image
 
     buffer = io.BytesIO()
     to_image(photo).save(buffer, "JPEG", quality=quality)
-    return load_photo(buffer)
+    return from_image(Image.open(buffer))
 
 
 def bayer_mosaic(photo: Tensor) -> Tensor:
