@@ -1,5 +1,7 @@
 """The zoo's networks: their real weights give the known figures, and by rule the planner replaces what it should."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -24,6 +26,7 @@ from greenkernels.zoo.speech import FIRST_WORD_S, RATE, in_noise, load_talk
 from greenkernels.zoo.wheels import FetchError
 from greenkernels.zoo.wordpiece import WordPiece
 
+PAGE = Path(__file__).resolve().parent.parent / "docs/zoo.md"
 MAX_ERROR = 1e-5  # what plan() promises by default
 LIGHT_MB = 25  # a test fetches no more than that for a network
 
@@ -232,3 +235,16 @@ def test_like_meanings_have_like_directions():
     likeness = directions @ directions.T
     assert likeness[0, 1] == pytest.approx(0.788, abs=1e-3)
     assert likeness[0, 2] == pytest.approx(0.190, abs=1e-3)
+
+
+@pytest.mark.skipif(not PAGE.is_file(), reason="needs a checkout")
+@pytest.mark.parametrize("network", zoo.registered(), ids=lambda network: network.name)
+def test_page_says_what_the_registration_says(network):
+    (line,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f"| `{network.name}` |")]
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[2] == network.role
+    assert cells[5:8] == [f"{network.fetch_mb:.1f}", f"{network.gmacs:.3g}", f"{network.share_3x3:.1%}"]
+    if "same" not in cells[3]:
+        assert cells[3] == f"{network.files[0].package} {network.files[0].version}"
+    if "same" not in cells[4]:
+        assert cells[4].split(";")[0] == network.licence.split(" (")[0]

@@ -87,7 +87,7 @@ def test_wordpiece(tmp_path):
     pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "play", "##ing", "##in", "cafe", "!"]
     (tmp_path / "vocab.txt").write_text("\n".join(pieces) + "\n")
     tokens = WordPiece(tmp_path / "vocab.txt")
-    numbers, mask = tokens(["Playing Caf\u00e9!", "playground"])
+    numbers, mask = tokens(["Playing CAF\u00c9!", "playground"])
     assert numbers.tolist() == [[2, 4, 5, 7, 8, 3], [2, 1, 3, 0, 0, 0]]
     assert mask.tolist() == [[1] * 6, [1, 1, 1, 0, 0, 0]]
     assert tokens(["play play play"], longest=4)[0].tolist() == [[2, 4, 4, 3]]
