@@ -14,7 +14,15 @@ from greenkernels.measure.rivals.task import NetworkTask
 from greenkernels.measure.rotation import relative_error
 from greenkernels.measure.suite import Case, Trial
 from greenkernels.planning import plan
-from greenkernels.zoo.contest import OURS, TORCH, WRONG, contestants, facts, float64_reference
+from greenkernels.zoo.contest import (
+    OURS,
+    TORCH,
+    TORCH_CHANNELS_LAST,
+    WRONG,
+    contestants,
+    facts,
+    float64_reference,
+)
 
 
 def prepare(name: str, measure: bool = True) -> Trial:
@@ -43,6 +51,17 @@ def prepare(name: str, measure: bool = True) -> Trial:
 
 
 CASES = [Case(n.name, partial(prepare, n.name)) for n in zoo.registered() if not n.heavy]
+
+
+def test_a_case_is_ready():
+    try:
+        trial = prepare("usps", measure=False)
+    except zoo.FetchError as problem:
+        pytest.skip(f"offline: {problem}")
+    assert [c.name for c in trial.contenders] == [TORCH, TORCH_CHANNELS_LAST, OURS]
+    assert trial.extra["replaced"] == 1
+    assert trial.extra["relative_difference"] <= 1e-5
+    assert set(trial.extra["scores"].values()) == {trial.extra["scores"][TORCH]}
 
 
 @pytest.mark.parametrize("network", zoo.registered(), ids=lambda network: network.name)
