@@ -12,13 +12,13 @@ from ..measure.progress import progress_bar
 from ..measure.threads import thread_numbers
 from ..measure.turns import FOREIGN_CORES
 from ..report.tables import text_table
-from . import NETWORKS, FetchError, Job, load
+from . import DEFAULT, NETWORKS, FetchError, Job, load, registered
 from .contest import Result, contest, schedule
-from .demo_report import table, write
+from .demo_report import orientation, table, write
 
 
 def demo(
-    model: Annotated[str, typer.Option(help=f"Network of the zoo: {', '.join(NETWORKS)}.")] = NETWORKS[0],
+    model: Annotated[str, typer.Option(help=f"Network of the zoo: {', '.join(NETWORKS)}.")] = DEFAULT,
     photo: Annotated[Path | None, typer.Option(help="A picture of your own, any size from 16 x 16.")] = None,
     threads: Annotated[
         str, typer.Option(help="Thread numbers, as in 1,2. Default: one, and all cores.")
@@ -26,8 +26,12 @@ def demo(
     repeats: Annotated[int, typer.Option(min=1, help="Timed calls of each contender.")] = 15,
     out: Annotated[Path, typer.Option(help="Folder for pictures, rows and report.")] = Path("demo-output"),
     quick: Annotated[bool, typer.Option(help="Choose by rule and time once: shows that it works.")] = False,
+    list_networks: Annotated[bool, typer.Option("--list", help="Show the networks, run none.")] = False,
 ) -> None:
-    """Run a real pretrained network faster, on a real photo, and prove it."""
+    """Run a real pretrained network faster, on a real input, and prove it."""
+    if list_networks:
+        typer.echo(networks_table())
+        return
     try:
         counts = thread_numbers(threads)
         job = load(model, photo)
@@ -38,6 +42,18 @@ def demo(
     typer.echo(summary(job, results))
     for path in write(job, results, out):
         typer.echo(f"wrote {path}")
+
+
+def networks_table() -> str:
+    """All networks: what each does, its licence, work, and what has to be fetched."""
+    headers = ("name", "what it does", "role", "licence", "GMAC", "3x3", "MB to fetch")
+    rows = []
+    for network in registered():
+        about = network.about + (" (heavy)" if network.heavy else "")
+        licence = network.licence.partition(" (")[0]
+        work = (f"{network.gmacs:.4g}", f"{network.share_3x3:.1%}", f"{network.fetch_mb:.1f}")
+        rows.append((network.name, about, network.role, licence, *work))
+    return text_table(headers, rows, right=(4, 5, 6))
 
 
 def run(job: Job, counts: list[int], repeats: int, quick: bool) -> list[Result]:
@@ -54,10 +70,9 @@ def run(job: Job, counts: list[int], repeats: int, quick: bool) -> list[Result]:
 
 
 def summary(job: Job, results: list[Result]) -> str:
-    shape = " x ".join(str(n) for n in job.inputs[0].shape)
-    lines = [f"{job.name} on {shape}, float32, torch {torch.__version__}", ""]
+    lines = [f"{job.name} on {job.sizes}, float32, torch {torch.__version__}", job.about, ""]
     lines += [text_table(*table(job, results), right=(0, 2, 3, 4, 5)), ""]
-    lines.append(f"For orientation: {job.simple_name} reaches {job.simple_score:.2f} {job.score_unit}.")
+    lines.append(orientation(job))
     for result in results:
         lines.append(
             f"{result.threads} thread(s): {result.plan.reason} (memory format {result.plan.memory_format})."
