@@ -52,8 +52,9 @@ def test_demo_end_to_end(weights, own_photo, tmp_path):
         "bilinear reaches",
     ):
         assert part in result.output
-    names = sorted(path.name for path in out.iterdir())
+    names = sorted(path.name for path in out.iterdir() if path.is_file())
     assert names == ["pictures.png", "plan-1-threads.json", "report.html", "rows.json"]
+    assert {path.suffix for path in (out / "figures").iterdir()} == {".png", ".svg"}
     for name in names:
         assert f"wrote {out / name}" in result.output
     rows = {row.contender: row for row in Run.load(out / "rows.json").rows}
