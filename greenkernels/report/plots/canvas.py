@@ -24,7 +24,7 @@ PAPER, INK, MUTED, GRID, BAND = "#ffffff", "#1f2933", "#52606d", "#d5dbe1", "#e9
 STOCK, KEPT = "#8a949e", "#c3cbd3"
 OURS, LOSES, SECOND, THIRD = "#0072b2", "#d55e00", "#009e73", "#cc79a7"
 
-# What each becomes where the reader's screen is dark. Only SVG can do that; PNGs keep their white paper.
+# What each becomes where the reader's screen is dark. Only SVG can do that; a PNG keeps its white paper.
 DARK = {
     PAPER: "#1b1f24",
     INK: "#e6e9ec",

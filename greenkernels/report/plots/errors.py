@@ -43,7 +43,7 @@ def error_against_speed(
     errors = [p.error for p in points if p.error > 0] + ([bound] if bound else [])
     floor = min(errors, default=1e-6) / 10
     groups = list(dict.fromkeys(p.group for p in points))
-    with drawing(10, 4.5) as figure:
+    with drawing(10, max(4.5, 1 + 0.2 * len(groups))) as figure:
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.set_yscale("log")

@@ -78,7 +78,8 @@ def roofline(
     ridge = compute.value / read.value
     low = min(ridge, *(p.intensity for p in points)) / 2
     high = max(ridge, *(p.intensity for p in points)) * 2
-    with drawing(10, 4.8) as figure:
+    groups = {p.group for p in points}
+    with drawing(10, max(4.8, 1.2 + 0.2 * len(groups))) as figure:
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.set_yscale("log")

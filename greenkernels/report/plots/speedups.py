@@ -26,16 +26,20 @@ class SpeedUp:
         ratio: best rival's time over ours, with its interval.
         band: relative noise; a ratio within 1 +- band says nothing.
         word: the verdict in a word ("wins", "loses", ...), printed beside the ratio.
+        decided: 1, 0 or -1 where a rule of the caller says who is faster; None leaves it to `side`.
     """
 
     name: str
     ratio: Measurement
     band: float = 0.0
     word: str = ""
+    decided: int | None = None
 
     @property
     def side(self) -> int:
         """1 where the whole interval is on the winning side of the band, -1 where the median is on the losing side."""
+        if self.decided is not None:
+            return self.decided
         if self.ratio.value < 1 - self.band:
             return -1
         return 1 if self.ratio.low > 1 + self.band else 0
@@ -61,7 +65,7 @@ def speed_ups(
     every = [s for panel in panels.values() for s in panel]
     require_one_kind([s.ratio for s in every])
     limits = _limits([s.ratio for s in every])
-    with drawing(10, 1.5 + 0.26 * len(rows)) as figure:
+    with drawing(max(10, 3 + 3.6 * len(panels)), 1.5 + 0.26 * len(rows)) as figure:
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (heading, panel) in zip(grid, panels.items(), strict=True):
             for s in panel:
