@@ -182,6 +182,20 @@ def test_short_call_is_repeated_within_one_timing():
     assert turns.time("a").value == pytest.approx(1e-6)
 
 
+def test_contender_may_bring_its_own_timer():
+    clock, asked = SyntheticClock(), []
+
+    def timer(arguments, inner):
+        asked.append(inner)
+        return 0.004, 2 * arguments[0]  # as a worker process would: no time passes on the clock here
+
+    elsewhere = Contender("elsewhere", call=None, timer=timer)
+    turns = run([contender("a", clock, 0.01), elsewhere], clock)
+    assert turns.time("elsewhere").value == 0.004
+    assert turns.compare("a", "elsewhere").verdict == "faster"
+    assert set(asked) == {1}
+
+
 def test_inputs_of_the_caller_stay():
     x = torch.arange(6.0)
     clock = SyntheticClock()

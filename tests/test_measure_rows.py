@@ -13,6 +13,7 @@ from greenkernels.measure import (
     MixedKindsError,
     Row,
     Run,
+    Work,
     csrc_hash,
     require_one_kind,
     rows_from_turns,
@@ -75,10 +76,34 @@ def test_rows_hold_everything_and_come_back(tmp_path):
     assert not list(path.parent.glob("*.tmp"))
 
 
+def test_row_tells_its_share_of_the_machine(tmp_path):
+    ceilings = {
+        "fma": Measurement(200e9, "op/s", Kind.MEASURED),
+        "read": Measurement(10e9, "B/s", Kind.MEASURED),
+    }
+    time = Measurement(0.01, "s", Kind.MEASURED)
+    work = Work(direct_flops=3e9, flops=1e9, bytes=2e7)
+    row = Row("s", "c", "a", True, time, 1, version="1.2", flags="-O3", work=work, ceilings=ceilings)
+    assert row.share_of("fma") == pytest.approx(0.5)
+    assert row.share_of("read") == pytest.approx(0.2)
+    assert row.share_of("vnni") is None
+    assert Row("s", "c", "a", True, time, 1, ceilings=ceilings).share_of("fma") is None
+    assert Run.load(Run.now([row]).save(tmp_path / "rows.json")).rows == [row]
+
+
+def test_rows_of_the_first_schema_are_read(tmp_path):
+    path = Run.now([Row("s", "c", "a", True, None, 1)]).save(tmp_path / "rows.json")
+    data = json.loads(path.read_text()) | {"schema": 1}
+    for name in ("version", "flags", "work", "ceilings"):
+        del data["rows"][0][name]
+    path.write_text(json.dumps(data))
+    assert Run.load(path).rows == [Row("s", "c", "a", True, None, 1)]
+
+
 def test_rows_of_another_schema_are_refused(tmp_path):
     path = tmp_path / "rows.json"
     path.write_text('{"schema": 99, "rows": []}')
-    with pytest.raises(ValueError, match="schema must be 1, got 99"):
+    with pytest.raises(ValueError, match="schema must be 1 or 2, got 99"):
         Run.load(path)
 
 

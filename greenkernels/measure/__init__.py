@@ -2,11 +2,13 @@
 
 from .clock import Clock, ForeignLoad
 from .compare import Comparison, compare_rounds
+from .contender import Contender
 from .machine import checkout, csrc_hash, machine_facts, source_facts, version_facts
 from .provenance import Kind, Measurement, MixedKindsError, require_one_kind
 from .rotation import relative_error, variations
 from .rows import Row, Run, rows_from_turns
-from .turns import Contender, Schedule, Turns, take_turns
+from .turns import Schedule, Turns, take_turns
+from .work import Work
 
 __all__ = [
     "Clock",
@@ -20,6 +22,7 @@ __all__ = [
     "Run",
     "Schedule",
     "Turns",
+    "Work",
     "checkout",
     "compare_rounds",
     "csrc_hash",

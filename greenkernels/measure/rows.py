@@ -9,11 +9,14 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from .contender import Contender
 from .machine import machine_facts, source_facts, version_facts
 from .provenance import Measurement
 from .turns import FOREIGN_CORES, NOISY, TWIN, Turns
+from .work import Work
 
-SCHEMA = 1  # raised when a field changes its meaning; readers refuse what is newer
+SCHEMA = 2  # raised when a field changes its meaning; readers refuse what is newer
+READABLE = (1, 2)  # 1 had no version, flags, work and ceilings
 
 
 @dataclass
@@ -27,6 +30,11 @@ class Row:
         ours: True for this package, False for a rival.
         time_s: measured seconds a call, with all repeats.
         energy_j: joules a call, or None where no counter was read.
+        version: of the software that did the work.
+        flags: options that the contender ran with.
+        work: operations and bytes of one call, or None.
+        ceilings: what the machine can do at most, taken beside the case at this thread number: "fma", "vnni" and
+            "bf16" in op/s, "read" in B/s. A multiply-add is two operations.
         max_relative_error: largest relative error of checked outputs against float64; None if unchecked.
         threads: torch's thread number.
         cache: "warm" (weights and inputs reused) or "cold".
@@ -44,6 +52,10 @@ class Row:
     threads: int
     dtype: str = "float32"
     cache: str = "warm"
+    version: str = ""
+    flags: str = ""
+    work: Work | None = None
+    ceilings: dict[str, Measurement] = field(default_factory=dict)
     energy_j: Measurement | None = None
     max_relative_error: float | None = None
     noise: float = 0.0
@@ -55,8 +67,20 @@ class Row:
     def noisy(self) -> bool:
         return self.noise > NOISY or (self.foreign_cores or 0.0) > FOREIGN_CORES
 
+    def share_of(self, ceiling: str) -> float | None:
+        """Part of a ceiling that the call reaches, 0 to about 1; None where the ceiling, time or work is unknown.
+
+        The operations are those really done; for "read" it is the bytes.
+        """
+        limit = self.ceilings.get(ceiling)
+        if limit is None or self.time_s is None or self.work is None:
+            return None
+        amount = self.work.bytes if limit.unit == "B/s" else self.work.flops
+        return None if amount is None else amount / self.time_s.value / limit.value
+
     def to_json(self) -> dict[str, object]:
         data = asdict(self) | {"noisy": self.noisy}
+        data["ceilings"] = {name: limit.to_json() for name, limit in self.ceilings.items()}
         for name in ("time_s", "energy_j"):
             quantity = getattr(self, name)
             data[name] = quantity.to_json() if quantity else None
@@ -68,6 +92,10 @@ class Row:
         for name in ("time_s", "energy_j"):
             if known.get(name):
                 known[name] = Measurement.from_json(known[name])
+        if known.get("work"):
+            known["work"] = Work(**known["work"])
+        ceilings = known.get("ceilings") or {}
+        known["ceilings"] = {name: Measurement.from_json(limit) for name, limit in ceilings.items()}
         return cls(**known)
 
 
@@ -105,8 +133,9 @@ class Run:
     @classmethod
     def load(cls, path: Path) -> Run:
         data = json.loads(path.read_text())
-        if data.get("schema") != SCHEMA:
-            raise ValueError(f"{path}: schema must be {SCHEMA}, got {data.get('schema')}")
+        if data.get("schema") not in READABLE:
+            known = " or ".join(map(str, READABLE))
+            raise ValueError(f"{path}: schema must be {known}, got {data.get('schema')}")
         rows = [Row.from_json(row) for row in data["rows"]]
         return cls(rows, data["date"], data["machine"], data["versions"], data["source"])
 
@@ -133,3 +162,11 @@ def rows_from_turns(turns: Turns, suite: str, case: str, ours: Sequence[str], **
             )
         )
     return rows
+
+
+def describe(rows: Sequence[Row], contenders: Sequence[Contender], work: Work | None) -> None:
+    """Put into the rows what contenders say of themselves; `work` is that of all who say nothing of their own."""
+    by_name = {contender.name: contender for contender in contenders}
+    for row in rows:
+        contender = by_name[row.contender]
+        row.version, row.flags, row.work = contender.version, contender.flags, contender.work or work

@@ -11,10 +11,12 @@ from typing import Any
 
 import torch
 
+from .contender import Contender
 from .machine import checkout
 from .rotation import Arguments
-from .rows import Row, rows_from_turns
-from .turns import Contender, Schedule, take_turns
+from .rows import Row, describe, rows_from_turns
+from .turns import Schedule, take_turns
+from .work import Work
 
 PREFIX = "test_bench_"
 
@@ -33,6 +35,8 @@ class Trial:
         tolerance: relative error beyond which a contender is thrown out.
         ours: names of the contenders that are this package's.
         extra: facts about the case, for the row.
+        task: what rivals need to build the same work, one of `rivals.task`; None where no rival can take part.
+        work: operations and bytes of one call, for contenders that do not say their own.
     """
 
     contenders: Sequence[Contender]
@@ -41,6 +45,8 @@ class Trial:
     tolerance: float
     ours: frozenset[str]
     extra: dict[str, object] = field(default_factory=dict)
+    task: object | None = None
+    work: Work | None = None
 
 
 @dataclass(frozen=True)
@@ -103,4 +109,6 @@ def run_case(
         )
     finally:
         torch.set_num_threads(before)
-    return rows_from_turns(turns, suite, case.name, tuple(trial.ours), **trial.extra)
+    rows = rows_from_turns(turns, suite, case.name, tuple(trial.ours), **trial.extra)
+    describe(rows, trial.contenders, trial.work)
+    return rows

@@ -16,6 +16,7 @@ import torch
 
 from .clock import Clock, ForeignLoad
 from .compare import NOISE_FLOOR, Comparison, compare_rounds, flatten
+from .contender import Contender
 from .provenance import Measurement
 from .rotation import Arguments, change_in_place, clone, relative_error, variations
 
@@ -25,25 +26,6 @@ CHECK_EVERY = 4
 NOISY = 0.05  # A/A noise above which a row is marked
 FOREIGN_CORES = 0.3  # cores kept busy by others above which times are taken again
 TWIN = " (again)"  # suffix of the second copy of a contender, the A/A comparison
-
-
-@dataclass(frozen=True)
-class Contender:
-    """One way to do the job.
-
-    Attributes:
-        name: unique in a run.
-        call: takes one input's arguments; what it returns is checked.
-        prepare: brings the arguments into this contender's own layout, outside of the time.
-        keep: never dropped for being slow (baselines).
-        tolerance: relative error beyond which it is thrown out; None for the run's.
-    """
-
-    name: str
-    call: Callable[..., Any]
-    prepare: Callable[[Arguments], Arguments] | None = None
-    keep: bool = False
-    tolerance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -155,29 +137,37 @@ class _Run:
                 self.result.thrown_out[contender.name] = f"raised {type(error).__name__}: {reason}"
 
     def burst(self, contender: Contender, number: int) -> None:
-        schedule, call = self.schedule, contender.call
+        schedule, timer = self.schedule, contender.timer or self.timed_here(contender)
         prepare = contender.prepare or (lambda arguments: arguments)
         inputs = [prepare(arguments) for arguments in self.inputs]
         timed, warm_up = inputs[: schedule.timed], inputs[schedule.timed :]
         self.clock.sleep(schedule.pause_s)
         once = 0.0
         for arguments in warm_up:
-            begin = self.clock.now()
-            call(*arguments)
-            once = self.clock.now() - begin
+            once, _ = timer(arguments, 1)
         inner = self.inner.setdefault(
             contender.name, max(1, math.ceil(schedule.min_window_s / max(once, 1e-7)))
         )
         seconds, output, which = [], None, 0
         for i in range(schedule.timed):
             which = (number + i) % len(timed)
-            begin = self.clock.now()
-            for _ in range(inner):
-                output = call(*timed[which])
-            seconds.append((self.clock.now() - begin) / inner)
+            taken, output = timer(timed[which], inner)
+            seconds.append(taken)
         self.result.samples[contender.name].append(seconds)
         if number % CHECK_EVERY == 0:
             self.check(contender, which, clone(output))
+
+    def timed_here(self, contender: Contender) -> Callable[[Arguments, int], tuple[float, Any]]:
+        call, clock = contender.call, self.clock
+
+        def timer(arguments: Arguments, inner: int) -> tuple[float, Any]:
+            output = None
+            begin = clock.now()
+            for _ in range(inner):
+                output = call(*arguments)
+            return (clock.now() - begin) / inner, output
+
+        return timer
 
     def check(self, contender: Contender, which: int, output: Any) -> None:
         if self.reference is None:
