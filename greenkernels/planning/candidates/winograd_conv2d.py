@@ -19,7 +19,7 @@ TILES = (2, 4, 6)
 # either side leave too few multiplications to save; F6's transforms and its error pay only with few channels.
 MIN_CHANNELS = 16
 MAX_CHANNELS_TILE6 = 63
-# Of csrc/cpu/winograd_conv2d: rows of the micro-kernel, channels of a panel and of a vector, and the most that is staged.
+# Of csrc/cpu/winograd_conv2d: rows of the micro-kernel, channels of a panel and of a vector, bytes staged at most.
 MAX_ROWS, PANEL, LANES = 14, 32, 16
 MAX_STAGED_BYTES = 32 << 20
 
@@ -60,7 +60,7 @@ def l2_bytes() -> int:
 
 
 def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
-    """What `csrc/cpu/winograd_conv2d/plan.cpp` leases at most: transformed tiles of a thread's blocks, or of all blocks."""
+    """What `csrc/cpu/winograd_conv2d/plan.cpp` leases at most: tiles of each thread's blocks, or of all blocks."""
     taps, size = (options["tile"] + 2) ** 2, max(4, conv.weight.element_size())
     channels, threads = math.ceil(conv.in_channels / LANES) * LANES, torch.get_num_threads()
     block = MAX_ROWS * taps * (channels + PANEL) * size
