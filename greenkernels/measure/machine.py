@@ -12,6 +12,7 @@ import torch
 
 from .threads import usable_cores
 
+ASSUMED_CACHE = 32 << 20  # bytes, where the system does not tell
 PACKAGE = Path(__file__).resolve().parent.parent
 
 # Vector extensions worth telling apart; the rest of the CPU's flags is noise in a results file.
@@ -42,6 +43,26 @@ def cpu_facts() -> dict[str, object]:
         "caches_bytes": _caches(),
         "hypervisor": "hypervisor" in flags,
     }
+
+
+def cold_bytes() -> int:
+    """Bytes to touch until nothing of what came before is in a cache: 4 times the last level of them.
+
+    Where the system tells no cache size, 32 MiB is taken for it. A virtual machine may tell the whole of a cache that
+    it shares with others: a quarter of the memory that is free now is the most. Rows say what it came to.
+    """
+    last_level = max(_caches().values(), default=ASSUMED_CACHE)
+    return min(4 * last_level, available_memory() // 4)
+
+
+def available_memory() -> int:
+    """Bytes that can be had without paging; where the system does not tell, 4 GiB."""
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return 4 << 30
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return int(lines["MemAvailable"].split()[0]) << 10 if "MemAvailable" in lines else 4 << 30
 
 
 def machine_facts() -> dict[str, object]:

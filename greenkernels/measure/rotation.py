@@ -1,4 +1,4 @@
-"""Inputs in rotation: several of the same shape, their contents changed in place before every round."""
+"""Inputs of one shape with other contents, and how far an output is from a reference."""
 
 from __future__ import annotations
 
@@ -37,37 +37,26 @@ def clone(value: Any) -> Any:
     return map_tensors(lambda tensor: tensor.detach().clone(memory_format=torch.preserve_format), value)
 
 
-def variations(arguments: Arguments, count: int = 3) -> list[Arguments]:
-    """`count` inputs that a network treats alike: the given one, mirrored, and shifted along the last axis.
+def variation(arguments: Arguments, number: int) -> Arguments:
+    """Input `number` of those that a network treats alike: 0 is the given one, odd ones are mirrored, all are shifted.
 
-    Values stay those of the real input (token numbers stay valid, pictures stay pictures).
+    Values stay those of the real input (token numbers stay valid, pictures stay pictures). The shift is along all axes
+    as one, so that contents do not repeat before a tensor's elements have all gone round.
     """
-    with (
-        torch.inference_mode(False),
-        torch.no_grad(),
-    ):  # inference tensors could not be changed in place later
-        made = [clone(arguments)]
-        for shift in range(count - 1):
-            made.append(
-                map_tensors(lambda tensor, s=shift: _mirrored_and_shifted(tensor, s), clone(arguments))
-            )
-    return made
 
+    def vary(tensor: Tensor) -> Tensor:
+        mirrored = tensor.flip(-1) if number % 2 else tensor
+        return tensor.copy_(mirrored.reshape(-1).roll(number).reshape(tensor.shape))
 
-def _mirrored_and_shifted(tensor: Tensor, shift: int) -> Tensor:
-    if tensor.dim() == 0:
-        return tensor
-    return tensor.copy_(tensor.flip(-1).roll(shift, -1))
-
-
-def change_in_place(arguments: Arguments) -> None:
-    """Shift the elements of every tensor by one: same object, same address, other contents.
-
-    Along all axes as one, so that the contents do not repeat after as many rounds as the last axis is long.
-    """
+    # Inference tensors could not be changed in place later.
     with torch.inference_mode(False), torch.no_grad():
-        for tensor in tensors_in(arguments):
-            tensor.copy_(tensor.reshape(-1).roll(1).reshape(tensor.shape))
+        made = clone(arguments)
+        return map_tensors(lambda tensor: vary(tensor) if tensor.dim() else tensor, made) if number else made
+
+
+def variations(arguments: Arguments, count: int = 3) -> list[Arguments]:
+    """The first `count` inputs, see `variation`."""
+    return [variation(arguments, number) for number in range(count)]
 
 
 def relative_error(output: Any, reference: Any) -> float:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from .contender import Contender
-from .machine import checkout
+from .machine import checkout, cold_bytes
 from .rotation import Arguments
 from .rows import Row, describe, rows_from_turns
-from .turns import Schedule, take_turns
+from .turns import FOREIGN_CORES, Schedule, Turns, take_turns
 from .work import Work
 
 PREFIX = "test_bench_"
 
 FULL = Schedule(rounds=11, budget_s=4.0, drop_beyond=2.0)
 QUICK = Schedule(rounds=3, budget_s=0.5)
+ATTEMPTS = 3  # at measuring a case without foreign load; the calmest one counts
 
 
 @dataclass(frozen=True)
@@ -91,24 +93,53 @@ def _folder() -> Path:
 
 
 def run_case(
-    suite: str, case: Case, threads: int, schedule: Schedule, progress: Callable[[float], None] | None = None
+    suite: str,
+    case: Case,
+    threads: int,
+    schedule: Schedule,
+    progress: Callable[[float], None] | None = None,
+    cold: bool = False,
 ) -> list[Row]:
-    """Rows of one case at one thread number; torch's thread number is set back afterwards."""
+    """Rows of one case at one thread number; torch's thread number is set back afterwards.
+
+    Args:
+        cold: rotate over copies of weights and inputs, so that no call finds them in a cache. All contenders that have
+            copies get the same number of turns, for each one's copies push the others' out of the caches.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
+    if cold:
+        schedule = replace(schedule, cold_bytes=cold_bytes(), drop_beyond=math.inf)
     try:
         trial = case.prepare()
-        turns = take_turns(
-            trial.contenders,
-            trial.arguments,
-            schedule,
-            reference=trial.reference,
-            tolerance=trial.tolerance,
-            twin=trial.contenders[0].name,
-            progress=progress,
-        )
+        turns = calmest(lambda: _turns_of(trial, schedule, progress))
     finally:
         torch.set_num_threads(before)
-    rows = rows_from_turns(turns, suite, case.name, tuple(trial.ours), **trial.extra)
+    facts = trial.extra | ({"rotated_bytes": turns.rotated_bytes} if cold else {})
+    rows = rows_from_turns(turns, suite, case.name, tuple(trial.ours), **facts)
     describe(rows, trial.contenders, trial.work)
+    for row in rows:
+        row.cache = "cold" if cold else "warm"
     return rows
+
+
+def _turns_of(trial: Trial, schedule: Schedule, progress: Callable[[float], None] | None) -> Turns:
+    return take_turns(
+        trial.contenders,
+        trial.arguments,
+        schedule,
+        reference=trial.reference,
+        tolerance=trial.tolerance,
+        twin=trial.contenders[0].name,
+        progress=progress,
+    )
+
+
+def calmest(measure: Callable[[], Turns]) -> Turns:
+    """Turns taken again while other processes were busy meanwhile; after `ATTEMPTS`, those with the least such load."""
+    taken: list[Turns] = []
+    while len(taken) < ATTEMPTS:
+        taken.append(measure())
+        if (taken[-1].foreign_cores or 0.0) <= FOREIGN_CORES:
+            break
+    return min(taken, key=lambda turns: turns.foreign_cores or 0.0)

@@ -1,8 +1,7 @@
 """Contenders in turns: the one way in which this package takes times.
 
-In every round each contender gets one burst: a pause, untimed calls on inputs kept for that, then timed calls on
-inputs in rotation. Before each round all inputs change in place, so that a contender which remembers results by
-address or version gains nothing; outputs of timed calls are checked, and who is wrong is thrown out, not ranked.
+In every round each contender gets one burst, see `rounds`: a pause, untimed calls, then timed ones, each on an input
+that was never seen before. Outputs of timed calls are checked, see `checks`: who is wrong is thrown out, not ranked.
 """
 
 from __future__ import annotations
@@ -14,18 +13,17 @@ from typing import Any
 
 import torch
 
+from .checks import Checks
 from .clock import Clock, ForeignLoad
-from .compare import NOISE_FLOOR, Comparison, compare_rounds, flatten
+from .compare import Comparison, compare_rounds, flatten
 from .contender import Contender
 from .provenance import Measurement
-from .rotation import Arguments, change_in_place, clone, relative_error, variations
+from .rotation import Arguments
+from .rounds import TWIN, Rounds
+from .slots import Inputs
 
-# Outputs are checked every so many rounds: a reference in float64 costs ten calls. Prime to the 3 calls of a burst,
-# so that another input is checked each time.
-CHECK_EVERY = 4
 NOISY = 0.05  # A/A noise above which a row is marked
 FOREIGN_CORES = 0.3  # cores kept busy by others above which times are taken again
-TWIN = " (again)"  # suffix of the second copy of a contender, the A/A comparison
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,9 @@ class Schedule:
     drop_beyond: float = (
         math.inf
     )  # give no more turns to who is this many times slower than the best after two rounds
+    cold_bytes: int = (
+        0  # touched between two uses of the same weights and inputs; 0: warm, both are used again
+    )
 
 
 @dataclass
@@ -58,6 +59,7 @@ class Turns:
         thrown_out: name -> reason.
         foreign_cores: mean number of cores kept busy by other processes, None if unknown.
         threads: torch.get_num_threads() during the run.
+        rotated_bytes: touched between two uses of the same weights and inputs; 0 in a warm run.
     """
 
     samples: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -65,6 +67,7 @@ class Turns:
     thrown_out: dict[str, str] = field(default_factory=dict)
     foreign_cores: float | None = None
     threads: int = 0
+    rotated_bytes: int = 0
 
     def ranked(self) -> list[str]:
         """Contenders that stayed in, fastest first; the A/A twin left out."""
@@ -93,116 +96,6 @@ class Turns:
         return compare_rounds(self.samples[baseline], self.samples[contender], self.noise())
 
 
-@dataclass
-class _Run:
-    """The state of one run of turns; see `take_turns`."""
-
-    contenders: list[Contender]
-    inputs: list[Arguments]
-    schedule: Schedule
-    clock: Clock
-    reference: Callable[..., Any] | None
-    tolerance: float
-    result: Turns
-    inner: dict[str, int] = field(default_factory=dict)  # calls inside one timing, by contender
-    expected: dict[int, Any] = field(
-        default_factory=dict
-    )  # this round's reference output, by number of input
-
-    def all_rounds(self, progress: Callable[[float], None] | None) -> None:
-        """Rounds until all are taken or the time is up."""
-        schedule, begin = self.schedule, self.clock.now()
-        for number in range(schedule.rounds):
-            self.round(number)
-            if number < 2 and math.isfinite(schedule.drop_beyond):  # one round says less than two
-                self.drop_slow(schedule.drop_beyond ** (2 - number))
-            spent = self.clock.now() - begin
-            if progress:
-                progress(min(1.0, max((number + 1) / schedule.rounds, spent / schedule.budget_s)))
-            if spent > schedule.budget_s and number + 1 >= schedule.min_rounds and self.settled():
-                break
-
-    def round(self, number: int) -> None:
-        for arguments in self.inputs:
-            change_in_place(arguments)
-        self.expected.clear()
-        first = number % len(self.contenders)  # nobody profits from always coming after the same neighbour
-        for contender in self.contenders[first:] + self.contenders[:first]:
-            if contender.name in self.result.thrown_out:
-                continue
-            try:
-                self.burst(contender, number)
-            except Exception as error:  # a contender may fail in any way; the others go on
-                reason = (str(error).splitlines() or [""])[0]
-                self.result.thrown_out[contender.name] = f"raised {type(error).__name__}: {reason}"
-
-    def burst(self, contender: Contender, number: int) -> None:
-        schedule, timer = self.schedule, contender.timer or self.timed_here(contender)
-        prepare = contender.prepare or (lambda arguments: arguments)
-        inputs = [prepare(arguments) for arguments in self.inputs]
-        timed, warm_up = inputs[: schedule.timed], inputs[schedule.timed :]
-        self.clock.sleep(schedule.pause_s)
-        once = 0.0
-        for arguments in warm_up:
-            once, _ = timer(arguments, 1)
-        inner = self.inner.setdefault(
-            contender.name, max(1, math.ceil(schedule.min_window_s / max(once, 1e-7)))
-        )
-        seconds, output, which = [], None, 0
-        for i in range(schedule.timed):
-            which = (number + i) % len(timed)
-            taken, output = timer(timed[which], inner)
-            seconds.append(taken)
-        self.result.samples[contender.name].append(seconds)
-        if number % CHECK_EVERY == 0:
-            self.check(contender, which, clone(output))
-
-    def timed_here(self, contender: Contender) -> Callable[[Arguments, int], tuple[float, Any]]:
-        call, clock = contender.call, self.clock
-
-        def timer(arguments: Arguments, inner: int) -> tuple[float, Any]:
-            output = None
-            begin = clock.now()
-            for _ in range(inner):
-                output = call(*arguments)
-            return (clock.now() - begin) / inner, output
-
-        return timer
-
-    def check(self, contender: Contender, which: int, output: Any) -> None:
-        if self.reference is None:
-            return
-        name, allowed = contender.name, self.tolerance if contender.tolerance is None else contender.tolerance
-        if which not in self.expected:
-            self.expected[which] = self.reference(*self.inputs[which])
-        error = relative_error(output, self.expected[which])
-        self.result.errors[name] = max(error, self.result.errors.get(name, 0.0))
-        if error > allowed:
-            self.result.thrown_out[name] = f"relative error {error:.1e}, allowed {allowed:.1e}"
-
-    def drop_slow(self, factor: float) -> None:
-        """Whoever is that far behind gets no more turns; its times stay."""
-        # The fastest call so far, not the median: load by others must not throw out a good contender.
-        fastest = {
-            c.name: self.fastest(c.name) for c in self.contenders if c.name not in self.result.thrown_out
-        }
-        limit = min(fastest.values(), default=0.0) * factor
-        self.contenders = [c for c in self.contenders if c.keep or fastest.get(c.name, math.inf) <= limit]
-
-    def settled(self) -> bool:
-        """False while a contender looks faster than the best baseline but disturbed turns leave it open."""
-        baselines = [c.name for c in self.contenders if c.keep and not c.name.endswith(TWIN)]
-        if not baselines:
-            return True
-        best = min(baselines, key=lambda name: self.result.time(name).value)
-        rivals = [c.name for c in self.contenders if not c.keep and c.name not in self.result.thrown_out]
-        comparisons = [self.result.compare(best, name) for name in rivals]
-        return not any(c.verdict == "no difference" and c.ratio.value > 1 + NOISE_FLOOR for c in comparisons)
-
-    def fastest(self, name: str) -> float:
-        return min((s for calls in self.result.samples[name] for s in calls), default=math.inf)
-
-
 def take_turns(
     contenders: Sequence[Contender],
     arguments: Arguments,
@@ -215,6 +108,8 @@ def take_turns(
     progress: Callable[[float], None] | None = None,
 ) -> Turns:
     """Time all contenders on the same inputs, in turns, under inference mode.
+
+    Whoever raises, is wrong, changes its inputs or cannot prove what it claims is in `Turns.thrown_out`, with a reason.
 
     Args:
         contenders: names must differ.
@@ -232,11 +127,10 @@ def take_turns(
             entries.append(replace(contender, name=twin + TWIN, keep=True))
     if len({c.name for c in entries}) != len(entries):
         raise ValueError(f"take_turns: names of contenders must differ, got {[c.name for c in entries]}")
-    clock = clock or Clock()
     result = Turns(samples={c.name: [] for c in entries}, threads=torch.get_num_threads())
-    inputs = variations(arguments, schedule.timed + schedule.untimed)
     load = ForeignLoad()
     with torch.inference_mode():
-        _Run(entries, inputs, schedule, clock, reference, tolerance, result).all_rounds(progress)
+        checks = Checks(reference, tolerance) if reference else None
+        Rounds(entries, Inputs(arguments), schedule, clock or Clock(), checks, result).all(progress)
     result.foreign_cores = load.cores()
     return result
