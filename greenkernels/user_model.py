@@ -69,9 +69,12 @@ def _exported(path: Path) -> nn.Module:
             f"{path}: no such file; torch.export.save(torch.export.export(model, inputs), path)"
         )
     try:
-        return torch.export.load(path).module()  # its mode was fixed at export
+        model = torch.export.load(path).module()
     except Exception as problem:
         raise UserModelError(f"{path}: torch.export.load refuses it: {_first_line(problem)}") from problem
+    for module in model.modules():
+        module.training = False  # the mode was fixed at export, eval() raises
+    return model
 
 
 def _from_factory(text: str) -> nn.Module:

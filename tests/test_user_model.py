@@ -70,7 +70,9 @@ def test_loads_an_exported_network(tmp_path: Path) -> None:
     x = torch.randn(3, 4)
     path = tmp_path / "linear.pt2"
     torch.export.save(torch.export.export(stock, (x,)), path)
-    assert torch.equal(load_model(str(path))(x), stock(x))
+    loaded = load_model(str(path))
+    assert torch.equal(loaded(x), stock(x))
+    assert not loaded.training
 
 
 def test_refuses_a_file_that_only_looks_exported(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ class Call(NamedTuple):
 
     @property
     def name(self) -> str:
-        return str(self.dtype).removeprefix("torch.")
+        return dtype_name(self.dtype)
 
     def work(
         self, flops: int, output: int, weights: Sequence[Tensor | None] = (), inputs: int = -1
@@ -137,6 +137,11 @@ def layer_rules() -> dict[type[nn.Module], Rule]:
     for info in pkgutil.iter_modules(folder.__path__):
         importlib.import_module(f".{info.name}", folder.__name__)
     return _RULES
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """``float32`` and the like."""
+    return str(dtype).removeprefix("torch.")
 
 
 def tensor_bytes(tensor: Tensor | None) -> int:

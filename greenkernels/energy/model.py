@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from ..measure.provenance import Kind, Measurement
 from .counts import Counts
-from .hardware import DEFAULT, Figure, Hardware, hardware
+from .hardware_table import DEFAULT, Figure, Hardware, hardware
 
 NO_COMMUNICATION = "none: one device"
+_COSTS_AS = {"bool": "int8", "uint8": "int8"}  # torch keeps a bool in 8 bits
 
 
 class NoFigureError(ValueError):
@@ -65,7 +66,7 @@ def joules(counts: Counts, time_s: float | Measurement | None = None, hardware: 
     Args:
         counts: of one call or their sum.
         time_s: seconds that it takes; None leaves static power out.
-        hardware: name of a table, see `greenkernels.energy.hardware.names`.
+        hardware: name of a table, see `greenkernels.energy.hardware_names`.
 
     Returns:
         J, of kind modelled; low and high are the interval of the table's figures.
@@ -81,13 +82,19 @@ def split_joules(
 ) -> Joules:
     """As `joules`, in parts."""
     table = _table(hardware)
-    operation = [] if not counts.flops else _needed(table, f"add {counts.dtype}", f"multiply {counts.dtype}")
+    dtype = _COSTS_AS.get(counts.dtype, counts.dtype)
+    operation = [] if not counts.flops else _needed(table, f"add {dtype}", f"multiply {dtype}")
     # Half of the operations of a multiply-add are additions, half multiplications.
     compute = _sum(operation, counts.flops / 2)
     memory = _sum(_needed(table, "DRAM byte", "on-chip byte"), counts.bytes)
-    static = None if time_s is None else _static(table, time_s)
+    static = None
+    if time_s is not None:
+        _needed(table, "static watt")
+        static = split_static(table, time_s)
     return Joules(compute, memory, _sum([], 0.0), static)
 
+
+NONE = Joules(*(Measurement(0.0, "J", Kind.MODELLED) for _ in range(3)))  # of no work: where sums begin
 
 _table = hardware  # the name is an argument of the functions above
 
@@ -104,9 +111,11 @@ def _sum(figures: list[Figure], amount: float) -> Measurement:
     return Measurement(value, "J", Kind.MODELLED, low, high)
 
 
-def _static(table: Hardware, time_s: float | Measurement) -> Measurement:
-    """Static power times time; the interval covers both."""
-    (power,) = _needed(table, "static watt")
+def split_static(table: Hardware, time_s: float | Measurement) -> Measurement | None:
+    """Static power times time, with an interval that covers both; None where the table has no such figure."""
+    power = table.figure("static watt")
+    if power is None:
+        return None
     if not isinstance(time_s, Measurement):
         time_s = Measurement(float(time_s), "s", Kind.MODELLED)
     if time_s.unit != "s":

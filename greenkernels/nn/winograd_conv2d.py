@@ -267,7 +267,7 @@ class WinogradConv2d(KeepsPackedWeight, nn.Conv2d):
 
     def counts(self, *input_shapes: Sequence[int]) -> "Counts":
         """Work of the kernel in a call on an input, and a ``skip``, of these shapes; see `greenkernels.energy`."""
-        from ..energy.winograd_conv2d import count_module  # not needed to run the layer
+        from ..energy.kernels.winograd_conv2d import count_module  # not needed to run the layer
 
         return count_module(self, *input_shapes)
 

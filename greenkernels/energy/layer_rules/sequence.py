@@ -6,7 +6,7 @@ import math
 
 from torch import nn
 
-from ..counts import Call, Counts, Uncounted, rule, tensor_bytes
+from ..counts import Call, Counts, Uncounted, dtype_name, rule
 from .pointwise import SOFTMAX
 
 INDEX_BYTES = 8  # torch's int64
@@ -25,8 +25,8 @@ def embedding(module: nn.Embedding, call: Call) -> Counts:
         raise Uncounted("max_norm rescales rows, which no rule counts")
     indices, size = math.prod(call.input), module.weight.element_size()
     rows = min(indices, module.num_embeddings) * module.embedding_dim * size
-    name = str(module.weight.dtype).removeprefix("torch.")
-    return Counts(0, indices * INDEX_BYTES + rows, indices * module.embedding_dim * size, rows, name)
+    written = indices * module.embedding_dim * size
+    return Counts(0, indices * INDEX_BYTES + rows, written, rows, dtype_name(module.weight.dtype))
 
 
 @rule(nn.LSTM, nn.GRU, nn.RNN)
@@ -72,9 +72,24 @@ def attention(module: nn.MultiheadAttention, call: Call) -> Counts:
     batch = 1 if len(query) == 2 else query[0 if module.batch_first else 1]
     pairs = q_rows * k_rows // max(batch, 1)  # of a query and a key of the same sequence
     biased = module.in_proj_bias is not None
-    projections = (q_rows * width + k_rows * key[-1] + k_rows * value[-1] + q_rows * width) * 2 * width
+    flops = attention_flops((q_rows, k_rows), pairs, width, heads, (key[-1], value[-1]), biased)
+    return call.work(flops, q_rows * width, tuple(module.parameters()))
+
+
+def attention_flops(
+    rows: tuple[int, int], pairs: int, width: int, heads: int, depths: tuple[int, int], biased: bool
+) -> int:
+    """Operations of multi-head attention.
+
+    Args:
+        rows: of the query; of key and value.
+        pairs: of a query row and a key row of the same sequence.
+        width: of the projected query, key and value, all heads together.
+        depths: of a key row and of a value row before their projection.
+        biased: whether the four projections have a bias.
+    """
+    q_rows, k_rows = rows
+    projections = 2 * width * (2 * q_rows * width + k_rows * sum(depths))  # query, output; key, value
     biases = (2 * q_rows + 2 * k_rows) * width if biased else 0
     products = 2 * 2 * pairs * width  # query times key, weights times value
-    flops = projections + biases + products + q_rows * width + SOFTMAX * pairs * heads
-    weights = [p for p in module.parameters() if tensor_bytes(p)]
-    return call.work(flops, q_rows * width, weights)
+    return projections + biases + products + q_rows * width + SOFTMAX * pairs * heads

@@ -18,11 +18,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .counts import Counts, Uncounted, tensor_bytes
-from .layer_rules.pointwise import FUSED
+from ...ops import _library
+from ..counts import Counts, Uncounted, dtype_name, tensor_bytes
+from ..layer_rules.pointwise import FUSED
+from ..ops import Op, op_rule
 
 if TYPE_CHECKING:
-    from ..nn import WinogradConv2d
+    from ...nn import WinogradConv2d
 
 LANES = 16  # channels that one vector step transforms, exist they or not
 INPUT_1D = {2: 4, 4: 24, 6: 48}  # operations of B^T d
@@ -81,7 +83,7 @@ def count_module(module: WinogradConv2d, *input_shapes: Sequence[int]) -> Counts
         shape = (1, *shape)
     if len(shape) != 4 or shape[1] != module.in_channels:
         raise Uncounted(f"input must be [batch, {module.in_channels}, h, w], got {list(shape)}")
-    dtype = str(module.weight.dtype).removeprefix("torch.")
+    dtype = dtype_name(module.weight.dtype)
     padded, padding = _padding(module, shape)
     epilogue = FUSED.get(module.activation, 0) + (2 if skip else 0)  # skip_scale * skip is a multiply-add
     counts = count_winograd_conv2d(padded, module.out_channels, padding, module.tile, epilogue, dtype)
@@ -98,3 +100,25 @@ def _padding(module: WinogradConv2d, shape: tuple[int, ...]) -> tuple[tuple[int,
         return shape, padding
     batch, in_c, h, w = shape
     return (batch, in_c, h + 2 * padding[0], w + 2 * padding[1]), (0, 0)
+
+
+@op_rule("greenkernels::winograd_conv2d", "greenkernels::winograd_conv2d_packed")
+def count_call(op: Op) -> Counts:
+    """The operation: the kernel where it is compiled, else the direct convolution that plain torch runs."""
+    names, shape = op.arguments, tuple(op.arguments["input"].shape)
+    out_c = op.outputs[0].shape[1]
+    epilogue = FUSED.get(names["activation"], 0) + (2 if names["skip"] is not None else 0)
+    if not _library.compiled(op.func._schema.name.partition("::")[2], names["input"]):
+        return op.work(op.elements * (2 * 9 * shape[1] + (names["bias"] is not None) + epilogue))
+    kernel = count_winograd_conv2d(shape, out_c, tuple(names["padding"]), names["tile"], epilogue, op.dtype)
+    if "weight" in names:
+        raise Uncounted("packs its weight in float64 on each call, which has no rule beside that in float32")
+    return replace(op.work(kernel.flops), dtype=kernel.dtype)
+
+
+@op_rule("greenkernels::winograd_conv2d_pack")
+def count_pack(op: Op) -> Counts:
+    """``G g G^T`` in float64 as the kernel has it: 3 alpha, then alpha^2 dot products of 3 (5 operations)."""
+    out_c, in_c = op.arguments["weight"].shape[:2]
+    alpha = op.arguments["tile"] + 2
+    return replace(op.work(round_up(out_c) * in_c * 5 * alpha * (3 + alpha)), dtype="float64")

@@ -58,7 +58,7 @@ class Hardware:
         return self.figures.get(what)
 
 
-def names() -> list[str]:
+def hardware_names() -> list[str]:
     """The tables that there are."""
     return sorted(path.stem for path in _TABLES.glob("*.json"))
 
@@ -66,8 +66,8 @@ def names() -> list[str]:
 @cache
 def hardware(name: str) -> Hardware:
     """The table of that name. Raises ValueError where there is none."""
-    if name not in names():
-        raise ValueError(f"energy: hardware must be one of {', '.join(names())}, got {name!r}")
+    if name not in hardware_names():
+        raise ValueError(f"energy: hardware must be one of {', '.join(hardware_names())}, got {name!r}")
     return load_table(_TABLES / f"{name}.json")
 
 
