@@ -29,8 +29,8 @@ from .timing import Choice, LayerTimes, time_site
 from .work import NetworkWork
 
 # A memory format is tried on the whole network unless its layers add up to this many times those of the other one;
-# generous, since the layers that no kernel is for prefer a format too.
-FORMAT_MARGIN = 1.3
+# the layers that no kernel is for prefer a format too, so a smaller lead decides nothing.
+FORMAT_MARGIN = 1.15
 INTERRUPTED = "not measured: interrupted"
 LAYERS, WHOLE = 0.7, 0.3  # shares of the progress bar
 
