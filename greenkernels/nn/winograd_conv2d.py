@@ -1,7 +1,8 @@
 """WinogradConv2d: nn.Conv2d for 3x3 filters with stride 1, on the winograd_conv2d kernels."""
 
 import logging
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +15,9 @@ from ..ops.winograd_conv2d_checks import FLOATS
 from ..ops.winograd_conv2d_op import conv, pack, packed_conv
 from .conversion import check_attributes, check_stock, conv_arguments
 from .packing import KeepsPackedWeight
+
+if TYPE_CHECKING:
+    from ..energy.counts import Counts
 
 _log = logging.getLogger("greenkernels")
 
@@ -260,6 +264,12 @@ class WinogradConv2d(KeepsPackedWeight, nn.Conv2d):
         if _library.DISABLED or weight.device.type != "cpu" or weight.dtype not in FLOATS:
             return None
         return pack(weight, self.tile) if _library.compiled("winograd_conv2d_pack", weight) else None
+
+    def counts(self, *input_shapes: Sequence[int]) -> "Counts":
+        """Work of the kernel in a call on an input, and a ``skip``, of these shapes; see `greenkernels.energy`."""
+        from ..energy.kernels.winograd_conv2d import count_module  # not needed to run the layer
+
+        return count_module(self, *input_shapes)
 
     def extra_repr(self) -> str:
         packed = self._buffers.get("packed")

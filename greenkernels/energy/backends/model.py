@@ -1,0 +1,49 @@
+"""The analytic model as a source: counts the torch operations that run in the window. Works everywhere."""
+
+from __future__ import annotations
+
+from ...measure.provenance import Measurement
+from ..hardware_table import Hardware, hardware
+from ..model import split_static
+from ..tally import CountOperations, Tally
+from . import Backend, Reading, Request
+
+NOTHING_RAN = "no torch operation ran in this thread"
+
+
+class ModelWindow:
+    """Counts operations by torch dispatch, or takes the work from an estimate, which costs no time."""
+
+    def __init__(self, request: Request) -> None:
+        self._hardware = request.hardware
+        self._table = hardware(request.hardware)  # raises now, not at the end of the window
+        self._tally = Tally() if request.estimate is None else request.estimate.tally()
+        self._mode = CountOperations(self._tally.add) if request.estimate is None else None
+
+    def start(self) -> None:
+        if self._mode is not None:
+            self._mode.__enter__()
+
+    def stop(self) -> None:
+        if self._mode is not None:
+            self._mode.__exit__(None, None, None)
+
+    def reading(self, time_s: Measurement) -> Reading:
+        found, missing = self._tally.joules(self._hardware)
+        if missing:
+            return Reading(None, "could not count: " + "; ".join(missing))
+        if found is None:
+            return Reading(None, NOTHING_RAN)
+        static = split_static(self._table, time_s)
+        if static is None:
+            return Reading(found.total, f"without static power, for which {self._hardware} has no figure")
+        whole = found.total + static
+        share = (static / whole).value if whole.value else 0.0
+        return Reading(whole, f"static power, {_basis(self._table)}, is {share:.0%} of it")
+
+
+def _basis(table: Hardware) -> str:
+    return "an estimate" if table.figures["static watt"].estimate else "a published figure"
+
+
+BACKEND = Backend(name="model", rank=100, why_not=lambda: None, window=ModelWindow, counts_work=True)

@@ -1,0 +1,99 @@
+"""Adds up the work of whatever runs, and keeps a list of what could not be counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from .counts import Counted, Counts
+from .hardware_table import DEFAULT
+from .model import NONE, Joules, NoFigureError, split_joules
+from .ops import Op, count_op, has_rule
+
+
+@dataclass
+class Tally:
+    """Work in any number of types.
+
+    Attributes:
+        work: Counts for each dtype that was computed in.
+        calls: what was counted: operations or layers.
+        uncounted: reason -> number of calls that are not in ``work``.
+    """
+
+    work: dict[str, Counts] = field(default_factory=dict)
+    calls: int = 0
+    uncounted: Counter[str] = field(default_factory=Counter)
+
+    def add(self, counted: Counted) -> None:
+        if counted.counts is None:
+            self.uncounted[counted.reason] += 1
+            return
+        self.calls += 1
+        dtype = counted.counts.dtype
+        if counted.counts.flops == counted.counts.bytes == 0:
+            return  # known to be nothing: its type does not matter
+        self.work[dtype] = self.work[dtype] + counted.counts if dtype in self.work else counted.counts
+
+    def merge(self, other: Tally) -> None:
+        for counts in other.work.values():
+            self.add(Counted(counts))
+        self.calls += other.calls - len(other.work)  # a sum was added as one call
+        self.uncounted.update(other.uncounted)
+
+    @property
+    def total(self) -> Counts | None:
+        """Operations of all types and bytes, for tables; None where nothing was counted."""
+        if not self.calls:
+            return None
+        parts = self.work.values()
+        names = ("flops", "bytes_read", "bytes_written", "weight_bytes")
+        sums = (sum(getattr(part, name) for part in parts) for name in names)
+        return Counts(*sums, dtype="+".join(sorted(self.work)) or "float32")
+
+    def joules(self, hardware: str = DEFAULT) -> tuple[Joules | None, list[str]]:
+        """Energy of what was counted, None if nothing was; and every reason why it is not all."""
+        missing = [f"{reason} ({calls}x)" for reason, calls in self.uncounted.items()]
+        parts = []
+        for counts in self.work.values():
+            try:
+                parts.append(split_joules(counts, hardware=hardware))
+            except NoFigureError as problem:
+                missing.append(str(problem))
+        known = bool(parts) or (self.calls > 0 and not self.work)  # what was counted may be exactly nothing
+        return (sum(parts, NONE) if known else None), missing
+
+
+class CountOperations(TorchDispatchMode):
+    """Hands every torch operation of this thread to ``sink`` while it is active. Compiled functions run eagerly then.
+
+    Args:
+        sink: takes the work of each operation.
+        weights: tensors whose bytes count as weights.
+    """
+
+    def __init__(self, sink: Callable[[Counted], None], weights: Iterable[Tensor] = ()) -> None:
+        super().__init__()
+        self._sink = sink
+        self._weights = frozenset(weight.untyped_storage().data_ptr() for weight in weights)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not hasattr(func, "_schema"):  # control flow and the like
+            self._sink(Counted(None, f"{func}: no counting rule"))
+            return func(*args, **kwargs)
+        if not has_rule(func):
+            with self:  # in inference mode an operation may arrive whole that is made of others
+                out = func.decompose(*args, **kwargs)
+            if out is not NotImplemented:
+                return out
+        out = func(*args, **kwargs)
+        self._sink(count_op(Op(func, args, kwargs, out, self._weights)))
+        return out
