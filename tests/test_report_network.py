@@ -17,6 +17,10 @@ def seconds(value, kind=Kind.MEASURED):
     return Measurement(value, "s", kind, 0.95 * value, 1.05 * value)
 
 
+def joules(value, kind=Kind.MODELLED):
+    return Measurement(value, "J", kind, 0.95 * value, 1.05 * value)
+
+
 def times(low, value, high):
     return Measurement(value, "", Kind.MEASURED, low, high)
 
@@ -127,7 +131,7 @@ def test_the_same_results_give_the_same_bytes(tmp_path):
 def test_nothing_replaced_says_why(tmp_path):
     text = written(tmp_path, NetworkResult(kept()))
     assert "1 thread: nothing is replaced. Kept the stock network: no layer won." in text
-    assert "quick tile=4 won here, but the network as a whole stays stock" in text
+    assert "quick tile=4 was chosen for the layer alone, but the network as a whole is kept" in text
 
 
 def test_plan_without_layers_or_times(tmp_path):
@@ -181,6 +185,25 @@ def test_what_was_thrown_out_and_what_was_noisy(tmp_path):
         summary(NetworkResult(won(), turns)) == "the converted network was thrown out: raised ValueError: no."
     )
     written(tmp_path, NetworkResult(won(), turns))
+
+
+def test_joules_carry_their_kind(tmp_path):
+    assert "mJ before" not in written(tmp_path, NetworkResult(won()))
+    plan = won()
+    plan.layers[1].energy_before, plan.layers[1].energy_after = joules(0.5), joules(0.2)
+    plan.network.energy_before, plan.network.energy_after = joules(0.5), joules(0.2)
+    text = written(tmp_path, NetworkResult(plan))
+    assert "mJ before (modelled)" in text
+    assert "energy (modelled): 500 [475, 525] mJ before, 200 [190, 210] mJ after" in text
+    plan.layers[2].energy_after = joules(0.2, Kind.MEASURED)
+    with pytest.raises(MixedKindsError):
+        written(tmp_path, NetworkResult(plan))
+
+
+def test_any_error_may_be_allowed(tmp_path):
+    plan = won()
+    plan.max_error = math.inf
+    assert "allowed any" in written(tmp_path, NetworkResult(plan))
 
 
 def test_one_round_has_no_interval():

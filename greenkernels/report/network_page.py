@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
 from ..measure.compare import NOISE_FLOOR
 from ..measure.provenance import Measurement, require_one_kind
+from ..planning.plan_text import millijoules, summary_lines
 from ..planning.plans import LayerPlan, Plan
 from . import plots
 from .html import Page
 from .network_result import NetworkResult, Picture, summary, warnings
 from .tables import error, ratio, times_column
+
+NUMBERS = ("ms", "speed-up", "error", "mJ", "MB")  # beginnings of columns that are flushed to the right
 
 __all__ = ["NetworkResult", "Picture", "network_page"]
 
@@ -70,15 +74,15 @@ def _plots(results: Sequence[NetworkResult]) -> list[plots.Plot]:
         drawn.insert(0, plots.speed_ups(panels, title="Speed-up over stock"))
     points = _error_points(results[-1])
     if points:
-        title = f"Error against speed, {results[-1].threads}"
-        drawn.append(plots.error_against_speed(points, results[-1].plan.max_error, title=title))
+        title, bound = f"Error against speed, {results[-1].threads}", results[-1].plan.max_error
+        drawn.append(plots.error_against_speed(points, bound if math.isfinite(bound) else None, title=title))
     return drawn
 
 
 def _fate(plan: Plan, layer: LayerPlan) -> tuple[str | None, str]:
     """The kernel that the layer really gets, or None; and what there is to say."""
     if layer.stem is not None and not plan.accepted:
-        return None, f"{layer.kernel} won here, but the network as a whole stays stock"
+        return None, f"{layer.kernel} was chosen for the layer alone, but the network as a whole is kept"
     return (None if layer.stem is None else layer.kernel), layer.reason
 
 
@@ -135,36 +139,30 @@ def _whole(page: Page, result: NetworkResult) -> None:
 
 
 def _layers(page: Page, plan: Plan) -> None:
-    """One row a layer, those that stay stock included."""
-    headers = [
-        "layer",
-        "what it is",
-        "kernel",
-        "ms before",
-        "ms after",
-        "speed-up",
-        "error",
-        "why, or what else",
-    ]
-    require_one_kind([time for layer in plan.layers for time in (layer.before, layer.after)])
-    rows, styles = [], []
-    for layer in plan.layers:
-        kernel, note = _fate(plan, layer)
-        times = times_column([layer.before, layer.after], spread=True)
-        rows.append(
-            (
-                _name(layer),
-                layer.sizes,
-                kernel or "stock",
-                *times,
-                ratio(_gain(layer)),
-                error(layer.error),
-                note,
-            )
-        )
-        styles.append("" if kernel else "kept")
-    caption = f"Layers in the order of the network; medians with quartiles, layers alike are timed once. {plan.reason}."
-    page.table(headers, rows, (3, 4, 5, 6), caption, styles)
+    """One row a layer, those that stay stock included; columns that nobody fills are left out."""
+    layers, fates = plan.layers, [_fate(plan, layer) for layer in plan.layers]
+    require_one_kind([time for layer in layers for time in (layer.before, layer.after)])
+    kind = require_one_kind([j for layer in layers for j in (layer.energy_before, layer.energy_after)])
+    columns = {
+        "layer": [_name(layer) for layer in layers],
+        "what it is": [layer.sizes for layer in layers],
+        "kernel": [kernel or "stock" for kernel, _ in fates],
+        "ms before": times_column([layer.before for layer in layers], spread=True),
+        "ms after": times_column([layer.after for layer in layers], spread=True),
+        "speed-up": [ratio(_gain(layer)) for layer in layers],
+        "error": [error(layer.error) for layer in layers],
+    }
+    if kind is not None:
+        columns[f"mJ before ({kind.value})"] = [millijoules(layer.energy_before) for layer in layers]
+        columns[f"mJ after ({kind.value})"] = [millijoules(layer.energy_after) for layer in layers]
+    columns["MB more"] = [f"{layer.extra_bytes / 1e6:.1f}" if layer.extra_bytes else "-" for layer in layers]
+    columns = {heading: cells for heading, cells in columns.items() if any(cell != "-" for cell in cells)}
+    columns["why, or what else"] = [note for _, note in fates]
+    right = [i for i, name in enumerate(columns) if name.startswith(NUMBERS)]
+    styles = ["" if kernel else "kept" for kernel, _ in fates]
+    caption = "Layers in the order of the network; medians with quartiles, layers alike are timed once."
+    page.table(list(columns), list(zip(*columns.values(), strict=True)), right, caption, styles)
+    page.points(summary_lines(plan))
 
 
 def _machine(page: Page, results: Sequence[NetworkResult]) -> None:
