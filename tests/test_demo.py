@@ -91,6 +91,7 @@ def test_demo_offline(tmp_path, monkeypatch):
 def test_bench_writes_rows(tmp_path):
     result = invoke(bench, "winograd_conv2d", "--quick", "--threads", "1", "--out", tmp_path)
     assert result.exit_code == 0, result.output
+    assert f"python -m greenkernels.report --rows {tmp_path} --html bench.html" in result.output
     (path,) = tmp_path.glob("winograd_conv2d-*.json")
     rows = Run.load(path).rows
     assert not [row for row in rows if row.thrown_out]

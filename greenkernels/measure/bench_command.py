@@ -56,6 +56,7 @@ def bench(
         run = Run.now(rows)
         stamp = run.date.replace(":", "").replace("-", "").removesuffix("+0000")
         typer.echo(f"wrote {run.save(folder / f'{name}-{stamp}.json')}")
+    typer.echo(f"all rows on one page: python -m greenkernels.report --rows {folder} --html bench.html")
 
 
 def again(names: list[str], quick: bool, counts: list[int], processes: int, folder: Path) -> None:
