@@ -46,7 +46,7 @@ class Line:
     @property
     def is_network(self) -> bool:
         """A whole network; its rows tell how many layers were replaced."""
-        return "replaced" in self.first.standings[-1].last.extra
+        return any("replaced" in standing.last.extra for standing in self.first.standings)
 
 
 def lines_of(cases: Sequence[Case]) -> list[Line]:
