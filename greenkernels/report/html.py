@@ -19,6 +19,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 76rem
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #8886; }
 .lead { font-size: 1.15rem; font-weight: 600; }
 .warning { border-left: .3rem solid #d55e00; padding: .25rem .75rem; }
+ul.warning { padding-left: 2rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; }
 caption { text-align: left; font-style: italic; padding-bottom: .25rem; }
@@ -31,8 +32,9 @@ img { max-width: 100%; height: auto; }
 pre { overflow-x: auto; font-size: 13px; }
 :root { color-scheme: light dark; }
 @media print {
-  :root { color-scheme: light; }
-  body { margin: 0; max-width: none; font-size: 11px; }
+  @page { size: A4 landscape; margin: 12mm; }
+  :root { color-scheme: light; font-size: 10px; }
+  body { margin: 0; max-width: none; font-size: 1rem; }
   h2, h3 { break-after: avoid; }
   figure, tr { break-inside: avoid; }
   .scroll { overflow: visible; }
@@ -99,7 +101,7 @@ class Page:
 
     def plot(self, plot: Plot) -> Page:
         """The plot as SVG: sharp at any size, dark where the screen is."""
-        return self._image(plot.svg.encode(), "image/svg+xml", plot.alt, plot.title)
+        return self._image(plot.svg.encode(), "image/svg+xml", f"{plot.title}: {plot.alt}", "")
 
     def _image(self, data: bytes, media: str, alternative: str, caption: str) -> Page:
         source = f"data:{media};base64,{base64.b64encode(data).decode()}"
