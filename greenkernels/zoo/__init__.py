@@ -36,4 +36,9 @@ def load(name: str, photo: Path | None = None) -> Job:
     network = named(name)
     if photo is not None and not network.takes_photo:
         raise ValueError(f"zoo: {name} takes no photo ({network.about}), got {str(photo)!r}")
-    return network.job(photo)
+    try:
+        return network.job(photo)
+    except ModuleNotFoundError as problem:
+        raise ImportError(
+            f"zoo: {name} needs the package {problem.name}; run `pip install 'greenkernels[zoo]'`"
+        ) from problem

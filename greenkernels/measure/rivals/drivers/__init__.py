@@ -1,0 +1,1 @@
+"""How each rival is driven: one file each, which defines ``RIVALS``."""

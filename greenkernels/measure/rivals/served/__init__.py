@@ -1,0 +1,1 @@
+"""Programs that run in processes of their own, under Pythons that may have neither torch nor this package."""
