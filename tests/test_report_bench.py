@@ -57,7 +57,7 @@ def test_columns_that_nobody_fills_are_left_out(tmp_path):
 def test_plots_of_a_run_with_everything(tmp_path):
     pytest.importorskip("matplotlib")
     page, *plots = bench_page([rich_run()], tmp_path / "bench.html", figures=tmp_path / "figures")
-    stems = {f"stem-{n}-threads-{what}" for n in (1, 2) for what in ("speed-ups", "roofline")}
+    stems = {f"stem-{n}-threads-{what}" for n in (1, 2) for what in ("speed-ups", "roofline-float32")}
     assert {path.stem for path in plots} == stems | {"stem-errors", "stem-scaling"}
     assert page.read_text().count("data:image/svg+xml") == 6
 
@@ -88,9 +88,13 @@ def test_nothing_is_fetched(tmp_path):
 def test_kinds_do_not_mix_in_a_column(tmp_path):
     run = rich_run()
     run.rows[0].energy_j = quantity(1.0, "J", Kind.MEASURED)
+    text = page_of(tmp_path, [run])
+    assert "J (measured)</th>" in text
+    assert "J (modelled)</th>" in text
+    run.rows[0].time_s = quantity(1.0, "s", Kind.SIMULATED)
     with pytest.raises(MixedKindsError):
-        page_of(tmp_path, [run])
-    assert list(tmp_path.iterdir()) == []
+        page_of(tmp_path / "new", [run])
+    assert not (tmp_path / "new").exists()
 
 
 def test_without_matplotlib_the_page_says_so(tmp_path, monkeypatch):

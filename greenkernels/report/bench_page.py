@@ -133,8 +133,11 @@ def _amounts(standings: Sequence[Standing]) -> dict[str, list[str]]:
         shares = [s.median_of(lambda row, c=ceiling: row.share_of(c)) for s in standings]
         columns[f"% of {ceiling}"] = ["-" if share is None else f"{share:.0%}" for share in shares]
     energies = [s.energy for s in standings]
-    kind = require_one_kind(energies)
-    columns[f"J ({kind.value})" if kind else "J"] = ["-" if e is None else f"{e.value:.3g}" for e in energies]
+    for kind in dict.fromkeys(
+        energy.kind for energy in energies if energy is not None
+    ):  # a column holds one kind
+        cells = [e.value if e is not None and e.kind is kind else None for e in energies]
+        columns[f"J ({kind.value})"] = ["-" if cell is None else f"{cell:.3g}" for cell in cells]
     return {heading: cells for heading, cells in columns.items() if any(cell != "-" for cell in cells)}
 
 

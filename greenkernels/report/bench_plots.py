@@ -9,6 +9,11 @@ from . import plots
 from .cases import Case, Standing, speedup_of, thread_words
 
 CACHES = ("cold", "warm")
+COMPUTE = {
+    "float32": "fma",
+    "bfloat16": "bf16",
+    "int8": "vnni",
+}  # the ceiling that bounds arithmetic in a type
 
 
 def plots_of(suite: str, cases: Sequence[Case], number: int = 0) -> list[plots.Plot]:
@@ -20,7 +25,9 @@ def plots_of(suite: str, cases: Sequence[Case], number: int = 0) -> list[plots.P
         where = f"{prefix}-{threads}-threads"
         words = f"{suite}, {thread_words(threads)}"
         drawn += _speedups(mine, f"{where}-speed-ups", f"Speed-up, {words}")
-        drawn += _roofline(mine, f"{where}-roofline", f"Roofline, {words}")
+        for dtype in dict.fromkeys(case.key.dtype for case in mine):
+            of_type = [case for case in mine if case.key.dtype == dtype]
+            drawn += _roofline(of_type, f"{where}-roofline-{dtype}", f"Roofline, {words}, {dtype}")
     drawn += _errors(cases, f"{prefix}-errors", f"Error against speed, {suite}")
     return drawn + _scaling(cases, f"{prefix}-scaling", f"Scaling, {suite}")
 
@@ -47,10 +54,10 @@ def _errors(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:
 
 
 def _roofline(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:
-    """The best of both sides, where their rows count operations and bytes and ceilings were taken."""
+    """The best of both sides, where rows of one type count operations and bytes and ceilings were taken."""
     sides = [s for case in cases for s in (case.best, case.rival) if s is not None]
     counted = [s for s in sides if s.last.work and s.last.work.flops and s.last.work.bytes and s.time]
-    compute, read = (_ceiling(counted, name) for name in ("fma", "read"))
+    compute, read = (_ceiling(counted, n) for n in (COMPUTE.get(cases[0].key.dtype, ""), "read"))
     if not counted or compute is None or read is None:
         return []
     return [plots.roofline([_point(s) for s in counted], compute, read, name, title)]
