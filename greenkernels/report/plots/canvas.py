@@ -123,6 +123,8 @@ def put_title(figure: Figure, title: str) -> None:
 def finish(figure: Figure, name: str, title: str, alt: str) -> Plot:
     """Both forms of a figure; the same bytes whenever the figure is the same."""
     svg, png = io.StringIO(), io.BytesIO()
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # places are settled, for both forms
     figure.savefig(svg, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     figure.savefig(png, format="png", metadata={"Software": None})
     return Plot(name, title, alt, _accessible(svg.getvalue(), title, alt), png.getvalue())

@@ -49,8 +49,7 @@ def layer_bars(layers: Sequence[LayerBar], name: str = "layers", title: str = "T
     height = 1.3 + len(shown) * (0.36 if len(shown) <= 40 else 0.27)
     with drawing(10, height) as figure:
         axes = figure.subplots()
-        for row, layer in enumerate(shown):
-            _draw(axes, row, layer)
+        _draw(axes, shown)
         _label(axes, shown, len(layers))
         put_title(figure, title)
         _legend(figure)
@@ -65,34 +64,37 @@ def _longest(layers: Sequence[LayerBar]) -> list[LayerBar]:
     return [layer for i, layer in enumerate(layers) if i in chosen]
 
 
-def _draw(axes: Axes, row: int, layer: LayerBar) -> None:
-    kept = layer.kernel is None
-    if layer.stock:
-        _bar(axes, row if kept else row - 0.19, layer.stock, KEPT if kept else STOCK)
-    if layer.ours and not kept:
-        _bar(axes, row + 0.19, layer.ours, OURS)
-    if kept:
-        text = layer.note or "stays stock"
-    else:
-        text = layer.kernel
-        if layer.stock and layer.ours:
-            text = f"{(layer.stock / layer.ours).value:.2f}x  {text}"
-    axes.text(
-        1.01,
-        row,
-        cut(text, LONGEST_NOTE),
-        transform=axes.get_yaxis_transform(),
-        va="center",
-        size=8,
-        color=MUTED if kept else INK,
-    )
+def _draw(axes: Axes, layers: Sequence[LayerBar]) -> None:
+    """Two bars where a layer is replaced, a grey one where it stays, and the words beside them."""
+    rows = list(enumerate(layers))
+    replaced = [(row, layer) for row, layer in rows if layer.kernel is not None]
+    _bars(axes, [(row, layer.stock) for row, layer in rows if layer.kernel is None], KEPT)
+    _bars(axes, [(row - 0.19, layer.stock) for row, layer in replaced], STOCK)
+    _bars(axes, [(row + 0.19, layer.ours) for row, layer in replaced], OURS)
+    beside = {"transform": axes.get_yaxis_transform(), "va": "center", "size": 8}
+    for row, layer in rows:
+        colour = MUTED if layer.kernel is None else INK
+        axes.text(1.01, row, cut(_words(layer), LONGEST_NOTE), color=colour, **beside)
 
 
-def _bar(axes: Axes, at: float, time: Measurement, colour: str) -> None:
-    """A bar to the median with a whisker from quartile to quartile."""
-    value, low, high = (1e3 * seconds for seconds in (time.value, time.low, time.high))
-    axes.barh(at, value, height=0.36, color=colour)
-    axes.errorbar(value, at, xerr=[[value - low], [high - value]], color=INK, lw=0.8, capsize=1.5)
+def _words(layer: LayerBar) -> str:
+    if layer.kernel is None:
+        return layer.note or "stays stock"
+    if layer.stock and layer.ours:
+        return f"{(layer.stock / layer.ours).value:.2f}x  {layer.kernel}"
+    return layer.kernel
+
+
+def _bars(axes: Axes, times: Sequence[tuple[float, Measurement | None]], colour: str) -> None:
+    """Bars to the median at these places, with whiskers from quartile to quartile."""
+    known = [(at, time) for at, time in times if time is not None]
+    if not known:
+        return
+    places, values = [at for at, _ in known], [1e3 * time.value for _, time in known]
+    below = [1e3 * (time.value - time.low) for _, time in known]
+    above = [1e3 * (time.high - time.value) for _, time in known]
+    axes.barh(places, values, height=0.36, color=colour)
+    axes.errorbar(values, places, xerr=[below, above], fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
 
 
 def _label(axes: Axes, layers: Sequence[LayerBar], of: int) -> None:
