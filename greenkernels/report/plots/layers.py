@@ -94,7 +94,7 @@ def _bars(axes: Axes, times: Sequence[tuple[float, Measurement | None]], colour:
     below = [1e3 * (time.value - time.low) for _, time in known]
     above = [1e3 * (time.high - time.value) for _, time in known]
     axes.barh(places, values, height=0.36, color=colour)
-    axes.errorbar(values, places, xerr=[below, above], fmt="none", ecolor=INK, elinewidth=0.8, capsize=1.5)
+    axes.errorbar(values, places, xerr=[below, above], fmt="none", color=INK, elinewidth=0.8, capsize=1.5)
 
 
 def _label(axes: Axes, layers: Sequence[LayerBar], of: int) -> None:
