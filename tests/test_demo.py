@@ -52,8 +52,9 @@ def test_demo_end_to_end(weights, own_photo, tmp_path):
         "bilinear reaches",
     ):
         assert part in result.output
-    names = sorted(path.name for path in out.iterdir())
+    names = sorted(path.name for path in out.iterdir() if path.is_file())
     assert names == ["pictures.png", "plan-1-threads.json", "report.html", "rows.json"]
+    assert {path.suffix for path in (out / "figures").iterdir()} == {".png", ".svg"}
     for name in names:
         assert f"wrote {out / name}" in result.output
     rows = {row.contender: row for row in Run.load(out / "rows.json").rows}
@@ -123,6 +124,7 @@ def test_demo_offline(tmp_path, monkeypatch):
 def test_bench_writes_rows(tmp_path):
     result = invoke(bench, "winograd_conv2d", "--quick", "--threads", "1", "--out", tmp_path)
     assert result.exit_code == 0, result.output
+    assert f"python -m greenkernels.report --rows {tmp_path} --html bench.html" in result.output
     (path,) = tmp_path.glob("winograd_conv2d-*.json")
     rows = Run.load(path).rows
     assert not [row for row in rows if row.thrown_out]

@@ -59,7 +59,7 @@ def test_stock_network_stays_where_the_whole_does_not_win():
     made = plan(model, X, **OPTIONS)
     assert not made.accepted
     assert "kept the stock network" in made.reason
-    assert "won here, but not in the whole network" in str(made)
+    assert "was chosen for the layer alone, but the network as a whole is kept" in str(made)
     assert type(made.apply(model).conv) is nn.Conv2d
 
 

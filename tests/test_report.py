@@ -1,13 +1,12 @@
-"""Tables, pictures, the page, and the results between the README's markers."""
+"""Tables, pictures, and the page that they are put on."""
 
 import re
 
 import pytest
 import torch
 
-from greenkernels.measure import Kind, Measurement, MixedKindsError, Row, Run
-from greenkernels.measure.machine import csrc_hash
-from greenkernels.report import html, pictures, readme, tables
+from greenkernels.measure import Kind, Measurement, MixedKindsError
+from greenkernels.report import files, html, pictures, tables
 
 
 def seconds(value):
@@ -76,70 +75,18 @@ def test_page_needs_nothing_from_elsewhere(tmp_path):
     assert not re.search(r'(src|href)="(?!data:)', text)
 
 
-# --- README
+def test_rows_of_a_table_have_styles_and_captions():
+    page = html.Page("t").table(("a", "b"), [("x", "1"), ("y", "2")], (1,), "what it is", ("", "loses"))
+    (table,) = page.parts
+    assert "<caption>what it is</caption>" in table
+    assert '<th scope="col">a</th><th scope="col" class="number">b</th>' in table
+    assert '<tr class="loses"><td>y</td><td class="number">2</td></tr>' in table
 
 
-@pytest.fixture
-def checkout(tmp_path):
-    """A checkout with a kernel, a README and a folder for rows; and a function that adds a run."""
-    (tmp_path / "csrc").mkdir()
-    (tmp_path / "csrc" / "a.cpp").write_text("int a;")
-    (tmp_path / "README.md").write_text(f"before\n{readme.BEGIN}\nold\n{readme.END}\nafter\n")
-    folder = tmp_path / "results"
-
-    def add(day, torch_s, ours_s, cpu="Some CPU"):
-        rows = [
-            Row("stem", "case", "torch NCHW", False, seconds(2 * torch_s), 1),
-            Row("stem", "case", "torch channels_last", False, seconds(torch_s), 1),
-            Row("stem", "case", "greenkernels tile=4", True, seconds(ours_s), 1, max_relative_error=1e-6),
-            Row("stem", "case", "greenkernels tile=6", True, seconds(1e-9), 1, thrown_out="relative error 1"),
-        ]
-        machine = {"cpu": {"name": cpu, "family_model": "6/1", "cores": 2}}
-        source = {"commit": "c", "dirty": False, "csrc_hash": csrc_hash(tmp_path)}
-        run = Run(rows, f"2026-01-0{day}T00:00:00+00:00", machine, {"torch": "2.13.0"}, source)
-        run.save(folder / f"run-{cpu}-{day}.json")
-
-    folder.mkdir()
-    return tmp_path, folder, add
-
-
-def test_results_are_medians_of_three_runs(checkout):
-    root, folder, add = checkout
-    for day, (torch_s, ours_s) in enumerate([(0.10, 0.05), (0.12, 0.05), (0.11, 0.05)], 1):
-        add(day, torch_s, ours_s)
-    text = readme.results_text(folder, root)
-    assert "| case | 1 | channels_last | 110 | tile=4 | 50 | 2.20x [2.00, 2.40] | 1.0e-06 |  |" in text
-    assert "Some CPU" in text
-    assert "2026-01-03" in text
-    assert "tile=6" not in text  # thrown out
-    assert "Stale" not in text
-
-
-def test_losses_and_stale_rows_are_shown(checkout):
-    root, folder, add = checkout
-    for day in (1, 2, 3):
-        add(day, 0.05, 0.10)
-    (root / "csrc" / "a.cpp").write_text("int b;")
-    text = readme.results_text(folder, root)
-    assert "0.50x [0.50, 0.50] | 1.0e-06 | loses |" in text
-    assert "Stale: the kernels have changed since." in text
-
-
-def test_fewer_than_three_runs_give_no_number(checkout):
-    root, folder, add = checkout
-    assert "No results yet" in readme.results_text(folder, root)
-    add(1, 0.1, 0.05)
-    add(2, 0.1, 0.05)
-    add(3, 0.1, 0.05, cpu="Another CPU")  # does not count with the others
-    assert "No results yet" in readme.results_text(folder, root)
-
-
-def test_only_what_is_between_the_markers_changes(checkout):
-    root, _, _ = checkout
-    path = root / "README.md"
-    assert readme.write_between_markers(path, "new")
-    assert path.read_text() == f"before\n{readme.BEGIN}\nnew\n{readme.END}\nafter\n"
-    assert not readme.write_between_markers(path, "new")
-    path.write_text("no markers")
-    with pytest.raises(ValueError, match="must have one"):
-        readme.write_between_markers(path, "new")
+def test_half_a_file_is_never_seen(tmp_path):
+    path = tmp_path / "a" / "page.html"
+    files.write_whole(path, b"old")
+    with pytest.raises(TypeError):
+        files.write_whole(path, "text is no bytes")
+    assert path.read_bytes() == b"old"
+    assert list(path.parent.iterdir()) == [path]

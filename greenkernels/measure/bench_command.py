@@ -79,6 +79,8 @@ def bench(
         return
     for name, cases in loaded.items():
         run_suite(name, cases, wish, resume or folder)
+    rows = resume.parent if resume else folder
+    typer.echo(f"all rows on one page: python -m greenkernels.report --rows {rows} --html bench.html")
 
 
 def run_suite(name: str, cases: list[Case], wish: Wish, target: Path) -> None:

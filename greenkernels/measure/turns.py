@@ -87,7 +87,7 @@ class Turns:
     def noise(self) -> float:
         """A/A noise: relative difference of a contender to its twin; 0 where no twin ran."""
         for name in self.samples:
-            if name.endswith(TWIN):
+            if name.endswith(TWIN) and self.samples[name]:
                 ratio = compare_rounds(self.samples[name.removesuffix(TWIN)], self.samples[name]).ratio
                 return abs(ratio.value - 1)
         return 0.0

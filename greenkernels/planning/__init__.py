@@ -1,7 +1,8 @@
 """Whole networks: measure every layer with every kernel that fits, replace what wins, and say why the rest stays."""
 
+from .api import optimize, plan
+from .cache import CacheWarning
 from .convert import explain, restore
-from .planner import optimize, plan
 from .plans import LayerPlan, NetworkVerdict, Plan
 
-__all__ = ["LayerPlan", "NetworkVerdict", "Plan", "explain", "optimize", "plan", "restore"]
+__all__ = ["CacheWarning", "LayerPlan", "NetworkVerdict", "Plan", "explain", "optimize", "plan", "restore"]

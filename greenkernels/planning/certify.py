@@ -1,4 +1,5 @@
-"""The whole converted network against the stock one: first its error, backing off until it holds, then its time.
+"""The whole converted network against the stock one: first what it does to the results, backing off until the bounds
+hold, then its time.
 
 Works on inputs that no choice was made on, and on fresh timings.
 """
@@ -19,24 +20,31 @@ from .convert import install
 from .copying import copy_model
 from .layout import AS_GIVEN, CHANNELS_LAST, run_channels_last
 from .plans import LayerPlan, NetworkVerdict
+from .quality import Finding, Inputs, Judge, run
 from .timing import Choice
-
-Inputs = tuple[tuple[Any, ...], dict[str, Any]]  # positional and keyword arguments of one call
+from .watch import watched
+from .work import NetworkWork
 
 
 @dataclass
 class Converted:
-    """A converted network that keeps within the error bound.
+    """A converted network that keeps within the bounds.
 
     Attributes:
         network: ready to run.
         layers: what was done to it.
-        error: largest relative difference to the stock network over the checked inputs.
+        found: what it does to the results.
+        work: counts of one forward of it.
     """
 
     network: nn.Module
     layers: list[LayerPlan]
-    error: float
+    found: Finding
+    work: NetworkWork
+
+
+class ConversionError(RuntimeError):
+    """The converted network cannot run at all, for example because a view does not fit the memory format."""
 
 
 def convert_within(
@@ -44,90 +52,88 @@ def convert_within(
     layers: list[LayerPlan],
     alternatives: dict[str, list[Choice]],
     memory_format: str,
-    checked: list[tuple[Inputs, Any]],
-    max_error: float,
+    judge: Judge,
 ) -> Converted:
-    """Convert a copy of `stock`; while its error is above `max_error`, weaken the layer that errs most.
+    """Convert a copy of `stock`; while a bound is broken, weaken the layer that errs most.
 
     Args:
-        alternatives: layer name -> what else would win there, fastest first.
-        checked: inputs and what `stock` makes of them; the layers' own errors are taken on the first.
+        alternatives: layer name -> what else would win there, best first.
+        judge: holds the bounds; the layers' own errors are taken on its first input.
     """
     layers = [replace(layer) for layer in layers]
     while True:
         network = install(copy_model(stock), layers, memory_format)
         try:
-            errors = layer_errors(stock, network, layers, checked[0][0])
-            with torch.inference_mode():
-                error = max(relative_error(network(*x[0], **x[1]), expected) for x, expected in checked)
+            proof = prove_calls(stock, network, layers, judge.first)
+            found = judge.find(network)
         except Exception as problem:
             raise ConversionError(f"{type(problem).__name__}: {problem}") from problem
-        silent = [layer for layer in layers if layer.stem is not None and layer.names[0] not in errors]
-        for layer in silent:
-            _keep_stock(layer, "its replacement was never called: something reads its weight instead")
+        silent = [layer for layer in layers if layer.stem is not None and layer.names[0] in proof.silent]
         for layer in layers:
-            layer.error = errors.get(layer.names[0])
+            layer.error = proof.errors.get(layer.names[0])
+        for layer in silent:
+            layer.keep_stock(proof.silent[layer.names[0]])
         replaced = [layer for layer in layers if layer.stem is not None]
-        if not silent and (error <= max_error or not replaced):
-            return Converted(network, layers, error)
+        broken = judge.broken(found)
+        if not silent and (not broken or not replaced):
+            return Converted(network, layers, found, proof.work)
         if not silent:
             worst = max(replaced, key=lambda layer: layer.error)
-            _weaken(worst, alternatives.get(worst.names[0], []), error, max_error)
+            _weaken(worst, alternatives.get(worst.names[0], []), broken)
 
 
-class ConversionError(RuntimeError):
-    """The converted network cannot run at all, for example because a view does not fit the memory format."""
+@dataclass
+class Proof:
+    """What one forward of the converted network showed.
+
+    Attributes:
+        errors: layer -> relative difference to the stock one on the very input it got; only layers that ran.
+        silent: layer -> why its kernel did not run.
+        work: counts of that forward.
+    """
+
+    errors: dict[str, float]
+    silent: dict[str, str]
+    work: NetworkWork
 
 
-def layer_errors(
-    stock: nn.Module, network: nn.Module, layers: list[LayerPlan], inputs: Inputs
-) -> dict[str, float]:
-    """Relative difference of each replaced layer to the stock one on the very input it gets; only layers that ran."""
+def prove_calls(stock: nn.Module, network: nn.Module, layers: list[LayerPlan], inputs: Inputs) -> Proof:
+    """Run the converted network once and watch: each replacement must be called, and run its own kernel."""
     errors: dict[str, float] = {}
-    handles = []
-    for layer in layers:
-        if layer.stem is None:
-            continue
-        original = stock.get_submodule(layer.names[0])
-        after = stock.get_submodule(layer.activation.slot) if layer.activation else None
+    work = NetworkWork()
+    names = {network.get_submodule(layer.names[0]): layer for layer in layers if layer.stem is not None}
 
-        def compare(
-            _module: nn.Module,
-            args: tuple[Any, ...],
-            output: Any,
-            name=layer.names[0],
-            original=original,
-            after=after,
-        ) -> None:
-            expected = original(*args) if after is None else after(original(*args))
-            errors[name] = max(relative_error(output, expected), errors.get(name, 0.0))
+    def compare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        layer = names.get(module)
+        if layer is not None:
+            expected = stock.get_submodule(layer.names[0])(*args, **kwargs)
+            if layer.activation is not None:
+                expected = stock.get_submodule(layer.activation.slot)(expected)
+            error = relative_error(output, expected)
+            errors[layer.names[0]] = max(error, errors.get(layer.names[0], 0.0))
 
-        handles.append(network.get_submodule(layer.names[0]).register_forward_hook(compare))
-    try:
-        with torch.inference_mode():
-            network(*inputs[0], **inputs[1])
-    finally:
-        for handle in handles:
-            handle.remove()
-    return errors
+    with watched(network.modules(), work.enter, compare), torch.inference_mode():
+        run(network, inputs)
+    silent = {layer.names[0]: _why_silent(m, layer.names[0] in errors) for m, layer in names.items()}
+    return Proof(errors, {name: why for name, why in silent.items() if why}, work)
 
 
-def _weaken(layer: LayerPlan, alternatives: list[Choice], error: float, max_error: float) -> None:
-    """Give the layer the fastest kernel that errs clearly less, else its stock one."""
+def _why_silent(module: nn.Module, called: bool) -> str:
+    if not called:
+        return "its replacement was never called: something reads its weight instead"
+    fallbacks = getattr(module, "fallbacks", None)
+    return f"its replacement falls back to torch: {', '.join(fallbacks)}" if fallbacks else ""
+
+
+def _weaken(layer: LayerPlan, alternatives: list[Choice], why: str) -> None:
+    """Give the layer the best kernel that errs clearly less, else its stock one."""
     for choice in alternatives:
         # Less than half: steps that change nothing to speak of would only cost forwards.
         if choice.error is not None and layer.error is not None and choice.error < layer.error / 2:
-            layer.stem, layer.options, layer.activation = choice.stem, choice.options, choice.activation
-            layer.after = choice.time
-            layer.reason = (
-                f"chosen for its smaller error (network was at {error:.1e}, allowed {max_error:.1e})"
-            )
+            choice.put_into(layer)
+            layer.reason = f"chosen for its smaller error ({why})"
             return
-    _keep_stock(layer, f"the network's error would be {error:.1e}, allowed {max_error:.1e}")
-
-
-def _keep_stock(layer: LayerPlan, reason: str) -> None:
-    layer.stem, layer.options, layer.activation, layer.after, layer.reason = None, {}, None, None, reason
+    layer.keep_stock(why)
 
 
 def time_networks(
@@ -146,7 +152,7 @@ def time_networks(
         contenders.append(_network_contender(f"stock, {CHANNELS_LAST}", other, keep=True))
     for form, network in converted.items():
         contenders.append(_network_contender(f"converted, {form}", network))
-    twin = f"stock, {AS_GIVEN}"
+    twin = contenders[-1].name  # the cheapest contender to run twice
     turns = take_turns(contenders, inputs, schedule, twin=twin, clock=clock, progress=progress)
     if turns.disturbed:  # once more; who is disturbed twice is told so by the noise in the plan
         turns = take_turns(contenders, inputs, schedule, twin=twin, clock=clock, progress=progress)
@@ -157,20 +163,27 @@ def _network_contender(name: str, network: nn.Module, keep: bool = False) -> Con
     return Contender(name, lambda args, kwargs: network(*args, **kwargs), keep=keep)
 
 
-def verdict(turns: Turns, form: str, error: float) -> tuple[NetworkVerdict, str]:
-    """The verdict on the converted network in that format, against the best stock format; and in words."""
+def fastest_form(turns: Turns, forms: list[str]) -> str:
+    """Memory format of the fastest converted network; the first one where none could be timed."""
+    ranked = [name.removeprefix("converted, ") for name in turns.ranked() if name.startswith("converted")]
+    return ranked[0] if ranked else forms[0]
+
+
+def verdict(turns: Turns, form: str) -> NetworkVerdict:
+    """The verdict on the converted network in that format, against the best stock format."""
     name = f"converted, {form}"
     stocks = [n for n in turns.ranked() if n.startswith("stock")]
     times = {n: turns.time(n) for n in stocks}
     result = NetworkVerdict(
         stock=times.get(f"stock, {AS_GIVEN}"),
         stock_channels_last=times.get(f"stock, {CHANNELS_LAST}"),
-        error=error,
         noise=turns.noise(),
         foreign_cores=turns.foreign_cores,
     )
-    if name in turns.thrown_out or not turns.samples.get(name):
-        return result, turns.thrown_out.get(name, "it was never timed")
+    if name in turns.thrown_out or not turns.samples.get(name) or not stocks:
+        result.word = turns.thrown_out.get(name, "it was never timed")
+        return result
     comparison = turns.compare(stocks[0], name)
     result.converted, result.speedup = comparison.contender, comparison.ratio
-    return result, comparison.verdict
+    result.word = comparison.verdict
+    return result

@@ -5,34 +5,39 @@ from __future__ import annotations
 from torch import nn
 
 from .candidates import named
-from .copying import copy_model, require_eval, torch_state_kept
+from .carried import carry_back, carry_over
+from .copying import copy_model, torch_state_kept
 from .fusion import FusedAway
 from .layout import CHANNELS_LAST, run_channels_last, undo_channels_last
 from .plans import LayerPlan, Plan
+from .refusals import require_plannable
 
 PLAN_ATTRIBUTE = "greenkernels_plan"
 
 
 def apply_plan(plan: Plan, model: nn.Module, inplace: bool = False) -> nn.Module:
     """See `Plan.apply`."""
-    require_eval(model, "apply")
+    require_plannable(model, "apply")
     for layer in plan.replaced:
         _check_fits(layer, model)
     with torch_state_kept():
         result = model if inplace else copy_model(model)
         if plan.accepted:
-            result = install(result, plan.layers, plan.memory_format)
+            result = install(result, plan.layers, plan.memory_format, plan.strict)
     setattr(result, PLAN_ATTRIBUTE, plan)
     return result
 
 
-def install(model: nn.Module, layers: list[LayerPlan], memory_format: str) -> nn.Module:
+def install(model: nn.Module, layers: list[LayerPlan], memory_format: str, strict: bool = False) -> nn.Module:
     """Replace the planned layers of `model` in place; returns the root, which is new if it was a layer itself."""
     for layer in layers:
         if layer.stem is None:
             continue
         stock = model.get_submodule(layer.names[0])
         module = named(layer.stem).build(stock, layer.options, layer.activation).train(stock.training)
+        carry_over(stock, module)
+        if strict:
+            module.strict = True
         for name in layer.names:
             model = put(model, name, module)
         if layer.activation is not None:
@@ -98,4 +103,6 @@ def _is_ours(module: nn.Module) -> bool:
 def _stock(module: nn.Module) -> nn.Module:
     """The stock module; of a fused pair the layer alone, since the activation returns to its own slot."""
     stock = module.to_module()
-    return (stock[0] if isinstance(stock, nn.Sequential) else stock).train(module.training)
+    stock = (stock[0] if isinstance(stock, nn.Sequential) else stock).train(module.training)
+    carry_back(module, stock)
+    return stock

@@ -35,13 +35,3 @@ def torch_state_kept() -> Iterator[None]:
         finally:
             if torch.get_num_threads() != threads:
                 torch.set_num_threads(threads)
-
-
-def require_eval(model: nn.Module, caller: str) -> None:
-    """Raises ValueError naming the first module in training mode: its forward is another function than in eval mode."""
-    for name, module in model.named_modules():
-        if module.training:
-            where = f"its module {name!r}" if name else type(model).__name__
-            raise ValueError(
-                f"{caller}: model must be in eval mode, got {where} in training mode; call model.eval() first"
-            )

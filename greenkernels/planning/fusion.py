@@ -7,10 +7,11 @@ the children are called through it alone.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from ..energy import Counts
 from .candidates import FusedActivation
 
 
@@ -27,6 +28,10 @@ class FusedAway(nn.Module):
 
     def to_module(self) -> nn.Module:
         return self._stock[0]
+
+    def counts(self, *input_shapes: Sequence[int]) -> Counts:
+        """No work; the layer before counts what is fused into it."""
+        return Counts(0, 0, 0, 0)
 
     def extra_repr(self) -> str:
         return f"{self._stock[0]} runs in the layer before"
@@ -54,14 +59,22 @@ def activation_kind(module: nn.Module) -> tuple[str, float | None] | None:
     return (name, None) if name else None
 
 
+# Every kind of hook that stands on a single module. A replacement would lose them.
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
+
+
 def has_hooks(module: nn.Module) -> bool:
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in module.__dict__
-    )
+    """Whether the module has hooks of its own, or a forward that is not its class's."""
+    return any(getattr(module, name, None) for name in _HOOKS) or "forward" in module.__dict__
 
 
 def find_fusions(model: nn.Module, calls: Mapping[nn.Module, int]) -> dict[str, FusedActivation]:

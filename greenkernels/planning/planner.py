@@ -1,254 +1,258 @@
-"""gk.plan and gk.optimize: look the network over, time its layers, choose, certify the whole."""
+"""One planning run: look the network over, time its layers, choose, certify the whole."""
 
 from __future__ import annotations
 
-import datetime
-import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ..measure.clock import Clock
 from ..measure.machine import cpu_facts, version_facts
-from ..measure.progress import Advance, progress_bar
-from ..measure.rotation import variations
-from ..report.tables import ratio
-from .certify import ConversionError, Converted, Inputs, convert_within, time_networks, verdict
-from .copying import copy_model, require_eval, torch_state_kept
+from ..measure.progress import Advance
+from ..measure.provenance import Measurement
+from . import records
+from .cache import now
+from .certify import ConversionError, Converted, convert_within, fastest_form, time_networks, verdict
+from .drafts import Times, draft, expected_s, keep_within_memory
+from .joules import energy
 from .layout import AS_GIVEN, CHANNELS_LAST, worth_trying
+from .objective import looks_better, network_wins
 from .plans import LayerPlan, NetworkVerdict, Plan
-from .request import Settings, arguments, wanted_stems
+from .quality import Inputs, Judge
+from .request import Settings
+from .rules import drafts_by_rule
+from .schedules import Budget, layer_schedule, network_schedule
 from .survey import Site, survey
-from .timing import LayerTimes, time_site
+from .timing import Choice, LayerTimes, time_site
+from .work import NetworkWork
 
 # A memory format is tried on the whole network unless its layers add up to this many times those of the other one;
-# generous, since the layers that no kernel is for prefer a format too.
-FORMAT_MARGIN = 1.3
-CHECKED_INPUTS = 3  # the example inputs, mirrored, and shifted
-
-
-def plan(
-    model: nn.Module,
-    example_inputs: Tensor | tuple[Any, ...] | list[Any] | dict[str, Any],
-    *,
-    objective: str = "latency",
-    max_error: float = 1e-5,
-    precision: str | set[str] = "float32",
-    measure: bool = True,
-    time_budget: float | None = None,
-    progress: bool = True,
-    clock: Clock | None = None,
-) -> Plan:
-    """Find out which layers of a network run faster with another kernel. Changes nothing.
-
-    A layer is replaced only where it won beyond noise, and a plan is accepted only if the whole converted network
-    won against the stock one (in NCHW and in channels_last, whichever is faster) in turns of their own.
-
-    Args:
-        model: in eval mode, on the CPU; it is copied, never changed.
-        example_inputs: what ``model`` is called with: a tensor, a tuple of arguments, or a dict of keyword arguments.
-        objective: "latency".
-        max_error: bound on ||y - y_ref|| / ||y_ref|| of the whole network.
-        precision: "float32", or the names of the kernels that may be used.
-        measure: False chooses by rules without timing: the same plan on every machine.
-        time_budget: seconds to spend on timing, about; None for as long as verdicts take.
-        progress: show a bar where it takes longer than two seconds.
-        clock: where seconds come from; for tests.
-
-    Raises:
-        ValueError: the model is in training mode, or an argument is out of range.
-    """
-    require_eval(model, "plan")
-    stems = wanted_stems(objective, precision, max_error)
-    settings = Settings(objective, max_error, measure, stems, time_budget, clock or Clock())
-    with torch_state_kept(), torch.inference_mode(False), progress_bar("planning", progress) as advance:
-        return _Planner(copy_model(model), arguments(example_inputs), settings, advance).plan()
-
-
-def optimize(model: nn.Module, example_inputs: Any, **options: Any) -> nn.Module:
-    """A copy of `model` that is faster where that was measured, and the stock network where it was not.
-
-    ``plan(model, example_inputs, **options).apply(model)``; see `plan` for the options, `explain` for what was done.
-    """
-    return plan(model, example_inputs, **options).apply(model)
-
-
-Times = dict[tuple[object, ...], LayerTimes]  # signature of a layer -> what its turns said
+# the layers that no kernel is for prefer a format too, so a smaller lead decides nothing.
+FORMAT_MARGIN = 1.15
+INTERRUPTED = "not measured: interrupted"
+LAYERS, WHOLE = 0.7, 0.3  # shares of the progress bar
 
 
 @dataclass
-class _Planner:
+class Planner:
     """One planning run over a copy of the network."""
 
     stock: nn.Module
     inputs: Inputs
     settings: Settings
     advance: Advance
+    budget: Budget
+    sites: list[Site] = field(default_factory=list)
+    work: NetworkWork = field(default_factory=NetworkWork)
+    times: Times = field(default_factory=dict)
+    unmeasured: str = INTERRUPTED
     interrupted: bool = False
+    cached_layers: list[str] = field(default_factory=list)  # dates of the entries that were used
 
     def plan(self) -> Plan:
+        """The whole of it. Ctrl-C ends it early, with what was measured until then."""
         args, kwargs = self.inputs
-        sites = survey(self.stock, lambda network: network(*args, **kwargs), list(self.settings.stems))
+        begin = self.settings.clock.now()
+        self.sites, self.work = survey(
+            self.stock,
+            lambda network: network(*args, **kwargs),
+            list(self.settings.stems),
+            self.settings.clock,
+        )
+        self.budget.forward_s = self.settings.clock.now() - begin
         if os.environ.get("GREENKERNELS_DISABLE") == "1":
-            for site in sites:
+            for site in self.sites:
                 site.stems, site.reason = [], "GREENKERNELS_DISABLE=1"
+        if not any(site.stems for site in self.sites):
+            layers = [LayerPlan(site.names, repr(site.module), reason=site.reason) for site in self.sites]
+            return self.result(layers, False, "kept the stock network: no layer has a kernel that fits")
         if not self.settings.measure:
-            return self.plan_by_rules(sites)
-        times = self.time_layers([site for site in sites if site.stems])
-        formats = [AS_GIVEN] + ([CHANNELS_LAST] if worth_trying(self.inputs) else [])
-        drafts = {form: [self.draft(site, times, form) for site in sites] for form in formats}
-        converted, problems = self.convert_drafts(sites, times, drafts)
+            return self.plan_by_rules()
+        drafts: dict[str, list[LayerPlan]] = {}
+        try:
+            self.time_layers([site for site in self.sites if site.stems])
+            formats = [AS_GIVEN] + ([CHANNELS_LAST] if worth_trying(self.inputs) else [])
+            drafts = {form: [self.draft(site, form) for site in self.sites] for form in formats}
+            return self.choose(drafts)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            layers = drafts.get(AS_GIVEN) or [self.draft(site, AS_GIVEN) for site in self.sites]
+            return self.result(layers, False, "kept the stock network: nothing was certified")
+
+    def choose(self, drafts: dict[str, list[LayerPlan]]) -> Plan:
+        """Convert, and certify what holds the bounds."""
+        judge = Judge(self.stock, self.inputs, self.settings.bounds)
+        converted, problems = self.convert_drafts(drafts, judge)
         if not converted:
             why = "; ".join(problems) or "no layer won"
             return self.result(drafts[AS_GIVEN], False, f"kept the stock network: {why}")
         return self.certify(converted)
 
+    def time_layers(self, sites: list[Site]) -> None:
+        """Times of every kind of layer, those that take longest first. Ctrl-C ends it and keeps what there is."""
+        groups: dict[tuple[object, ...], list[Site]] = {}
+        for site in sites:
+            groups.setdefault(site.signature(), []).append(site)
+        order = sorted(groups, key=lambda signature: -sum(site.seconds for site in groups[signature]))
+        try:
+            for i, signature in enumerate(order):
+                site = groups[signature][0]
+                report = partial(self.report, i, len(order), site.name)
+                found = self.times_of(site, report)
+                if found is None:
+                    self.unmeasured = (
+                        f"not measured: the time budget of {self.settings.time_budget} s was spent"
+                    )
+                else:
+                    self.times[signature] = found
+        except KeyboardInterrupt:
+            self.interrupted = True
+            self.unmeasured = INTERRUPTED
+
+    def report(self, done: int, of: int, note: str, share: float) -> None:
+        self.advance(LAYERS * (done + share) / of, note)
+
+    def times_of(self, site: Site, report) -> LayerTimes | None:
+        """From the cache, or measured now; None where the time budget does not reach so far."""
+        settings = self.settings
+        activation = self.activation_of(site)
+        key = records.layer_key(site, activation, settings)
+        found = records.read_times(settings.cache, key)
+        if found is not None:
+            self.cached_layers.append(found.date)
+            return found
+        schedule = layer_schedule(site, self.budget)
+        if schedule is None:
+            return None
+        found = time_site(site, activation, settings.bounds.max_error, schedule, settings.clock, report)
+        if settings.time_budget is None:  # times taken in a hurry are no use to others
+            records.write_times(settings.cache, key, found)
+        return found
+
+    def activation_of(self, site: Site) -> nn.Module | None:
+        return self.stock.get_submodule(site.activation.slot) if site.activation else None
+
+    def draft(self, site: Site, form: str) -> LayerPlan:
+        found = self.times.get(site.signature()) if site.stems else None
+        return draft(site, found, form, self.settings.objective, self.unmeasured)
+
+    def alternatives(self, form: str) -> dict[str, list[Choice]]:
+        """Layer -> what else may stand in there, best first."""
+        found = {site.name: self.times.get(site.signature()) for site in self.sites if site.stems}
+        return {
+            name: looks_better(times, form, self.settings.objective)
+            for name, times in found.items()
+            if times is not None and form in times.stock
+        }
+
     def convert_drafts(
-        self, sites: list[Site], times: Times, drafts: dict[str, list[LayerPlan]]
+        self, drafts: dict[str, list[LayerPlan]], judge: Judge
     ) -> tuple[dict[str, Converted], list[str]]:
         """Converted networks by memory format, and why others could not be made.
 
         A format that the layers' own times put far behind is not tried.
         """
-        expected = {form: self.expected_s(sites, times, layers, form) for form, layers in drafts.items()}
+        expected = {form: expected_s(self.sites, self.times, layers, form) for form, layers in drafts.items()}
         converted, problems = {}, []
-        with torch.inference_mode():
-            checked = [(x, self.stock(*x[0], **x[1])) for x in variations(self.inputs, CHECKED_INPUTS)]
         for form, layers in drafts.items():
-            if not any(layer.stem for layer in layers) or expected[form] > FORMAT_MARGIN * min(
-                expected.values()
-            ):
+            far_behind = expected[form] > FORMAT_MARGIN * min(expected.values())
+            if far_behind or not any(layer.stem for layer in layers):
                 continue
-            alternatives = {
-                site.name: times[site.signature()].alternatives.get(form, [])
-                for site in sites
-                if site.stems and site.signature() in times
-            }
             try:
-                done = convert_within(
-                    self.stock, layers, alternatives, form, checked, self.settings.max_error
-                )
+                done = self.convert(layers, self.alternatives(form), form, judge)
             except ConversionError as problem:
+                if self.settings.strict:
+                    raise
                 problems.append(f"in {form}: {problem}")
                 continue
             if any(layer.stem for layer in done.layers):
                 converted[form] = done
             else:
-                problems.append(f"in {form}: every replacement would break the error bound")
+                problems.append(f"in {form}: every replacement would break a bound")
         return converted, problems
 
-    @staticmethod
-    def expected_s(sites: list[Site], times: Times, layers: list[LayerPlan], form: str) -> float:
-        """Sum over the timed layers, each with what was chosen for it."""
-        total = 0.0
-        for site, layer in zip(sites, layers, strict=True):
-            found = times.get(site.signature()) if site.stems else None
-            if found is not None:
-                total += layer.after.value if layer.after else found.stock[form].value
-        return total
-
-    def time_layers(self, sites: list[Site]) -> Times:
-        """Signature -> times. Ctrl-C ends the timing and keeps what there is."""
-        groups: dict[tuple[object, ...], Site] = {}
-        for site in sites:
-            groups.setdefault(site.signature(), site)
-        schedule = self.settings.layer_schedule(len(groups))
-        times: Times = {}
-        try:
-            for i, (signature, site) in enumerate(groups.items()):
-                slot = site.activation.slot if site.activation else None
-                activation = self.stock.get_submodule(slot) if slot is not None else None
-                report = partial(self.report, 0.7, i, len(groups), site.name)
-                bound, clock = self.settings.max_error, self.settings.clock
-                times[signature] = time_site(site, activation, bound, schedule, clock, report)
-        except KeyboardInterrupt:
-            self.interrupted = True
-        return times
-
-    def report(self, weight: float, done: int, of: int, note: str, share: float) -> None:
-        self.advance(weight * (done + share) / of, note)
-
-    def draft(self, site: Site, times: Times, form: str) -> LayerPlan:
-        """What becomes of one layer if the network runs in that format."""
-        layer = LayerPlan(site.names, repr(site.module), reason=site.reason)
-        if not site.stems:
-            return layer
-        found = times.get(site.signature())
-        if found is None:
-            layer.reason = "not measured: interrupted"
-            return layer
-        layer.before = found.stock.get(AS_GIVEN)
-        if found.winners.get(form):
-            best = found.winners[form][0]
-            layer.stem, layer.options, layer.activation = best.stem, best.options, best.activation
-            layer.after, layer.error = best.time, best.error
-        else:
-            layer.reason = self.why_none(found, form)
-        return layer
-
-    @staticmethod
-    def why_none(found: LayerTimes, form: str) -> str:
-        if form in found.losers:
-            best = found.losers[form]
-            speedup = best.comparison.ratio
-            if math.isinf(speedup.high):  # one round only, then it was dropped
-                return f"{best}: far slower, {speedup.value:.2f}x"
-            return f"{best}: {best.comparison.verdict}, {ratio(speedup, spread=True)}"
-        return "; ".join(f"{name} {reason}" for name, reason in found.thrown_out.items()) or "not measured"
+    def convert(
+        self, layers: list[LayerPlan], alternatives: dict[str, list[Choice]], form: str, judge: Judge
+    ) -> Converted:
+        limit = self.settings.max_memory
+        keep_within_memory(layers, alternatives, limit)
+        if limit is not None:  # what is weakened later must not need more again
+            sizes = {layer.names[0]: layer.extra_bytes + layer.scratch_bytes for layer in layers}
+            alternatives = {
+                name: [c for c in choices if c.extra_bytes + c.scratch_bytes <= sizes[name]]
+                for name, choices in alternatives.items()
+            }
+        return convert_within(self.stock, layers, alternatives, form, judge)
 
     def certify(self, converted: dict[str, Converted]) -> Plan:
-        networks = {form: c.network for form, c in converted.items()}
-        turns = time_networks(
-            self.stock,
-            networks,
-            self.inputs,
-            self.settings.network_schedule(),
-            self.settings.clock,
-            lambda share: self.advance(0.7 + 0.3 * share, "the whole network"),
-            worth_trying(self.inputs),
-        )
-        ranked = [name.removeprefix("converted, ") for name in turns.ranked() if name.startswith("converted")]
-        form = ranked[0] if ranked else next(iter(converted))
-        network, word = verdict(turns, form, converted[form].error)
-        layers = converted[form].layers
-        count = sum(layer.stem is not None for layer in layers)
-        if word == "faster":
-            return self.result(layers, True, f"replaced {count} of {len(layers)} layers", form, network)
-        reason = f"kept the stock network: with {count} layers replaced it was not faster ({word})"
-        return self.result(layers, False, reason, form, network)
+        """Time the whole networks, or take the verdict on the same ones from the cache."""
+        settings = self.settings
+        key = records.verdict_key(self.stock, self.inputs, {f: c.layers for f, c in converted.items()})
+        form, network, date = records.read_verdict(settings.cache, key) or (None, None, "")
+        if form not in converted:
+            turns = time_networks(
+                self.stock,
+                {form: c.network for form, c in converted.items()},
+                self.inputs,
+                network_schedule(self.budget),
+                settings.clock,
+                lambda share: self.advance(LAYERS + WHOLE * share, "the whole network"),
+                worth_trying(self.inputs),
+            )
+            form = fastest_form(turns, list(converted))
+            network = verdict(turns, form)
+            if settings.time_budget is None:
+                records.write_verdict(settings.cache, key, form, network)
+        return self.accept(converted[form], form, network, date)
 
-    def plan_by_rules(self, sites: list[Site]) -> Plan:
-        """Cold start: the stems' own rules, no clock; the error bound holds all the same."""
-        layers = []
-        for site in sites:
-            layer = LayerPlan(site.names, repr(site.module), reason=site.reason)
-            for stem in site.stems:
-                options = stem.cold_start(site.module, [x.shape for x in site.inputs])
-                if isinstance(options, str):
-                    layer.reason = options
-                    continue
-                layer.stem, layer.options, layer.reason = stem.name, options, "by rule, not measured"
-                if site.activation and site.activation.kind in stem.activations:
-                    layer.activation = site.activation
-                break
-            layers.append(layer)
+    def accept(self, done: Converted, form: str, network: NetworkVerdict, date: str) -> Plan:
+        """Say yes or no."""
+        network.error, network.drop = done.found.error, done.found.drop
+        stock = min(
+            (t for t in (network.stock, network.stock_channels_last) if t),
+            key=lambda t: t.value,
+            default=None,
+        )
+        self.add_energy(network, done, stock)
+        count = sum(layer.stem is not None for layer in done.layers)
+        speedup = network.speedup.value if network.speedup else 0.0
+        won = network_wins(
+            self.settings.objective, network.word, network.energy_before, network.energy_after, speedup
+        )
+        reason = f"replaced {count} of {len(done.layers)} layers"
+        if not won:
+            better = "faster" if self.settings.objective == "latency" else "better"
+            reason = (
+                f"kept the stock network: with {count} layers replaced it was not {better} ({network.word})"
+            )
+        return self.result(done.layers, won, reason, form, network, date)
+
+    def add_energy(self, network: NetworkVerdict, done: Converted, stock: Measurement | None) -> None:
+        """J of both networks, where the same modules are counted in both."""
+        network.uncounted = tuple(sorted(self.work.uncounted))
+        if set(done.work.uncounted) == set(self.work.uncounted):
+            network.energy_before = energy(self.work.counts, stock)
+            network.energy_after = energy(done.work.counts, network.converted)
+
+    def plan_by_rules(self) -> Plan:
+        """Cold start: the stems' own rules, no clock; the bounds hold all the same."""
+        layers = drafts_by_rule(self.sites, self.activation_of)
+        judge = Judge(self.stock, self.inputs, self.settings.bounds)
         try:
-            with torch.inference_mode():
-                checked = [(x, self.stock(*x[0], **x[1])) for x in variations(self.inputs, CHECKED_INPUTS)]
-            done = convert_within(self.stock, layers, {}, AS_GIVEN, checked, self.settings.max_error)
+            done = self.convert(layers, {}, AS_GIVEN, judge)
         except ConversionError as problem:
+            if self.settings.strict:
+                raise
             return self.result(layers, False, f"kept the stock network: {problem}")
         count = sum(layer.stem is not None for layer in done.layers)
-        reason = (
-            f"replaced {count} of {len(layers)} layers by rule"
-            if count
-            else "kept the stock network: no rule applies"
-        )
-        return self.result(done.layers, count > 0, reason, AS_GIVEN, NetworkVerdict(error=done.error))
+        reason = f"replaced {count} of {len(layers)} layers by rule"
+        network = NetworkVerdict(error=done.found.error, drop=done.found.drop)
+        self.add_energy(network, done, None)
+        if not count:
+            reason = "kept the stock network: no rule applies within the bounds"
+        return self.result(done.layers, count > 0, reason, AS_GIVEN, network)
 
     def result(
         self,
@@ -257,20 +261,26 @@ class _Planner:
         reason: str,
         form: str = AS_GIVEN,
         network: NetworkVerdict | None = None,
+        verdict_date: str = "",
     ) -> Plan:
+        """What the caller gets."""
+        settings = self.settings
+        about = {"cpu": cpu_facts()["name"], "versions": version_facts(), "date": now()}
+        if self.cached_layers:
+            about |= {"cached_layers": len(self.cached_layers), "cached_since": min(self.cached_layers)}
+        if verdict_date:
+            about["cached"] = verdict_date
         return Plan(
             layers=layers,
             accepted=accepted,
             reason=reason + (" (interrupted: some layers were not measured)" if self.interrupted else ""),
             memory_format=form if accepted else AS_GIVEN,
-            objective=self.settings.objective,
-            max_error=self.settings.max_error,
-            measured=self.settings.measure,
+            objective=settings.objective,
+            max_error=settings.bounds.max_error,
+            max_drop=settings.bounds.max_drop if settings.bounds.metric else None,
+            measured=settings.measure,
+            strict=settings.strict,
             threads=torch.get_num_threads(),
             network=network or NetworkVerdict(),
-            about={
-                "cpu": cpu_facts()["name"],
-                "versions": version_facts(),
-                "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
-            },
+            about=about,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,12 @@ from typing import Any
 from torch import nn
 
 from ..measure.provenance import Measurement
-from ..report.tables import error, milliseconds, ratio, text_table
+from .as_json import revived, to_json
 from .candidates import FusedActivation, Options
 from .layout import AS_GIVEN
 
-SCHEMA = 1  # raised when a field changes its meaning
+SCHEMA = 2  # raised when a field changes its meaning
+READABLE = (1, SCHEMA)  # 1 had neither joules nor memory
 
 
 @dataclass
@@ -28,7 +30,10 @@ class LayerPlan:
         activation: fused into it, or None.
         before: time of the stock layer as the network runs today; None if not measured.
         after: time of the replacement in the plan's memory format.
+        energy_before, energy_after: J of both, modelled from counts and these times; None where not counted.
         error: relative difference of its output to the stock layer's, on its real inputs.
+        extra_bytes: packed weights that the replacement keeps beside the stock one.
+        scratch_bytes: upper bound of what a call of it holds meanwhile; layers share that memory.
         reason: why it stays, or what else there is to say.
     """
 
@@ -39,7 +44,11 @@ class LayerPlan:
     activation: FusedActivation | None = None
     before: Measurement | None = None
     after: Measurement | None = None
+    energy_before: Measurement | None = None
+    energy_after: Measurement | None = None
     error: float | None = None
+    extra_bytes: int = 0
+    scratch_bytes: int = 0
     reason: str = ""
 
     @property
@@ -50,6 +59,12 @@ class LayerPlan:
         parts = [self.stem, *(f"{k}={v}" for k, v in self.options.items())]
         return " ".join(parts + ([f"+ {self.activation.kind}"] if self.activation else []))
 
+    def keep_stock(self, reason: str) -> None:
+        """Take the replacement back."""
+        self.stem, self.options, self.activation, self.after, self.energy_after = None, {}, None, None, None
+        self.extra_bytes = self.scratch_bytes = 0
+        self.reason = reason
+
 
 @dataclass
 class NetworkVerdict:
@@ -59,17 +74,27 @@ class NetworkVerdict:
         stock: time as given; stock_channels_last: the same network in the other format, None if that makes no sense.
         converted: time of the converted network; None if not measured.
         speedup: best stock time over converted time, paired by rounds, with its interval.
-        error: ||y - y_ref|| / ||y_ref|| over the checked inputs.
+        energy_before, energy_after: J of the stock network in its best format and of the converted one, modelled,
+            without the modules in `uncounted`, which are the same in both.
+        uncounted: classes of modules that no counting rule covers.
+        error: ||y - y_ref|| / ||y_ref||, the largest over the checked inputs.
+        drop: how much of the user's metric was lost at the worst, None without a metric.
         foreign_cores: load by other processes meanwhile.
+        word: "faster", "slower", "no difference", or why it was never timed.
     """
 
     stock: Measurement | None = None
     stock_channels_last: Measurement | None = None
     converted: Measurement | None = None
     speedup: Measurement | None = None
+    energy_before: Measurement | None = None
+    energy_after: Measurement | None = None
+    uncounted: tuple[str, ...] = ()
     error: float | None = None
+    drop: float | None = None
     noise: float = 0.0
     foreign_cores: float | None = None
+    word: str = ""
 
 
 @dataclass(repr=False)
@@ -77,12 +102,13 @@ class Plan:
     """What `gk.plan` found out. ``print(plan)`` shows a table.
 
     Attributes:
-        layers: one entry for each layer that a kernel of its class exists for.
+        layers: one entry for each Conv2d and Linear, and for each layer that a kernel of its class exists for.
         accepted: False if the stock network stays; `reason` says why.
         memory_format: what the converted network runs in.
-        objective, max_error, measured, threads: what was asked for, and with how many threads it was measured.
+        objective, max_error, max_drop, measured, threads: what was asked for, and with how many threads.
+        strict: whether replaced layers raise instead of falling back to torch.
         network: the verdict on the whole.
-        about: machine, versions and date.
+        about: machine, versions and date; "cached" holds the date of the cache entry where the plan is from there.
     """
 
     layers: list[LayerPlan]
@@ -91,7 +117,9 @@ class Plan:
     memory_format: str = AS_GIVEN
     objective: str = "latency"
     max_error: float = 1e-5
+    max_drop: float | None = None
     measured: bool = True
+    strict: bool = False
     threads: int = 0
     network: NetworkVerdict = field(default_factory=NetworkVerdict)
     about: dict[str, Any] = field(default_factory=dict)
@@ -100,6 +128,39 @@ class Plan:
     def replaced(self) -> list[LayerPlan]:
         """The layers that `apply` replaces."""
         return [layer for layer in self.layers if layer.stem is not None] if self.accepted else []
+
+    def summary(self) -> dict[str, Any]:
+        """The facts in short, for assertions and tables.
+
+        Returns:
+            ``layers`` and ``replaced``: numbers of layers. ``won``: the converted network was measured to be faster.
+            ``accepted``, ``reason``, ``objective``, ``memory_format``. ``stock_s`` (the best stock time),
+            ``converted_s``, ``speedup``, ``stock_j``, ``converted_j`` (modelled), ``error``, ``drop``: numbers, or
+            None where unknown. ``extra_bytes``: packed weights of all replaced layers; ``scratch_bytes``: of the
+            largest one. ``cached``: date of the cache entry, or None.
+        """
+        network = self.network
+        stock = [t.value for t in (network.stock, network.stock_channels_last) if t is not None]
+
+        def value(quantity: Measurement | None) -> float | None:
+            return None if quantity is None else quantity.value
+
+        return {
+            "layers": len(self.layers),
+            "replaced": len(self.replaced),
+            "won": self.accepted and network.word == "faster",
+            **{name: getattr(self, name) for name in ("accepted", "reason", "objective", "memory_format")},
+            "stock_s": min(stock, default=None),
+            "converted_s": value(network.converted),
+            "speedup": value(network.speedup),
+            "stock_j": value(network.energy_before),
+            "converted_j": value(network.energy_after),
+            "error": network.error,
+            "drop": network.drop,
+            "extra_bytes": sum(layer.extra_bytes for layer in self.replaced),
+            "scratch_bytes": max((layer.scratch_bytes for layer in self.replaced), default=0),
+            "cached": self.about.get("cached"),
+        }
 
     def apply(self, model: nn.Module, inplace: bool = False) -> nn.Module:
         """A converted copy of `model` (or `model` itself, converted, with ``inplace=True``).
@@ -112,41 +173,17 @@ class Plan:
         return apply_plan(self, model, inplace)
 
     def __str__(self) -> str:
-        headers = ("layer", "kernel", "ms before", "ms after", "error", "note")
-        rows = []
-        for layer in self.layers:
-            name, kernel, note = layer.names[0] or "(the model)", layer.kernel, layer.reason
-            if layer.stem is not None and not self.accepted:
-                kernel, note = "stock", f"{kernel} won here, but not in the whole network"
-            times = (milliseconds(layer.before), milliseconds(layer.after))
-            rows.append((name, kernel, *times, error(layer.error), note))
-        return "\n".join([text_table(headers, rows, right=(2, 3, 4)), "", *self._summary()])
+        from .plan_text import text
+
+        return text(self)
 
     __repr__ = __str__
-
-    def _summary(self) -> list[str]:
-        lines, network = [self.reason], self.network
-        if network.stock is not None:
-            stock = f"stock {milliseconds(network.stock, spread=True)} ms"
-            if network.stock_channels_last is not None:
-                stock += f", in channels_last {milliseconds(network.stock_channels_last, spread=True)} ms"
-            lines.append(f"network: {stock}; converted {milliseconds(network.converted, spread=True)} ms")
-        if network.speedup is not None:
-            lines.append(
-                f"speed-up {ratio(network.speedup, spread=True)} (95 % interval), A/A noise {network.noise:.1%}"
-            )
-        if network.error is not None:
-            lines.append(
-                f"relative difference of outputs {error(network.error)}, allowed {error(self.max_error)}"
-            )
-        lines.append(f"{self.threads} thread(s), memory format {self.memory_format}")
-        return lines
 
     def save(self, path: str | Path) -> Path:
         """Write the plan as JSON (to a temporary name first)."""
         path = Path(path)
-        half = path.with_name(f".{path.name}.tmp")
-        half.write_text(json.dumps({"schema": SCHEMA, "plan": _to_json(self)}, indent=1) + "\n")
+        half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        half.write_text(json.dumps({"schema": SCHEMA, "plan": to_json(self)}, indent=1) + "\n")
         half.replace(path)
         return path
 
@@ -156,39 +193,21 @@ class Plan:
         try:
             data = json.loads(Path(path).read_text())
             schema = data["schema"]
-        except (json.JSONDecodeError, KeyError, TypeError) as problem:
+        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as problem:
             raise ValueError(f"{path}: is no plan ({problem})") from problem
-        if schema != SCHEMA:
+        if schema not in READABLE:
             raise ValueError(f"{path}: schema must be {SCHEMA}, got {schema}")
-        plan = data["plan"]
-        plan["layers"] = [_layer_from_json(layer) for layer in plan["layers"]]
-        plan["network"] = NetworkVerdict(**_revived(plan["network"]))
-        return cls(**plan)
+        try:
+            return cls.from_json(data["plan"])
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise ValueError(f"{path}: is no plan ({problem})") from problem
 
-
-def _to_json(value: Any) -> Any:
-    if isinstance(value, Measurement):
-        return value.to_json()
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _to_json(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, (list, tuple)):
-        return [_to_json(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _to_json(item) for key, item in value.items()}
-    return value
-
-
-def _revived(data: dict[str, Any]) -> dict[str, Any]:
-    """Measurements again where JSON holds their fields."""
-    return {
-        k: Measurement.from_json(v) if isinstance(v, dict) and "kind" in v and "unit" in v else v
-        for k, v in data.items()
-    }
-
-
-def _layer_from_json(data: dict[str, Any]) -> LayerPlan:
-    data = _revived(data)
-    data["names"] = tuple(data["names"])
-    if data["activation"] is not None:
-        data["activation"] = FusedActivation(**data["activation"])
-    return LayerPlan(**data)
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Plan:
+        """From what JSON makes of the fields."""
+        layers = [
+            LayerPlan(**layer | {"names": tuple(layer["names"])}) for layer in map(revived, data["layers"])
+        ]
+        network = revived(data["network"])
+        network["uncounted"] = tuple(network.get("uncounted", ()))
+        return cls(**data | {"layers": layers, "network": NetworkVerdict(**network)})

@@ -7,12 +7,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Size, Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..measure.clock import Clock
 from ..measure.rotation import clone
-from .candidates import FusedActivation, Stem
+from .candidates import FusedActivation, Stem, registered
+from .carried import clash, foreign_state, own_attributes
 from .fusion import find_fusions, has_hooks
+from .watch import watched
+from .work import NetworkWork
+
+# Classes that stand in every plan, with or without a kernel: the reader sees why they stay.
+LISTED = (nn.Conv2d, nn.Linear)
 
 Call = Callable[[nn.Module], Any]  # runs the network once on the example inputs
 
@@ -25,7 +32,9 @@ class Site:
         names: every qualified name that it has; the first one stands in tables.
         module: the stock layer, in the planner's own copy of the network.
         inputs: one tensor for each call in a forward of the network; layers alike share one set.
+        output_shapes: of each call.
         calls: number of calls in a forward.
+        seconds: what all of them took in that one forward, first-call effects included.
         stems: what may replace it; empty where `reason` says why it stays.
         activation: what may be fused into it, or None.
         reason: why it stays, or "".
@@ -34,7 +43,9 @@ class Site:
     names: tuple[str, ...]
     module: nn.Module
     inputs: list[Tensor] = field(default_factory=list)
+    output_shapes: list[Size] = field(default_factory=list)
     calls: int = 0
+    seconds: float = 0.0
     stems: list[Stem] = field(default_factory=list)
     activation: FusedActivation | None = None
     reason: str = ""
@@ -42,6 +53,10 @@ class Site:
     @property
     def name(self) -> str:
         return self.names[0]
+
+    @property
+    def shapes(self) -> list[Size]:
+        return [x.shape for x in self.inputs]
 
     def signature(self) -> tuple[object, ...]:
         """Layers with equal signatures take equal time: class, sizes, inputs and what is fused; not the values."""
@@ -60,63 +75,81 @@ def _tensor_key(tensor: Tensor) -> tuple[object, ...]:
 
 @dataclass
 class _Seen:
-    """What hooks saw of one forward of the network."""
+    """What was seen of one forward of the network."""
 
+    wanted: tuple[type[nn.Module], ...]
+    clock: Clock
     calls: dict[nn.Module, int] = field(default_factory=dict)
     inputs: dict[nn.Module, list[Tensor]] = field(default_factory=dict)
+    outputs: dict[nn.Module, list[Size]] = field(default_factory=dict)
     unusual: dict[nn.Module, str] = field(default_factory=dict)
+    begin: dict[nn.Module, float] = field(default_factory=dict)
+    seconds: dict[nn.Module, float] = field(default_factory=dict)
     kept: dict[tuple[object, ...], Tensor] = field(
         default_factory=dict
     )  # one clone for all layers and inputs alike
+    work: NetworkWork = field(default_factory=NetworkWork)
+
+    def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.calls[module] = self.calls.get(module, 0) + 1
+        self.work.enter(module, args, kwargs)
+        if not isinstance(module, self.wanted):
+            return
+        if kwargs or len(args) != 1 or not isinstance(args[0], Tensor):
+            self.unusual[module] = "is called with more than one tensor"
+            return
+        key = (*_layer_key(module), _tensor_key(args[0]))
+        if key not in self.kept:
+            self.kept[key] = clone(args[0])
+        self.inputs.setdefault(module, []).append(self.kept[key])
+        self.begin[module] = self.clock.now()
+
+    def leave(self, module: nn.Module, _args: tuple[Any, ...], _kwargs: dict[str, Any], output: Any) -> None:
+        if not isinstance(module, self.wanted):
+            return
+        spent = self.clock.now() - self.begin.get(module, self.clock.now())
+        self.seconds[module] = self.seconds.get(module, 0.0) + spent
+        if isinstance(output, Tensor):
+            self.outputs.setdefault(module, []).append(output.shape)
 
 
-def survey(model: nn.Module, run: Call, stems: list[Stem]) -> list[Site]:
-    """All sites of `model` (a copy that may be hooked), in the order of registration."""
+def survey(
+    model: nn.Module, run: Call, stems: list[Stem], clock: Clock | None = None
+) -> tuple[list[Site], NetworkWork]:
+    """All sites of `model` (a copy), in the order of registration; and the work of the whole."""
     names: dict[nn.Module, list[str]] = {}
     for name, module in model.named_modules(remove_duplicate=False):
         names.setdefault(module, []).append(name)
-    wanted = tuple({stem.replaces for stem in stems})
+    wanted = tuple({*LISTED, *(stem.replaces for stem in stems)})
     sites = [Site(tuple(names[m]), m) for m in names if isinstance(m, wanted)]
-    hooked = {site.name: has_hooks(site.module) for site in sites}  # before our own hooks
-    seen = _run_with_hooks(model, run, wanted)
+    seen = _Seen(wanted, clock or Clock())
+    with watched(model.modules(), seen.enter, seen.leave), torch.inference_mode():
+        run(model)
     fusions = find_fusions(model, seen.calls)
     for site in sites:
         site.calls = seen.calls.get(site.module, 0)
         site.inputs = seen.inputs.get(site.module, [])
-        site.reason = _why_not(site, hooked[site.name], seen)
+        site.output_shapes = seen.outputs.get(site.module, [])
+        site.seconds = seen.seconds.get(site.module, 0.0)
+        site.reason = _why_no_kernel(site.module, stems) or _why_not(site, seen)
         if not site.reason:
             site.stems, site.reason = _matching(site.module, stems)
         if site.stems:
             site.activation = fusions.get(site.name)
-    return sites
+    return sites, seen.work
 
 
-def _run_with_hooks(model: nn.Module, run: Call, wanted: tuple[type[nn.Module], ...]) -> _Seen:
-    seen = _Seen()
-
-    def count(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        seen.calls[module] = seen.calls.get(module, 0) + 1
-        if not isinstance(module, wanted):
-            return
-        if kwargs or len(args) != 1 or not isinstance(args[0], Tensor):
-            seen.unusual[module] = "is called with more than one tensor"
-            return
-        key = (*_layer_key(module), _tensor_key(args[0]))
-        if key not in seen.kept:
-            seen.kept[key] = clone(args[0])
-        seen.inputs.setdefault(module, []).append(seen.kept[key])
-
-    handles = [m.register_forward_pre_hook(count, with_kwargs=True) for m in model.modules()]
-    try:
-        with torch.inference_mode():
-            run(model)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
+def _why_no_kernel(module: nn.Module, stems: list[Stem]) -> str:
+    """Why nothing of this class can be replaced; "" if some can."""
+    if any(isinstance(module, stem.replaces) for stem in stems):
+        return ""
+    kind = next((c for c in LISTED if isinstance(module, c)), type(module))
+    if any(stem.replaces is kind for stem in registered()):
+        return f"precision leaves out the kernels for nn.{kind.__name__}"
+    return f"no kernel of this package stands in for nn.{kind.__name__} yet"
 
 
-def _why_not(site: Site, hooked: bool, seen: _Seen) -> str:
+def _why_not(site: Site, seen: _Seen) -> str:
     """Reasons that hold for any kernel; "" if there is none."""
     module, kind = site.module, type(site.module)
     if parametrize.is_parametrized(module):
@@ -125,8 +158,10 @@ def _why_not(site: Site, hooked: bool, seen: _Seen) -> str:
         return f"is a {kind.__name__} already"
     if any(name not in module._parameters for name in ("weight", "bias")):
         return "its weight is computed in a hook (pruned or weight-normed)"
-    if hooked:
+    if has_hooks(module):
         return "has hooks, or a forward of its own, that a replacement would lose"
+    if lost := foreign_state(module):
+        return f"has {lost} of its own, which a replacement would lose"
     if site.calls == 0:
         return "its forward is never called on the example inputs"
     if module in seen.unusual:
@@ -138,10 +173,18 @@ def _why_not(site: Site, hooked: bool, seen: _Seen) -> str:
 
 def _matching(module: nn.Module, stems: list[Stem]) -> tuple[list[Stem], str]:
     """Stems that take this module, or why none does."""
-    exact = [stem for stem in stems if type(module) is stem.replaces]
+    kind = type(module)
+    exact = [stem for stem in stems if kind is stem.replaces]
     if not exact:
-        return [], f"{type(module).__name__} is a subclass, which may mean something else"
+        return [], f"{kind.__name__} is a subclass, which may mean something else"
     refusals = {stem.name: stem.refuses(module) for stem in exact}
+    if own_attributes(module):
+        for stem in exact:
+            if refusals[stem.name] is None:
+                name = clash(module, stem.build(module, stem.options(module)[0], None))
+                refusals[stem.name] = (
+                    f"has an attribute {name!r} of its own, a name that {stem.name} uses" if name else None
+                )
     taken = [stem for stem in exact if refusals[stem.name] is None]
     reason = "" if taken else "; ".join(dict.fromkeys(str(r) for r in refusals.values()))
     return taken, reason

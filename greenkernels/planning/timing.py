@@ -12,27 +12,49 @@ import torch
 from torch import Tensor, nn
 
 from ..measure.clock import Clock
-from ..measure.compare import NOISE_FLOOR, Comparison
 from ..measure.provenance import Measurement
 from ..measure.turns import FOREIGN_CORES, Contender, Schedule, Turns, take_turns
-from .candidates import FusedActivation, Options
+from .candidates import FusedActivation, Options, Stem
+from .joules import Work, energy, work_of, work_of_replacement
 from .layout import AS_GIVEN, CHANNELS_LAST
+from .plans import LayerPlan
 from .survey import Site
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A kernel with its options for one layer, and what speaks for it (None where nothing was measured)."""
+    """A kernel with its options for one layer, and what speaks for it (None where nothing was measured).
+
+    Attributes:
+        stem, options, activation: what `candidates.Stem.build` takes.
+        time: of all calls in one forward of the network.
+        verdict: "faster", "slower" or "no difference" to the stock layer in the same memory format.
+        speedup: time of that stock layer over its own.
+        error: relative difference to float64.
+        work: counts of the layer with it, the activation included.
+        extra_bytes, scratch_bytes: memory, as the stem says.
+    """
 
     stem: str
     options: Options
     activation: FusedActivation | None = None
     time: Measurement | None = None
-    comparison: Comparison | None = None
+    verdict: str = ""
+    speedup: Measurement | None = None
     error: float | None = None
+    work: Work | None = None
+    extra_bytes: int = 0
+    scratch_bytes: int = 0
 
     def __str__(self) -> str:
         return " ".join([self.stem, *(f"{k}={v}" for k, v in self.options.items())])
+
+    def put_into(self, layer: LayerPlan) -> None:
+        """Make it the layer's kernel."""
+        layer.stem, layer.options, layer.activation = self.stem, self.options, self.activation
+        layer.after, layer.energy_after = self.time, energy(self.work, self.time)
+        layer.error = self.error
+        layer.extra_bytes, layer.scratch_bytes = self.extra_bytes, self.scratch_bytes
 
 
 @dataclass
@@ -41,19 +63,19 @@ class LayerTimes:
 
     Attributes:
         stock: memory format -> time of the stock layer, its activation included where that may be fused.
-        winners: memory format -> choices that beat the stock layer in that format beyond noise, fastest first.
-        alternatives: the same, with those which looked faster but got too few turns to prove it; to fall back to.
-        losers: memory format -> the fastest choice of those that did not.
+        choices: memory format -> what was tried and stayed in, fastest first.
         thrown_out: choice -> why it does not count.
         noise: A/A noise.
+        work: counts of the stock layer, its activation included; None where they are not known.
+        date: when it was measured, where that was in another run; else "".
     """
 
     stock: dict[str, Measurement] = field(default_factory=dict)
-    winners: dict[str, list[Choice]] = field(default_factory=dict)
-    alternatives: dict[str, list[Choice]] = field(default_factory=dict)
-    losers: dict[str, Choice] = field(default_factory=dict)
+    choices: dict[str, list[Choice]] = field(default_factory=dict)
     thrown_out: dict[str, str] = field(default_factory=dict)
     noise: float = 0.0
+    work: Work | None = None
+    date: str = ""
 
 
 def time_site(
@@ -78,7 +100,7 @@ def time_site(
             schedule,
             reference=lambda inputs: exact.run([x.double() for x in inputs]),
             tolerance=max(max_error, rounding_of(site)),
-            twin=f"stock, {AS_GIVEN}",
+            twin=None if long_calls(schedule) else f"stock, {AS_GIVEN}",
             clock=clock,
             progress=progress,
         )
@@ -86,7 +108,37 @@ def time_site(
     taken = turns()
     if (taken.foreign_cores or 0.0) > FOREIGN_CORES:
         taken = turns()
-    return _judge(taken, choices)
+    times = _judge(taken, choices)
+    times.work = stock_work(site, activation)
+    return times
+
+
+def long_calls(schedule: Schedule) -> bool:
+    """Long calls go without an A/A twin: their clock is no source of noise, and the whole network has one."""
+    return schedule.untimed == 1
+
+
+def stock_work(site: Site, activation: nn.Module | None) -> Work | None:
+    """Counts of the stock layer and of the activation behind it."""
+    return work_of([site.module, activation], [site.shapes, site.output_shapes])
+
+
+def choice_for(
+    site: Site, activation: nn.Module | None, stem: Stem, options: Options
+) -> tuple[Choice, _Layer]:
+    """One kernel with its options for one layer, built."""
+    fused = site.activation if site.activation and site.activation.kind in stem.activations else None
+    module = stem.build(site.module, options, fused).eval()
+    after = None if fused else activation
+    choice = Choice(
+        stem.name,
+        options,
+        fused,
+        work=work_of_replacement(stem, module, after, site.shapes, site.output_shapes),
+        extra_bytes=stem.extra_bytes(site.module, options),
+        scratch_bytes=stem.scratch_bytes(site.module, options, site.shapes),
+    )
+    return choice, _Layer(module, after)
 
 
 def _contenders(
@@ -98,11 +150,8 @@ def _contenders(
     contenders = [_contender(f"stock, {form}", stock, form, keep=True) for form in forms]
     choices = {}
     for stem in site.stems:
-        fused = site.activation if site.activation and site.activation.kind in stem.activations else None
         for options in stem.options(site.module):
-            choice = Choice(stem.name, options, fused)
-            module = stem.build(site.module, options, fused).eval()
-            layer = _Layer(module, None if fused else activation)
+            choice, layer = choice_for(site, activation, stem, options)
             for form in forms:
                 choices[f"{choice}, {form}"] = (form, choice)
                 contenders.append(_contender(f"{choice}, {form}", layer, form))
@@ -123,6 +172,9 @@ class _Layer(nn.Module):
 
     def run(self, inputs: list[Tensor]) -> list[Tensor]:
         outputs = [self.layer(x) for x in inputs]
+        fallbacks = getattr(self.layer, "fallbacks", None)
+        if fallbacks:
+            raise RuntimeError(f"runs torch's own kernel: {', '.join(fallbacks)}")
         return outputs if self.activation is None else [self.activation(y) for y in outputs]
 
 
@@ -147,16 +199,18 @@ def _judge(turns: Turns, choices: dict[str, tuple[str, Choice]]) -> LayerTimes:
         if not turns.samples.get(stock):
             continue
         times.stock[form] = turns.time(stock)
-        ranked = [name for name in turns.ranked() if name in choices and choices[name][0] == form]
-        judged = []
-        for name in ranked:
-            plain, comparison = choices[name][1], turns.compare(stock, name)
-            judged.append(
-                replace(plain, time=turns.time(name), comparison=comparison, error=turns.errors.get(name))
+        times.choices[form] = []
+        for name in turns.ranked():
+            if name not in choices or choices[name][0] != form:
+                continue
+            said = turns.compare(stock, name)
+            times.choices[form].append(
+                replace(
+                    choices[name][1],
+                    time=turns.time(name),
+                    verdict=said.verdict,
+                    speedup=said.ratio,
+                    error=turns.errors.get(name),
+                )
             )
-        times.winners[form] = [c for c in judged if c.comparison.verdict == "faster"]
-        times.alternatives[form] = [c for c in judged if c.comparison.ratio.value > 1 + NOISE_FLOOR]
-        losing = [c for c in judged if c.comparison.verdict != "faster"]
-        if losing:
-            times.losers[form] = losing[0]
     return times

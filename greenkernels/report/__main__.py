@@ -1,27 +1,53 @@
-"""``python -m greenkernels.report``: writes the README's results from the rows in bench/results."""
+"""``python -m greenkernels.report``: the README's results from the rows in bench/results; ``--html`` a page of all."""
+
+from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 
-from ..measure.machine import checkout
-from .readme import results_text, write_between_markers
+from ..measure.machine import checkout, csrc_hash
 
 
-def main() -> int:
-    argparse.ArgumentParser(
-        prog="python -m greenkernels.report",
-        description="Write the results in README.md from the rows in bench/results (greenkernels bench writes those).",
-    ).parse_args()
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m greenkernels.report", description=__doc__.partition(":")[2]
+    )
+    parser.add_argument("--rows", type=Path, help="folder of rows; default: bench/results of this checkout")
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="write a page of all rows instead of the README"
+    )
+    parser.add_argument(
+        "--figures", type=Path, metavar="FOLDER", help="with --html: each plot as SVG and PNG too"
+    )
+    options = parser.parse_args(arguments)
     root = checkout()
-    if root is None:
-        print(
-            "report: the README and its rows are in a source checkout, and this is an installed package",
-            file=sys.stderr,
-        )
+    if root is None and (options.html is None or options.rows is None):
+        where = "the README and its rows are in a source checkout, and this is an installed package"
+        print(f"report: {where}; --rows FOLDER --html FILE makes a page anywhere", file=sys.stderr)
         return 1
-    changed = write_between_markers(root / "README.md", results_text(root / "bench" / "results", root))
-    print("README.md: results written" if changed else "README.md: results are up to date")
+    rows = options.rows or root / "bench" / "results"
+    try:
+        written = _write(options, rows, root)
+    except (ImportError, ValueError) as problem:
+        print(f"report: {problem}", file=sys.stderr)
+        return 1
+    for path in written:
+        print(f"wrote {path}")
+    if not written:
+        print("README.md: results are up to date")
     return 0
+
+
+def _write(options: argparse.Namespace, rows: Path, root: Path | None) -> list[Path]:
+    if options.html is None:
+        from .readme import write
+
+        return write(root, rows)
+    from .bench_page import bench_page
+    from .cases import load_runs
+
+    return bench_page(load_runs(rows), options.html, root and csrc_hash(root), options.figures)
 
 
 if __name__ == "__main__":

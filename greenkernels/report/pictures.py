@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from .files import write_whole
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
@@ -79,9 +81,7 @@ def most_different(a: Tensor, b: Tensor) -> tuple[int, int]:
 
 
 def save_png(image: Image, path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(png_bytes(image))
-    return path
+    return write_whole(path, png_bytes(image))
 
 
 def png_bytes(image: Image) -> bytes:

@@ -1,147 +1,187 @@
-"""The results in the README: tables between markers, written from committed rows, never by hand."""
+"""The results in the README: tables and figures between markers, made from committed rows, never by hand."""
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..measure.machine import csrc_hash
-from ..measure.rows import Row, Run
+from ..measure.rows import Run
+from . import plots
+from .cases import Case, by_machine, cases_of, load_runs, require_measured, speedup_of, thread_words
+from .files import write_whole
 from .tables import error, markdown_table
+from .verdicts import RUNS_OF_A_VERDICT, counted
 
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 MIN_RUNS = 3  # full runs before a number may stand in the README
+CACHES = ("cold", "warm")  # in this order, always: a real network finds its caches cold
+NOTE = (
+    "Milliseconds a call, medians over the runs: best rival → ours, then how many times as fast, with the slowest and "
+    "the fastest run. The best rival is the fastest of all that ran. Cold: weights and maps rotate over 4x the last "
+    "cache; `-` where no row has it yet. Layout conversions of whole networks are inside the time. Error: relative to "
+    f"float64. wins: beyond noise over {RUNS_OF_A_VERDICT} runs or more; ahead: the same over fewer; loses: most runs "
+    "do. [The exact rules](docs/results.md)."
+)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Line:
-    """One case at one thread number over several runs: the best rival against the best of ours."""
+    """One case at one thread number: cold and warm."""
 
-    suite: str
-    case: str
-    threads: int
-    rival: str
-    ours: str
-    rival_s: float
-    ours_s: float
-    ratios: list[float]
-    error: float | None
-    noisy: bool
-    extra: dict[str, object]
+    cold: Case | None
+    warm: Case | None
 
+    @property
+    def caches(self) -> list[Case]:
+        return [case for case in (self.cold, self.warm) if case is not None]
 
-def load_runs(folder: Path) -> list[Run]:
-    """Every run in the folder, oldest first."""
-    return sorted((Run.load(path) for path in folder.glob("*.json")), key=lambda run: run.date)
+    @property
+    def first(self) -> Case:
+        """What counts: cold where it was taken."""
+        return self.caches[0]
 
-
-def lines_of(runs: Sequence[Run]) -> list[Line]:
-    """Medians over runs, case by case, in the order of the rows; a case with too few runs is left out."""
-    cases: dict[tuple[str, str, int], list[list[Row]]] = {}
-    for run in runs:
-        of_run: dict[tuple[str, str, int], list[Row]] = {}
-        for row in run.rows:
-            of_run.setdefault((row.suite, row.case, row.threads), []).append(row)
-        for key, rows in of_run.items():
-            cases.setdefault(key, []).append(rows)
-    lines = (_line(key, rows) for key, rows in cases.items() if len(rows) >= MIN_RUNS)
-    return [line for line in lines if line is not None]
+    @property
+    def is_network(self) -> bool:
+        """A whole network; its rows tell how many layers were replaced."""
+        return any("replaced" in standing.last.extra for standing in self.first.standings)
 
 
-def _line(key: tuple[str, str, int], by_run: list[list[Row]]) -> Line | None:
-    rival, ours = (_fastest(by_run, side) for side in (False, True))
-    if rival is None or ours is None:
-        return None
-    pairs = [(_seconds(rows, rival), _seconds(rows, ours)) for rows in by_run]
-    pairs = [(a, b) for a, b in pairs if a is not None and b is not None]
-    rows = [row for rows in by_run for row in rows if row.contender == ours]
-    return Line(
-        *key,
-        rival=rival,
-        ours=ours,
-        rival_s=statistics.median(a for a, _ in pairs),
-        ours_s=statistics.median(b for _, b in pairs),
-        ratios=[a / b for a, b in pairs],
-        error=max((r.max_relative_error for r in rows if r.max_relative_error is not None), default=None),
-        noisy=any(row.noisy for row in rows),
-        extra=rows[-1].extra,
+def lines_of(cases: Sequence[Case]) -> list[Line]:
+    """Cold and warm of each case side by side, in the order of the rows; only cases that both sides ran."""
+    found: dict[tuple[object, ...], dict[str, Case]] = {}
+    for case in cases:
+        if case.ranked(ours=False) and any(s.ours for s in case.standings):
+            found.setdefault((*case.key[:4],), {})[case.key.cache] = case
+    return [Line(by_cache.get("cold"), by_cache.get("warm")) for by_cache in found.values()]
+
+
+def results(folder: Path, root: Path) -> tuple[str, list[plots.Plot]]:
+    """The text between the markers, and the figures that it shows.
+
+    Raises:
+        MixedKindsError: a time is not measured.
+        ImportError: there are results, but no matplotlib to draw them.
+    """
+    sections, figures = [], []
+    for machine, runs in by_machine(load_runs(folder)).items():
+        cases = cases_of(runs, csrc_hash(root), MIN_RUNS)
+        require_measured(cases)
+        lines = lines_of(cases)
+        if lines:
+            drawn = _figures(machine, lines)
+            figures += drawn
+            sections += _section(machine, runs, lines, drawn)
+    if sections:
+        return "\n\n".join([*sections, NOTE]), figures
+    text = (
+        f"No results yet: a number stands here after {MIN_RUNS} full runs "
+        f"(`greenkernels bench --processes {MIN_RUNS}`, then `python -m greenkernels.report`)."
     )
+    return text, []
 
 
-def _fastest(by_run: list[list[Row]], ours: bool) -> str | None:
-    """The contender with the least median time among those that ran, unrefuted, in every run."""
-    times: dict[str, list[float]] = {}
-    for rows in by_run:
-        for row in rows:
-            if row.ours == ours and row.time_s is not None and row.thrown_out is None:
-                times.setdefault(row.contender, []).append(row.time_s.value)
-    full = {name: statistics.median(values) for name, values in times.items() if len(values) == len(by_run)}
-    return min(full, key=full.__getitem__, default=None)
-
-
-def _seconds(rows: Iterable[Row], contender: str) -> float | None:
-    return next((row.time_s.value for row in rows if row.contender == contender and row.time_s), None)
-
-
-def results_text(folder: Path, root: Path) -> str:
-    """The text between the markers."""
-    runs = load_runs(folder)
-    sections = []
-    machines: dict[str, list[Run]] = {}
-    for run in runs:
-        machines.setdefault(_machine(run), []).append(run)
-    for machine, of_machine in machines.items():
-        sections += _section(machine, of_machine, csrc_hash(root))
-    if not sections:
-        return (
-            f"No results yet: a number stands here after {MIN_RUNS} full runs "
-            f"(`greenkernels bench --processes {MIN_RUNS}`, then `python -m greenkernels.report`)."
-        )
-    return "\n\n".join(sections)
-
-
-def _machine(run: Run) -> str:
-    cpu = run.machine["cpu"]
-    return f"{cpu['name']} (family/model {cpu['family_model']}), {cpu['cores']} core(s)"
-
-
-def _section(machine: str, runs: list[Run], current: str) -> list[str]:
+def _section(
+    machine: str, runs: Sequence[Run], lines: Sequence[Line], figures: Sequence[plots.Plot]
+) -> list[str]:
+    """One machine: networks, a figure, layers."""
     newest = runs[-1]
-    same = [run for run in runs if run.source["csrc_hash"] == newest.source["csrc_hash"]]
-    lines = lines_of(same)
-    if not lines:
-        return []
-    stale = newest.source["csrc_hash"] != current
     head = f"**{machine}**, torch {newest.versions['torch']}, float32, {newest.date[:10]}."
-    if stale:
-        head += " **Stale: the kernels have changed since.**"
-    headers = ["case", "threads", "best torch", "ms", "ours", "ms", "ratio [range over runs]", "error", ""]
-    rows = [_cells(line) for line in lines]
-    note = (
-        "Medians over the runs; warm; layout conversions of whole networks inside the time. Error: relative to "
-        "float64. Times of a row were taken in turns in one process."
-    )
-    return [head, markdown_table(headers, rows, right=(1, 3, 5, 6, 7)), note]
+    if any(case.stale for line in lines for case in line.caches):
+        head += " **Rows marked stale were taken with other kernels than those of this checkout.**"
+    parts = [head]
+    networks, layers = ([x for x in lines if x.is_network is wanted] for wanted in (True, False))
+    if networks:
+        parts += [
+            f"Whole networks ({counted(line.first.word for line in networks)}):",
+            _table("network", networks),
+        ]
+    parts += [f"![{plot.alt}](docs/figures/{plot.name}.svg)" for plot in figures]
+    if layers:
+        summary = f"<summary>Single layers ({counted(line.first.word for line in layers)})</summary>"
+        parts += [f"<details>\n{summary}", _table("layer", layers), "</details>"]
+    return parts
+
+
+def _table(what: str, lines: Sequence[Line]) -> str:
+    headers = [what, "threads", *(f"{cache}, ms: best rival → ours" for cache in CACHES), "ours", "error", ""]
+    return markdown_table(headers, [_cells(line) for line in lines], right=(1,))
 
 
 def _cells(line: Line) -> list[str]:
-    middle, low, high = statistics.median(line.ratios), min(line.ratios), max(line.ratios)
-    remarks = ["loses" if high < 1 else "even" if low < 1 else "", "noisy" if line.noisy else ""]
-    if "relative_difference" in line.extra:
-        remarks.append(f"difference to torch {error(line.extra['relative_difference'])}")
+    best = line.first.best
+    ours = best.contender.removeprefix("greenkernels ") if best else "-"
+    key = line.first.key
     return [
-        line.case,
-        str(line.threads),
-        line.rival.removeprefix("torch "),
-        f"{line.rival_s * 1e3:.3g}",
-        line.ours.removeprefix("greenkernels "),
-        f"{line.ours_s * 1e3:.3g}",
-        f"{middle:.2f}x [{low:.2f}, {high:.2f}]",
-        error(line.error),
-        ", ".join(remark for remark in remarks if remark),
+        key.case if key.dtype == "float32" else f"{key.case} {key.dtype}",
+        str(key.threads),
+        *(_cell(case) for case in (line.cold, line.warm)),
+        ours,
+        error(best.error if best else None),
+        ", ".join(_remarks(line)),
     ]
+
+
+def _cell(case: Case | None) -> str:
+    """``torch channels_last 282 → 146: 1.95x [1.79, 2.06] wins``."""
+    if case is None:
+        return "-"
+    rival, best, ratio = case.rival or case.ranked(ours=False)[0], case.best, case.ratio()
+    if best is None or ratio is None:
+        return f"{rival.contender} {_ms(rival.time)} → none of ours is right"
+    times = f"{rival.contender} {_ms(rival.time)} → {_ms(best.time)}"
+    return f"{times}: {ratio.value:.2f}x [{ratio.low:.2f}, {ratio.high:.2f}] {case.word}"
+
+
+def _ms(time: object) -> str:
+    return f"{time.value * 1e3:.3g}"
+
+
+def _remarks(line: Line) -> list[str]:
+    remarks = ["stale"] if any(case.stale for case in line.caches) else []
+    remarks += ["noisy"] if any(case.noisy for case in line.caches) else []
+    best = line.first.best
+    if best is not None and "relative_difference" in best.last.extra:
+        remarks.append(f"differs from torch by {error(best.last.extra['relative_difference'])}")
+    return remarks
+
+
+def _figures(machine: str, lines: Sequence[Line]) -> list[plots.Plot]:
+    """Speed-ups of every line, losing ones included: one figure a cache, one panel a thread number."""
+    drawn = []
+    for cache in CACHES:
+        panels: dict[str, list[plots.SpeedUp]] = {}
+        for line in sorted(lines, key=lambda line: not line.is_network):
+            case = getattr(line, cache)
+            if case is not None and case.ratio() is not None:
+                panels.setdefault(thread_words(case.key.threads), []).append(speedup_of(case))
+        if panels:
+            name = f"speed-ups-{cache}-{_slug(machine)}"
+            drawn.append(plots.speed_ups(panels, name, f"Speed-up over the best rival, {cache}"))
+    return drawn
+
+
+def _slug(machine: str) -> str:
+    """The machine as part of a file's name: ``intel-xeon-6-207-2``."""
+    plain = re.sub(r"\((r|tm|s)\)|processor|cpu|family/model|core", " ", machine.lower())
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")
+
+
+def write(root: Path, folder: Path) -> list[Path]:
+    """Bring the README and its figures up to date; gives the files that changed.
+
+    Raises:
+        ValueError: the README has not exactly one pair of markers.
+    """
+    text, figures = results(folder, root)
+    changed = [root / "README.md"] if write_between_markers(root / "README.md", text) else []
+    for plot in figures:
+        path, data = root / "docs" / "figures" / f"{plot.name}.svg", plot.svg.encode()
+        if not path.is_file() or path.read_bytes() != data:
+            changed.append(write_whole(path, data))
+    return changed
 
 
 def write_between_markers(readme: Path, text: str) -> bool:
@@ -158,5 +198,5 @@ def write_between_markers(readme: Path, text: str) -> bool:
     new = f"{before}{BEGIN}\n{text}\n{END}{after}"
     if new == old:
         return False
-    readme.write_text(new, encoding="utf-8")
+    write_whole(readme, new.encode())
     return True

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..measure.rows import Run
-from ..report import html, pictures
+from ..report import pictures
+from ..report.files import write_whole
+from ..report.network_page import NetworkResult, Picture, network_page
 from ..report.tables import error, milliseconds, ratio
 from .contest import OURS, Result
 from .job import Job
@@ -60,16 +63,30 @@ def picture_sheet(job: Job, result: Result) -> Image:
 
 
 def write(job: Job, results: list[Result], out: Path) -> list[Path]:
-    """Pictures, rows and page; gives their paths."""
+    """Pictures, rows, plans, plots and page; gives their paths."""
     written = [Run.now([row for result in results for row in result.rows]).save(out / "rows.json")]
-    page = html.Page(f"greenkernels on {job.name}").table(*table(job, results), right=(0, 2, 3, 4, 5))
-    page.text(orientation(job))
+    shown = [network_result(job, result) for result in results]
     if job.as_picture is not None:
-        image = picture_sheet(job, results[-1])
-        written.append(pictures.save_png(image, out / "pictures.png"))
-        page.picture(pictures.png_bytes(image), ", ".join([*job.pictures, "network and truth side by side"]))
+        png = pictures.png_bytes(picture_sheet(job, results[-1]))
+        written.append(write_whole(out / "pictures.png", png))
+        alt = ", ".join(
+            [*job.pictures, "the network's output", *(["truth"] if job.truth is not None else [])]
+        )
+        shown[-1] = replace(shown[-1], pictures=(Picture(png, f"Side by side: {alt}."),))
     for result in results:
-        page.heading(f"Plan for {result.threads} thread(s)").preformatted(str(result.plan))
         written.append(result.plan.save(out / f"plan-{result.threads}-threads.json"))
-    written.append(page.save(out / "report.html"))
-    return written
+    title = f"greenkernels on {job.name}, {job.sizes}"
+    return written + network_page(title, shown, out / "report.html", out / "figures")
+
+
+def network_result(job: Job, result: Result) -> NetworkResult:
+    """The same for the page."""
+    return NetworkResult(
+        result.plan,
+        turns=result.turns,
+        ours=OURS,
+        difference=result.difference,
+        scores={name: f"{score:.2f}" for name, score in result.scores.items() if score is not None},
+        score_name=f"{job.score_name} {job.score_unit}".strip() if job.score else "",
+        notes=[part for part in (job.about, orientation(job)) if part],
+    )

@@ -14,6 +14,8 @@ from typing import Any
 
 from torch import Size, nn
 
+from ...energy import Counts, count
+
 Options = dict[str, Any]  # keyword arguments of from_module; must go through JSON
 
 
@@ -32,6 +34,21 @@ class FusedActivation:
     param: float | None = None
 
 
+def own_counts(module: nn.Module, shapes: Sequence[Size]) -> Counts | None:
+    """Work of calls on inputs of these shapes, by the module's own ``counts`` or the rule for its class."""
+    total: Counts | None = None
+    for shape in shapes:
+        counts = count(module, shape).counts
+        if counts is None:
+            return None
+        total = counts if total is None else total + counts
+    return total
+
+
+def no_scratch(module: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class Stem:
     """One registration.
@@ -47,6 +64,8 @@ class Stem:
         extra_bytes: memory that the module needs on top of the stock one (packed weights).
         cold_start: without measuring, from the module and the shapes of its inputs: the options to take, or why the
             stock layer stays.
+        counts: work of the module that was built, on inputs of these shapes; None where it cannot be counted.
+        scratch_bytes: upper bound of what a call holds beside its output, from the stock module; all layers share it.
     """
 
     name: str
@@ -58,6 +77,8 @@ class Stem:
     build: Callable[[nn.Module, Options, FusedActivation | None], nn.Module]
     extra_bytes: Callable[[nn.Module, Options], int]
     cold_start: Callable[[nn.Module, Sequence[Size]], Options | str]
+    counts: Callable[[nn.Module, Sequence[Size]], Counts | None] = own_counts
+    scratch_bytes: Callable[[nn.Module, Options, Sequence[Size]], int] = no_scratch
 
 
 @cache

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
+import torch
 from torch import Size, nn
 
+from ...measure.machine import cpu_facts
 from ...nn import WinogradConv2d
 from . import FusedActivation, Options, Stem
 
@@ -16,6 +19,10 @@ TILES = (2, 4, 6)
 # either side leave too few multiplications to save; F6's transforms and its error pay only with few channels.
 MIN_CHANNELS = 16
 MAX_CHANNELS_TILE6 = 63
+# Of csrc/cpu/winograd_conv2d: rows of the micro-kernel, channels of a panel and of a vector, bytes staged at most.
+MAX_ROWS, PANEL, LANES = 14, 32, 16
+MAX_STAGED_BYTES = 32 << 20
+
 MIN_CUT = 1.7  # multiplications saved, edge waste counted: below, the transforms eat the gain
 
 
@@ -40,6 +47,35 @@ def extra_bytes(conv: nn.Module, options: Options) -> int:
     return (options["tile"] + 2) ** 2 * conv.weight[:, :, 0, 0].numel() * conv.weight.element_size()
 
 
+def output_size(conv: nn.Module, shape: Size) -> tuple[int, int]:
+    pad_h, pad_w = (
+        conv.padding if isinstance(conv.padding, tuple) else ((0, 0) if conv.padding == "valid" else (1, 1))
+    )
+    return shape[-2] + 2 * pad_h - 2, shape[-1] + 2 * pad_w - 2
+
+
+@cache
+def l2_bytes() -> int:
+    return cpu_facts()["caches_bytes"].get("L2") or 1 << 21
+
+
+def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
+    """What `csrc/cpu/winograd_conv2d/plan.cpp` leases at most: tiles of each thread's blocks, or of all blocks."""
+    taps, size = (options["tile"] + 2) ** 2, max(4, conv.weight.element_size())
+    channels, threads = math.ceil(conv.in_channels / LANES) * LANES, torch.get_num_threads()
+    block = MAX_ROWS * taps * (channels + PANEL) * size
+    own = threads * max(block, l2_bytes() // 2)
+    most = own
+    for shape in shapes:
+        out_h, out_w = output_size(conv, shape)
+        batch = shape[0] if len(shape) == 4 else 1
+        tiles = batch * math.ceil(out_h / options["tile"]) * math.ceil(out_w / options["tile"])
+        staged = tiles * taps * channels * size
+        if staged <= MAX_STAGED_BYTES:
+            most = max(most, staged + threads * tiles * taps * PANEL * size)
+    return most
+
+
 def effective_cut(tile: int, out_h: int, out_w: int) -> float:
     """Multiplications saved by F(tile x tile), with those wasted beyond the edge of the map: 4x and less for tile 4."""
     covered = math.ceil(out_h / tile) * math.ceil(out_w / tile) * tile * tile
@@ -50,8 +86,8 @@ def cold_start(conv: nn.Module, shapes: Sequence[Size]) -> Options | str:
     channels = min(conv.in_channels, conv.out_channels)
     if channels < MIN_CHANNELS:
         return f"{channels} channels, too few to pay for the transforms (rule: {MIN_CHANNELS})"
-    pad_h, pad_w = conv.padding if isinstance(conv.padding, tuple) else (1, 1)
-    out_h, out_w = (min(s[-2] for s in shapes) + 2 * pad_h - 2, min(s[-1] for s in shapes) + 2 * pad_w - 2)
+    sizes = [output_size(conv, shape) for shape in shapes]
+    out_h, out_w = min(h for h, _ in sizes), min(w for _, w in sizes)
     if min(out_h, out_w) < 1:
         return "the output is empty"
     few = max(conv.in_channels, conv.out_channels) <= MAX_CHANNELS_TILE6
@@ -74,4 +110,5 @@ STEM = Stem(
     build=build,
     extra_bytes=extra_bytes,
     cold_start=cold_start,
+    scratch_bytes=scratch_bytes,
 )

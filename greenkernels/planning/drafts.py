@@ -1,0 +1,96 @@
+"""From what was measured of the layers to what becomes of each: the choice, or why the stock layer stays."""
+
+from __future__ import annotations
+
+import math
+
+from ..report.tables import ratio
+from .joules import energy
+from .layout import AS_GIVEN
+from .objective import admissible
+from .plans import LayerPlan
+from .survey import Site
+from .timing import Choice, LayerTimes
+
+Times = dict[tuple[object, ...], LayerTimes]  # signature of a layer -> what its turns said
+
+
+def draft(site: Site, found: LayerTimes | None, form: str, objective: str, unmeasured: str) -> LayerPlan:
+    """What becomes of one layer if the network runs in that format; `unmeasured` says why there may be no times."""
+    layer = LayerPlan(site.names, repr(site.module), reason=site.reason)
+    if not site.stems:
+        return layer
+    if found is None:
+        layer.reason = unmeasured
+        return layer
+    layer.before = found.stock.get(AS_GIVEN)
+    layer.energy_before = energy(found.work, layer.before)
+    choices = admissible(found, form, objective)
+    if choices:
+        choices[0].put_into(layer)
+        layer.reason = ""
+        if site.activation is not None:
+            layer.reason = f"times include the {site.activation.kind} behind it"
+    else:
+        layer.reason = why_none(found, form, objective)
+    return layer
+
+
+def why_none(found: LayerTimes, form: str, objective: str) -> str:
+    """Why no kernel was better than the stock layer."""
+    choices = found.choices.get(form, [])
+    if choices:
+        best = choices[0]
+        if math.isinf(best.speedup.high):  # one round only, then it was dropped
+            return f"{best}: far slower, {best.speedup.value:.2f}x"
+        said = f"{best}: {best.verdict}, {ratio(best.speedup, spread=True)}"
+        if objective != "latency" and found.work is None:
+            return f"{said}; its joules are unknown"
+        return said
+    return "; ".join(f"{name} {reason}" for name, reason in found.thrown_out.items()) or "not measured"
+
+
+def expected_s(sites: list[Site], times: Times, layers: list[LayerPlan], form: str) -> float:
+    """Sum over the timed layers, each with what was chosen for it."""
+    total = 0.0
+    for site, layer in zip(sites, layers, strict=True):
+        found = times.get(site.signature()) if site.stems else None
+        if found is not None and form in found.stock:
+            total += layer.after.value if layer.after else found.stock[form].value
+    return total
+
+
+def keep_within_memory(
+    layers: list[LayerPlan], alternatives: dict[str, list[Choice]], max_memory: int | None
+) -> None:
+    """While packed weights and scratch need more than `max_memory` bytes, give back where a byte gains least.
+
+    The layer gets the best of its alternatives that needs less memory, else its stock kernel.
+    """
+    while max_memory is not None:
+        replaced = [layer for layer in layers if layer.stem is not None]
+        scratch = max((layer.scratch_bytes for layer in replaced), default=0)
+        needed = sum(layer.extra_bytes for layer in replaced) + scratch
+        if needed <= max_memory:
+            return
+        least = min(replaced, key=_gain_a_byte)
+        why = f"the plan would need {needed:.4g} bytes of memory, allowed {max_memory:.4g}"
+        size = least.extra_bytes + least.scratch_bytes
+        for choice in alternatives.get(least.names[0], []):
+            if choice.extra_bytes + choice.scratch_bytes < size:
+                choice.put_into(least)
+                least.reason = f"chosen for its smaller memory ({why})"
+                break
+        else:
+            least.keep_stock(why)
+
+
+def _gain_a_byte(layer: LayerPlan) -> float:
+    """s, or J where nothing was timed, for each byte of memory."""
+    if layer.before is not None and layer.after is not None:
+        gain = layer.before.value - layer.after.value
+    elif layer.energy_before is not None and layer.energy_after is not None:
+        gain = layer.energy_before.value - layer.energy_after.value
+    else:
+        gain = 0.0
+    return gain / max(1, layer.extra_bytes + layer.scratch_bytes)

@@ -1,0 +1,49 @@
+"""What the layers and the whole network cost in joules: modelled from counts and the time that was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Size, nn
+
+from ..energy import Counts, joules
+from ..measure.provenance import Measurement
+from .candidates import Stem, own_counts
+
+Work = tuple[Counts, ...]  # of the modules that make up a layer; kept apart, for their types may differ
+
+NOTHING = Counts(0, 0, 0, 0)  # whose energy is the static power alone
+
+
+def work_of(modules: Sequence[nn.Module | None], shapes: Sequence[Sequence[Size]]) -> Work | None:
+    """Counts of modules that run one after the other, each with the shapes of its inputs; None if one is uncounted."""
+    found = [
+        own_counts(module, inputs)
+        for module, inputs in zip(modules, shapes, strict=True)
+        if module is not None
+    ]
+    return None if any(counts is None for counts in found) else tuple(found)
+
+
+def work_of_replacement(
+    stem: Stem, module: nn.Module, after: nn.Module | None, inputs: Sequence[Size], outputs: Sequence[Size]
+) -> Work | None:
+    """The same for a stand-in, and the activation behind it where that is not fused."""
+    own = stem.counts(module, inputs)
+    rest = () if after is None else work_of([after], [outputs])
+    return None if own is None or rest is None else (own, *rest)
+
+
+def energy(work: Sequence[Counts] | None, time: Measurement | None) -> Measurement | None:
+    """Modelled J of that work; with a time, static power included. None where something was not counted."""
+    if work is None:
+        return None
+    try:
+        parts = [joules(counts) for counts in work]
+        parts.append(joules(NOTHING, time))
+    except ValueError:  # the table has no figure for this type
+        return None
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total

@@ -1,0 +1,69 @@
+"""How long to measure: turns of a layer, turns of the whole network, and a time budget over both."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+from ..measure.clock import Clock
+from ..measure.turns import Schedule
+from .survey import Site
+
+# Rounds go on past the budget while what looks faster is not yet known to be. Who is 1.3 times slower than the best
+# after one round, 1.15 times after two, gets no more turns: enough for tiles and formats that differ by less to stay.
+LAYER_SCHEDULE = Schedule(rounds=15, min_rounds=3, drop_beyond=1.15, pause_s=0.003, budget_s=0.5)
+# A call this long outlasts what two untimed calls are for (a pool that still spins, cold caches) within one.
+LONG_CALL_S = 0.005
+LONG_LAYER_SCHEDULE = replace(LAYER_SCHEDULE, rounds=9, timed=2, untimed=1)
+NETWORK_SCHEDULE = Schedule(rounds=9, min_rounds=3, timed=2, untimed=1, drop_beyond=1.15, budget_s=1.0)
+LAYERS_SHARE = 0.6  # of a time budget; the rest is for the whole network
+NETWORKS = 5  # contenders of the last turns: stock in two formats, one of them twice, and converted in both
+
+
+@dataclass
+class Budget:
+    """A time budget and what is left of it.
+
+    Attributes:
+        seconds: None for as long as verdicts take.
+        clock: whose seconds.
+        forward_s: time of one forward of the stock network.
+    """
+
+    seconds: float | None
+    clock: Clock
+    forward_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.begin = self.clock.now()
+
+    def left(self, share: float = 1.0) -> float:
+        """Seconds until that share of it is spent."""
+        if self.seconds is None:
+            return math.inf
+        return share * self.seconds - (self.clock.now() - self.begin)
+
+
+def layer_schedule(site: Site, budget: Budget) -> Schedule | None:
+    """Turns of one layer; None where what is left of the budget does not pay for the fewest rounds."""
+    contenders = 3 + 2 * sum(len(stem.options(site.module)) for stem in site.stems)
+    long = site.seconds > LONG_CALL_S * site.calls
+    schedule = LONG_LAYER_SCHEDULE if long else LAYER_SCHEDULE
+    return _within(schedule, contenders * site.seconds, budget.left(LAYERS_SHARE), refuse=True)
+
+
+def network_schedule(budget: Budget) -> Schedule:
+    """Turns of the whole networks; the fewest rounds are taken in any case, or nothing would be certified."""
+    return _within(NETWORK_SCHEDULE, NETWORKS * budget.forward_s, budget.left(), refuse=False)
+
+
+def _within(schedule: Schedule, calls_s: float, left_s: float, refuse: bool) -> Schedule | None:
+    """The schedule cut to the rounds that fit; `calls_s` is the time of one call of every contender."""
+    if math.isinf(left_s):
+        return schedule
+    round_s = calls_s * (schedule.timed + schedule.untimed)
+    fit = int(left_s / round_s) if round_s > 0 else schedule.rounds
+    if fit < schedule.min_rounds and refuse:
+        return None
+    rounds = min(schedule.rounds, max(schedule.min_rounds, fit))
+    return replace(schedule, rounds=rounds, budget_s=max(0.0, min(schedule.budget_s, left_s)))

@@ -1,0 +1,21 @@
+"""Plots as SVG and PNG, one module each; the same data gives the same bytes. They need matplotlib (extra: demo)."""
+
+from .canvas import Plot
+from .errors import ErrorPoint, error_against_speed
+from .layers import LayerBar, layer_bars
+from .roofline import RooflinePoint, roofline
+from .scaling import scaling
+from .speedups import SpeedUp, speed_ups
+
+__all__ = [
+    "ErrorPoint",
+    "LayerBar",
+    "Plot",
+    "RooflinePoint",
+    "SpeedUp",
+    "error_against_speed",
+    "layer_bars",
+    "roofline",
+    "scaling",
+    "speed_ups",
+]
