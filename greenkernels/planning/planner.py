@@ -85,10 +85,14 @@ class Planner:
         """Convert, and certify what holds the bounds."""
         judge = Judge(self.stock, self.inputs, self.settings.bounds)
         converted, problems = self.convert_drafts(drafts, judge)
-        if not converted:
-            why = "; ".join(problems) or "no layer won"
-            return self.result(drafts[AS_GIVEN], False, f"kept the stock network: {why}")
-        return self.certify(converted)
+        replaced = {
+            form: done for form, done in converted.items() if any(layer.stem for layer in done.layers)
+        }
+        if replaced:
+            return self.certify(replaced)
+        why = "; ".join(problems) or "no layer won"
+        tried = next((done.layers for done in converted.values()), drafts[AS_GIVEN])
+        return self.result(tried, False, f"kept the stock network: {why}")
 
     def time_layers(self, sites: list[Site]) -> None:
         """Times of every kind of layer, those that take longest first. Ctrl-C ends it and keeps what there is."""
@@ -150,7 +154,7 @@ class Planner:
     def convert_drafts(
         self, drafts: dict[str, list[LayerPlan]], judge: Judge
     ) -> tuple[dict[str, Converted], list[str]]:
-        """Converted networks by memory format, and why others could not be made.
+        """Converted networks by memory format, and why others could not be made or have nothing left to replace.
 
         A format that the layers' own times put far behind is not tried.
         """
@@ -167,9 +171,8 @@ class Planner:
                     raise
                 problems.append(f"in {form}: {problem}")
                 continue
-            if any(layer.stem for layer in done.layers):
-                converted[form] = done
-            else:
+            converted[form] = done
+            if not any(layer.stem for layer in done.layers):
                 problems.append(f"in {form}: every replacement would break a bound")
         return converted, problems
 
@@ -217,10 +220,8 @@ class Planner:
         )
         self.add_energy(network, done, stock)
         count = sum(layer.stem is not None for layer in done.layers)
-        speedup = network.speedup.value if network.speedup else 0.0
-        won = network_wins(
-            self.settings.objective, network.word, network.energy_before, network.energy_after, speedup
-        )
+        joules = network.energy_before, network.energy_after
+        won = network_wins(self.settings.objective, network.word, *joules, network.speedup)
         reason = f"replaced {count} of {len(done.layers)} layers"
         if not won:
             better = "faster" if self.settings.objective == "latency" else "better"
@@ -269,7 +270,7 @@ class Planner:
         if self.cached_layers:
             about |= {"cached_layers": len(self.cached_layers), "cached_since": min(self.cached_layers)}
         if verdict_date:
-            about["cached"] = verdict_date
+            about["cached_network"] = verdict_date
         return Plan(
             layers=layers,
             accepted=accepted,
