@@ -36,8 +36,12 @@ def optimize(
     max_memory: Annotated[
         int | None, typer.Option(help="Bytes for packed weights and scratch memory.")
     ] = None,
-    measure: Annotated[bool, typer.Option("--measure/--no-measure", help="Time, or choose by rules.")] = True,
-    cache: Annotated[bool, typer.Option("--cache/--no-cache", help="Use measurements kept on disk.")] = True,
+    no_measure: Annotated[
+        bool, typer.Option("--no-measure", help="Choose by rules, without a clock.")
+    ] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Neither read nor keep measurements on disk.")
+    ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Fail where a kernel would fall back.")] = False,
     out: Annotated[Path | None, typer.Option(help="File for the plan, as JSON.")] = None,
     report: Annotated[Path | None, typer.Option(help="File for a report, as HTML.")] = None,
@@ -59,8 +63,8 @@ def optimize(
             max_error=max_error,
             time_budget=time_budget,
             max_memory=max_memory,
-            measure=measure,
-            cache=cache,
+            measure=not no_measure,
+            cache=not no_cache,
             strict=strict,
         )
     except (UserModelError, ValueError, RuntimeError) as problem:
