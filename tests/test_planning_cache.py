@@ -3,13 +3,14 @@
 import dataclasses
 import json
 import time
+from collections import OrderedDict
 
 import pytest
 import torch
 from quick_kernel import CLOCK, OPTIONS, QuickConv2d, X, conv, net, quick_kernel  # noqa: F401
 from torch import nn
 
-from greenkernels.planning import CacheWarning, Plan, cache, fingerprint, plan
+from greenkernels.planning import CacheWarning, Plan, cache, fingerprint, plan, restore
 
 pytestmark = pytest.mark.usefixtures("quick_kernel")
 CACHED = OPTIONS | {"cache": True}
@@ -40,6 +41,15 @@ def test_the_same_plan_comes_from_the_cache():
     same = dataclasses.asdict(again) | {"about": None}
     assert same == dataclasses.asdict(first) | {"about": None}
     assert isinstance(again.apply(model)[0], QuickConv2d)
+
+
+def test_layers_of_another_network_bring_their_own_activation():
+    seconds(net(conv(8, 8), nn.ReLU()))
+    other = nn.Sequential(OrderedDict(body=net(nn.Identity(), conv(8, 8), nn.ReLU()), tail=nn.ReLU())).eval()
+    made, _ = seconds(other)
+    assert made.about["cached_layers"] == 1
+    assert made.layers[0].activation.slot == "body.2"
+    assert repr(restore(made.apply(other))) == repr(other)
 
 
 def test_cache_false_neither_reads_nor_writes(folder):

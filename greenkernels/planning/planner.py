@@ -15,7 +15,7 @@ from ..measure.provenance import Measurement
 from . import records
 from .cache import now
 from .certify import ConversionError, Converted, convert_within, fastest_form, time_networks, verdict
-from .drafts import Times, draft, expected_s, keep_within_memory
+from .drafts import Times, draft, expected_s, keep_within_memory, times_of_site
 from .joules import energy
 from .layout import AS_GIVEN, CHANNELS_LAST, worth_trying
 from .objective import looks_better, network_wins
@@ -138,13 +138,17 @@ class Planner:
     def activation_of(self, site: Site) -> nn.Module | None:
         return self.stock.get_submodule(site.activation.slot) if site.activation else None
 
+    def found(self, site: Site) -> LayerTimes | None:
+        """What was measured of layers like this one."""
+        times = self.times.get(site.signature()) if site.stems else None
+        return None if times is None else times_of_site(times, site)
+
     def draft(self, site: Site, form: str) -> LayerPlan:
-        found = self.times.get(site.signature()) if site.stems else None
-        return draft(site, found, form, self.settings.objective, self.unmeasured)
+        return draft(site, self.found(site), form, self.settings.objective, self.unmeasured)
 
     def alternatives(self, form: str) -> dict[str, list[Choice]]:
         """Layer -> what else may stand in there, best first."""
-        found = {site.name: self.times.get(site.signature()) for site in self.sites if site.stems}
+        found = {site.name: self.found(site) for site in self.sites if site.stems}
         return {
             name: looks_better(times, form, self.settings.objective)
             for name, times in found.items()
