@@ -130,8 +130,9 @@ class Planner:
         schedule = layer_schedule(site, self.budget)
         if schedule is None:
             return None
-        found = time_site(site, activation, settings.bounds.max_error, schedule, settings.clock, report)
-        if settings.time_budget is None:  # times taken in a hurry are no use to others
+        again, bound = settings.time_budget is None, settings.bounds.max_error
+        found = time_site(site, activation, bound, schedule, settings.clock, report, again)
+        if again:  # times taken in a hurry are no use to others
             records.write_times(settings.cache, key, found)
         return found
 
@@ -206,7 +207,7 @@ class Planner:
                 network_schedule(self.budget),
                 settings.clock,
                 lambda share: self.advance(LAYERS + WHOLE * share, "the whole network"),
-                worth_trying(self.inputs),
+                again=settings.time_budget is None,
             )
             form = fastest_form(turns, list(converted))
             network = verdict(turns, form)
