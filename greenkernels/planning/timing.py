@@ -89,7 +89,8 @@ def time_site(
 ) -> LayerTimes:
     """Measure one layer; `activation` is the stock module of what may be fused into it.
 
-    Turns that other processes disturbed are taken again, unless `again` is False. Candidates that err by more than `max_error` are thrown out at once: they must not outrun those that do not.
+    Turns that other processes disturbed are taken again, unless `again` is False. Candidates that
+    err by more than `max_error` are thrown out at once: they must not outrun those that do not.
     """
     contenders, choices = _contenders(site, activation)
     exact = copy.deepcopy(_Layer(site.module, activation)).double()
