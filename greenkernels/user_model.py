@@ -32,7 +32,8 @@ def load_model(text: str) -> nn.Module:
             in the current folder as well; a file that ``torch.export.save`` wrote; or a network of the zoo.
 
     Raises:
-        UserModelError: no such module, attribute, file or network, or what comes out is no ``nn.Module``.
+        UserModelError: no such module, attribute, file or network, weights of the zoo that cannot be fetched, or what
+            comes out is no ``nn.Module``.
     """
     if text.endswith(".pt2"):
         return _exported(Path(text))
@@ -41,7 +42,10 @@ def load_model(text: str) -> nn.Module:
     from . import zoo
 
     if text in zoo.NETWORKS:
-        return zoo.load(text).network.eval()
+        try:
+            return zoo.load(text).network.eval()
+        except zoo.FetchError as problem:
+            raise UserModelError(f"{text}: {problem}") from problem
     raise UserModelError(
         f"{text}: a model is package.module:factory, a file.pt2, or one of {', '.join(zoo.NETWORKS)}"
     )

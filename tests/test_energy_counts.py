@@ -151,6 +151,8 @@ class DoubledLinear(nn.Linear):
         (nn.Conv2d(3, 4, 3), (1, 5, 8, 8), r"input must be \[batch, 3, 2 sizes\], got \[1, 5, 8, 8\]"),
         (nn.Upsample(scale_factor=2, mode="bicubic"), (1, 1, 4, 4), "mode='bicubic'"),
         (nn.MaxPool2d(2, return_indices=True), (1, 1, 4, 4), "return_indices=True"),
+        (nn.Conv2d(3, 4, 3), (1, 3, 2, 9), r"sizes \[2, 9\] is too small"),
+        (nn.MaxPool2d(3), (1, 3, 2, 2), r"sizes \[2, 2\] is too small"),
         (nn.MultiheadAttention(4, 2, add_zero_attn=True), (3, 1, 4), "add_zero_attn"),
     ],
 )

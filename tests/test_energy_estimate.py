@@ -98,6 +98,47 @@ def test_a_layer_called_twice_counts_twice() -> None:
     assert found.layers[0].tally.calls == 2
 
 
+def test_work_in_a_hook_of_the_user_is_counted() -> None:
+    net = nn.Sequential(nn.Linear(4, 3)).eval()
+    plain = gk.energy.estimate(net, torch.randn(2, 4)).tally().total.flops
+    net[0].register_forward_hook(lambda module, args, output: output * 2)
+    assert gk.energy.estimate(net, torch.randn(2, 4)).tally().total.flops == plain + 6
+
+
+def test_an_option_that_no_shape_tells_is_counted_by_operation() -> None:
+    class Sized(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.ConvTranspose2d(2, 2, 3, stride=2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(x, output_size=(10, 10))
+
+    found = gk.energy.estimate(Sized().eval(), torch.randn(1, 2, 4, 4))
+    assert layers(found)["layer"].bytes_written == 2 * 100 * 4
+
+
+def test_autocast_counts_in_the_type_that_is_computed_in() -> None:
+    net = nn.Sequential(nn.Linear(4, 3)).eval()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = gk.energy.estimate(net, torch.randn(2, 4))
+    assert found.tally().work["bfloat16"].flops == 2 * 2 * 3 * 4 + 6
+
+
+def test_a_packed_sequence_is_not_taken_for_one_sequence() -> None:
+    class Packed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.LSTM(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.layer(nn.utils.rnn.pack_padded_sequence(x, torch.tensor([3, 2])))[0].data
+
+    x = torch.randn(3, 2, 4)
+    found = gk.energy.estimate(Packed().eval(), x)
+    assert layers(found)["layer"] != count(nn.LSTM(4, 3), (5, 4)).counts
+
+
 @pytest.mark.parametrize("spelling", [IMAGE, (IMAGE,), [IMAGE], {"input": IMAGE}])
 def test_inputs_in_every_spelling(spelling: object) -> None:
     assert gk.energy.estimate(NET, spelling).energy_j == gk.energy.estimate(NET, IMAGE).energy_j
@@ -191,6 +232,10 @@ def test_command_prints_the_table() -> None:
     [
         (("torch.nn:ReLU",), "give --input for each argument"),
         (("no_network", "--input", "1x3"), "package.module:factory"),
+        (
+            ("torch.nn:Identity", "--input", "2x3", "--input", "4"),
+            "Identity fails on inputs [2, 3], [4]: TypeError",
+        ),
         (("torch.nn:ReLU", "--input", "2x3", "--hardware", "abacus"), "hardware must be one of"),
     ],
 )

@@ -233,6 +233,13 @@ def test_no_quality_per_joule_below_the_floor() -> None:
     assert found.energy_j is not None
 
 
+def test_no_quality_per_joule_of_a_network_that_does_nothing() -> None:
+    net = nn.Flatten(0).eval()
+    found = efficiency(net, [(X, None)], lambda output, target: 1.0, floor=0.5, hardware="horowitz-45nm")
+    assert (found.energy_j.value, found.per_joule) == (0.0, None)
+    assert "does nothing that costs energy" in found.reason
+
+
 def test_no_quality_per_joule_of_unknown_energy() -> None:
     class Spectrum(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from greenkernels.energy import Counts, count
+from greenkernels.energy.ops import Op, op_rules
 from greenkernels.energy.tally import CountOperations, Tally
 
 F32 = 4  # bytes
@@ -159,6 +160,16 @@ def test_what_is_unknown_is_listed_and_not_nothing(function, reason: str) -> Non
     assert any(re.search(reason, text) for text in tally.uncounted)
     _, missing = tally.joules()
     assert missing
+
+
+def test_a_rule_that_fails_does_not_break_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(op: Op) -> int:
+        raise KeyError("no such argument")
+
+    monkeypatch.setitem(op_rules(), "aten::relu", fails)
+    tally = tally_of(torch.relu, torch.randn(3))
+    (reason,) = tally.uncounted
+    assert "its counting rule fails on this call: KeyError('no such argument')" in reason
 
 
 def test_types_are_kept_apart() -> None:

@@ -121,6 +121,9 @@ def test_an_input_it_does_not_take_is_none_with_the_reason() -> None:
     counted = count(WinogradConv2d(16, 16), (1, 8, 8, 8))
     assert counted.counts is None
     assert "input must be [batch, 16, h, w]" in counted.reason
+    assert (
+        count(WinogradConv2d(16, 16), (1, 16, 1, 1)).counts is None
+    )  # two sizes of -1 would make one output
 
 
 @pytest.mark.parametrize("activation", [None, "relu"])

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from greenkernels import zoo
 from greenkernels.user_model import UserModelError, load_inputs, load_model
 
 SOURCE = '''"""A user's file."""
@@ -63,6 +64,15 @@ def test_takes_a_ready_module() -> None:
 def test_says_what_to_write_instead(text: str, message: str) -> None:
     with pytest.raises(UserModelError, match=message):
         load_model(text)
+
+
+def test_says_why_weights_of_the_zoo_cannot_be_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load(name: str) -> None:
+        raise zoo.FetchError("no network")
+
+    monkeypatch.setattr(zoo, "load", load)
+    with pytest.raises(UserModelError, match=f"{zoo.NETWORKS[0]}: no network"):
+        load_model(zoo.NETWORKS[0])
 
 
 def test_loads_an_exported_network(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import typer
 from ..user_model import UserModelError, load_inputs, load_model
 from .breakdown import estimate as estimate_network
 from .hardware_table import DEFAULT
+from .hardware_table import hardware as find_hardware
 
 
 def estimate(
@@ -27,8 +28,15 @@ def estimate(
 ) -> None:
     """Model the energy of one call of a network: compute and memory of each layer. Nothing is measured."""
     try:
-        found = estimate_network(load_model(model), load_inputs(inputs or []), hardware)
+        network, arguments = load_model(model), load_inputs(inputs or [])
+        find_hardware(hardware)
     except (UserModelError, ValueError) as problem:
         typer.echo(str(problem), err=True)
+        raise typer.Exit(1) from None
+    try:
+        found = estimate_network(network, arguments, hardware)
+    except Exception as problem:  # out of the user's own code, whose traceback would bury what it says
+        shapes = ", ".join(str(list(argument.shape)) for argument in arguments)
+        typer.echo(f"{model} fails on inputs {shapes}: {type(problem).__name__}: {problem}", err=True)
         raise typer.Exit(1) from None
     typer.echo(json.dumps(found.to_json(), indent=1) if as_json else str(found))

@@ -63,8 +63,9 @@ class EnergyMeter:
         if self._window is not None:
             raise RuntimeError("EnergyMeter: already running; use a meter of its own for a block inside")
         self._forget()
-        self._window = self._backend.window(self._request)
-        self._window.start()
+        window = self._backend.window(self._request)
+        window.start()
+        self._window = window
         self._begin = self._clock.now()
         return self
 

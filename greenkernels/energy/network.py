@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from .counts import Counted, count
 from .ops import tensors
@@ -132,11 +133,27 @@ class _Recorder:
 def _by_rule(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Counted | None:
     """The count of a layer, or None where it has to be counted by the operations inside."""
     found = list({id(tensor): tensor for tensor in tensors((args, kwargs))}.values())
-    if not found:
+    if not found or not _is_plain(module, args, kwargs):
         return None
     floating = [tensor.dtype for tensor in found if tensor.dtype.is_floating_point]
     counted = count(module, *(tensor.shape for tensor in found), dtype=floating[0] if floating else None)
     return counted if counted.counts is not None else None
+
+
+def _is_plain(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether shapes say all about a call: a rule sees no other options, no hooks and no autocast."""
+    if not all(map(_is_known, (*args, *kwargs.values()))):
+        return False
+    if len(module._forward_hooks) > 1:  # one is ours
+        return False
+    return not any(torch.is_autocast_enabled(t.device.type) for t in tensors((args, kwargs)))
+
+
+def _is_known(argument: Any) -> bool:
+    """Whether rules know what to do with it: a tensor, the states of an LSTM, a flag of attention."""
+    if isinstance(argument, tuple) and not isinstance(argument, PackedSequence):
+        return all(map(_is_known, argument))
+    return argument is None or isinstance(argument, (Tensor, bool))
 
 
 def _fallbacks(module: nn.Module) -> int:

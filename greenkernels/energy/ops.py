@@ -115,6 +115,8 @@ def count_op(op: Op) -> Counted:
         result = found(op)
     except Uncounted as reason:
         return Counted(None, f"{name}: {reason}")
+    except Exception as problem:  # the work that is metered must not fail for its count
+        return Counted(None, f"{name}: its counting rule fails on this call: {problem!r}")
     return Counted(op.work(result) if isinstance(result, int) else result)
 
 

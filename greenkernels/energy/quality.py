@@ -75,13 +75,16 @@ def efficiency(
     if math.isnan(quality):
         raise ValueError("efficiency: metric must give numbers, got NaN")
     energy_j, reason = _mean_energy(meters)
+    source = None if energy_j is None else meters[0].source
     per_joule = None
     if quality < floor:
         reason = f"the quality {quality:.4g} is below the floor {floor:.4g}"
+    elif energy_j is not None and energy_j.low <= 0:
+        reason = "the network does nothing that costs energy in this model"
     elif energy_j is not None:
         ends = sorted((quality / energy_j.low, quality / energy_j.high))
         per_joule = Measurement(quality / energy_j.value, "1/J", energy_j.kind, *ends)
-    return Efficiency(quality, floor, len(qualities), energy_j, per_joule, meters[0].source, reason)
+    return Efficiency(quality, floor, len(qualities), energy_j, per_joule, source, reason)
 
 
 def _mean_energy(meters: list[EnergyMeter]) -> tuple[Measurement | None, str]:

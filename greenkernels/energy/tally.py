@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .counts import Counted, Counts
@@ -69,6 +71,10 @@ class Tally:
         return (sum(parts, NONE) if known else None), missing
 
 
+def _has_memory(weight: Tensor) -> bool:
+    return weight.layout is torch.strided and not is_lazy(weight)
+
+
 class CountOperations(TorchDispatchMode):
     """Hands every torch operation of this thread to ``sink`` while it is active. Compiled functions run eagerly then.
 
@@ -80,7 +86,7 @@ class CountOperations(TorchDispatchMode):
     def __init__(self, sink: Callable[[Counted], None], weights: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self._sink = sink
-        self._weights = frozenset(weight.untyped_storage().data_ptr() for weight in weights)
+        self._weights = frozenset(w.untyped_storage().data_ptr() for w in weights if _has_memory(w))
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

@@ -85,6 +85,8 @@ def count_module(module: WinogradConv2d, *input_shapes: Sequence[int]) -> Counts
         raise Uncounted(f"input must be [batch, {module.in_channels}, h, w], got {list(shape)}")
     dtype = dtype_name(module.weight.dtype)
     padded, padding = _padding(module, shape)
+    if min(padded[2] + 2 * padding[0], padded[3] + 2 * padding[1]) < 3:
+        raise Uncounted(f"an input of {shape[2]} x {shape[3]} is too small for a 3x3 filter")
     epilogue = FUSED.get(module.activation, 0) + (2 if skip else 0)  # skip_scale * skip is a multiply-add
     counts = count_winograd_conv2d(padded, module.out_channels, padding, module.tile, epilogue, dtype)
     element = module.weight.element_size()

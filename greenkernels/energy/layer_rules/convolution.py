@@ -9,13 +9,21 @@ from torch import nn
 from ..counts import Call, Counts, Uncounted, rule
 
 
+def at_least_one(outs: tuple[int, ...], sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """The output sizes, if torch has any for these input sizes."""
+    if min(outs) < 1:
+        raise Uncounted(f"an input of sizes {list(sizes)} is too small, its output would have {list(outs)}")
+    return outs
+
+
 def out_sizes(module: nn.Module, sizes: tuple[int, ...]) -> tuple[int, ...]:
     """Spatial output sizes of a convolution."""
     if module.padding == "same":
         return sizes  # torch allows it for stride 1 only
     padding = (0,) * len(sizes) if module.padding == "valid" else module.padding
     terms = zip(sizes, padding, module.dilation, module.kernel_size, module.stride, strict=True)
-    return tuple((size + 2 * pad - dil * (k - 1) - 1) // step + 1 for size, pad, dil, k, step in terms)
+    outs = tuple((size + 2 * pad - dil * (k - 1) - 1) // step + 1 for size, pad, dil, k, step in terms)
+    return at_least_one(outs, sizes)
 
 
 def transposed_out_sizes(module: nn.Module, sizes: tuple[int, ...]) -> tuple[int, ...]:
@@ -28,9 +36,10 @@ def transposed_out_sizes(module: nn.Module, sizes: tuple[int, ...]) -> tuple[int
         module.output_padding,
         strict=True,
     )
-    return tuple(
+    outs = tuple(
         (size - 1) * step - 2 * pad + dil * (k - 1) + extra + 1 for size, pad, dil, k, step, extra in terms
     )
+    return at_least_one(outs, sizes)
 
 
 def split(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ...]]:

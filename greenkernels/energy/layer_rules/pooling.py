@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn.modules.utils import _ntuple
 
 from ..counts import Call, Counts, Uncounted, rule
+from .convolution import at_least_one
 
 DIMS = {
     nn.MaxPool1d: 1,
@@ -43,7 +44,8 @@ def pool(module: nn.Module, call: Call) -> Counts:
     kernel, pad, stride = per_dim(module.kernel_size), per_dim(module.padding), per_dim(module.stride)
     dilation = per_dim(getattr(module, "dilation", 1))
     sizes = zip(call.input[-dims:], kernel, stride, pad, dilation, strict=True)
-    outputs = math.prod(call.input[:-dims]) * math.prod(window_outputs(module, *axis) for axis in sizes)
+    outs = tuple(window_outputs(module, *axis) for axis in sizes)
+    outputs = math.prod(call.input[:-dims]) * math.prod(at_least_one(outs, call.input[-dims:]))
     window = math.prod(kernel)
     if not isinstance(module, (nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)):
         return call.work(window * outputs, outputs)  # window - 1 additions and a division

@@ -54,7 +54,7 @@ def convolution_backward(op: Op) -> int:
     "_scaled_dot_product_efficient_attention",
 )
 def attention(op: Op) -> int:
-    """Both products, the scaled query and the softmax; masked scores count, as they are computed."""
+    """Both products, the scaled query and the softmax; masked scores count like the others."""
     query, key, value = (op.arguments[name] for name in ("query", "key", "value"))
     if op.arguments.get("dropout_p"):
         raise Uncounted("draws random numbers, which no rule counts")
