@@ -145,6 +145,13 @@ def test_fuses_the_activation_that_surely_follows():
     assert back[1].inplace
 
 
+def test_layers_alike_fuse_each_the_activation_behind_it():
+    model = net(conv(8, 8), nn.ReLU(), conv(8, 8), nn.ReLU(), conv(8, 8))
+    fast = optimize(model, X, **OPTIONS)
+    assert [type(m) for m in fast] == [QuickConv2d, FusedAway, QuickConv2d, FusedAway, QuickConv2d]
+    assert repr(restore(fast)) == repr(model)
+
+
 def test_does_not_fuse_a_shared_activation():
     relu = nn.ReLU()
     fast = optimize(net(conv(8, 8), relu, conv(8, 8), relu), X, **OPTIONS)

@@ -3,6 +3,17 @@
 from .api import optimize, plan
 from .cache import CacheWarning
 from .convert import explain, restore
+from .exported import from_exported
 from .plans import LayerPlan, NetworkVerdict, Plan
 
-__all__ = ["CacheWarning", "LayerPlan", "NetworkVerdict", "Plan", "explain", "optimize", "plan", "restore"]
+__all__ = [
+    "CacheWarning",
+    "LayerPlan",
+    "NetworkVerdict",
+    "Plan",
+    "explain",
+    "from_exported",
+    "optimize",
+    "plan",
+    "restore",
+]

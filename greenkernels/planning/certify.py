@@ -18,7 +18,7 @@ from ..measure.rotation import relative_error
 from ..measure.turns import Contender, Schedule, Turns, take_turns
 from .convert import install
 from .copying import copy_model
-from .layout import AS_GIVEN, CHANNELS_LAST, run_channels_last
+from .layout import AS_GIVEN, CHANNELS_LAST, run_channels_last, worth_trying
 from .plans import LayerPlan, NetworkVerdict
 from .quality import Finding, Inputs, Judge, run
 from .timing import Choice
@@ -143,18 +143,21 @@ def time_networks(
     schedule: Schedule,
     clock: Clock,
     progress: Callable[[float], None],
-    try_channels_last: bool,
+    again: bool,
 ) -> Turns:
-    """Stock (as given, and in channels_last) and converted networks (memory format -> network), in turns."""
+    """Stock (as given, and in channels_last) and converted networks (memory format -> network), in turns.
+
+    Disturbed turns are taken again, unless `again` is False, as under a time budget.
+    """
     contenders = [_network_contender(f"stock, {AS_GIVEN}", stock, keep=True)]
-    if try_channels_last:
+    if worth_trying(inputs):
         other = run_channels_last(copy_model(stock))
         contenders.append(_network_contender(f"stock, {CHANNELS_LAST}", other, keep=True))
     for form, network in converted.items():
         contenders.append(_network_contender(f"converted, {form}", network))
     twin = contenders[-1].name  # the cheapest contender to run twice
     turns = take_turns(contenders, inputs, schedule, twin=twin, clock=clock, progress=progress)
-    if turns.disturbed:  # once more; who is disturbed twice is told so by the noise in the plan
+    if again and turns.disturbed:  # once more; who is disturbed twice is told so by the noise in the plan
         turns = take_turns(contenders, inputs, schedule, twin=twin, clock=clock, progress=progress)
     return turns
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from ..report.tables import ratio
 from .joules import energy
@@ -13,6 +14,15 @@ from .survey import Site
 from .timing import Choice, LayerTimes
 
 Times = dict[tuple[object, ...], LayerTimes]  # signature of a layer -> what its turns said
+
+
+def times_of_site(found: LayerTimes, site: Site) -> LayerTimes:
+    """Times of a layer of the same signature, for this one: what is fused is the activation behind this layer."""
+    choices = {
+        form: [replace(choice, activation=choice.activation and site.activation) for choice in of_form]
+        for form, of_form in found.choices.items()
+    }
+    return replace(found, choices=choices)
 
 
 def draft(site: Site, found: LayerTimes | None, form: str, objective: str, unmeasured: str) -> LayerPlan:

@@ -5,8 +5,11 @@ Joules are modelled from counts, so they rank kernels and inform; the clock alon
 
 from __future__ import annotations
 
+import math
+
 from ..measure.compare import NOISE_FLOOR
 from ..measure.provenance import Measurement
+from ..measure.turns import NOISY
 from .joules import energy
 from .timing import Choice, LayerTimes
 
@@ -24,6 +27,14 @@ def cost(objective: str, time: Measurement | None, joules: Measurement | None) -
     return None if time is None else joules.value * time.value
 
 
+def not_slower(word: str, speedup: Measurement | None) -> bool:
+    """Whether it is known not to be slower: "no difference" may also mean that there were too few turns to tell."""
+    if word == "faster":
+        return True
+    known = speedup is not None and speedup.low > 1 - NOISY and math.isfinite(speedup.high)
+    return word == "no difference" and known and speedup.value > 1 - NOISE_FLOOR
+
+
 def admissible(found: LayerTimes, form: str, objective: str) -> list[Choice]:
     """Choices that are better than the stock layer in that memory format and not slower, best first.
 
@@ -33,7 +44,8 @@ def admissible(found: LayerTimes, form: str, objective: str) -> list[Choice]:
     choices = found.choices.get(form, [])
     if objective == "latency":
         return [choice for choice in choices if choice.verdict == "faster"]
-    return _cheaper(found, form, objective, [choice for choice in choices if choice.verdict != "slower"])
+    safe = [choice for choice in choices if not_slower(choice.verdict, choice.speedup)]
+    return _cheaper(found, form, objective, safe)
 
 
 def looks_better(found: LayerTimes, form: str, objective: str) -> list[Choice]:
@@ -54,7 +66,11 @@ def _cheaper(found: LayerTimes, form: str, objective: str, choices: list[Choice]
 
 
 def network_wins(
-    objective: str, word: str, before: Measurement | None, after: Measurement | None, speedup: float
+    objective: str,
+    word: str,
+    before: Measurement | None,
+    after: Measurement | None,
+    speedup: Measurement | None,
 ) -> bool:
     """Whether the converted network is taken.
 
@@ -65,7 +81,7 @@ def network_wins(
     """
     if objective == "latency":
         return word == "faster"
-    if word not in ("faster", "no difference") or before is None or after is None:
+    if not not_slower(word, speedup) or before is None or after is None:
         return False
-    gain = before.value / after.value * (speedup if objective == "edp" else 1.0)
+    gain = before.value / after.value * (speedup.value if objective == "edp" else 1.0)
     return gain > 1 + NOISE_FLOOR

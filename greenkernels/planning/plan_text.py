@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..measure.provenance import Measurement, require_one_kind
 from ..report.tables import error, milliseconds, ratio, text_table
@@ -53,8 +54,20 @@ def summary_lines(plan: Plan) -> list[str]:
         scratch = max(layer.scratch_bytes for layer in replaced) / 1e6
         lines.append(f"memory: packed weights {packed:.1f} MB, scratch up to {scratch:.1f} MB")
     lines.append(f"{plan.threads} thread(s), memory format {plan.memory_format}")
-    if plan.about.get("cached"):
-        lines.append(f"from the cache of {plan.about['cached']}")
+    return lines + _cache_lines(plan.about)
+
+
+def _cache_lines(about: dict[str, Any]) -> list[str]:
+    """Which numbers are from another run."""
+    if about.get("cached"):
+        return [f"from the cache of {about['cached']}"]
+    lines = []
+    if about.get("cached_layers"):
+        lines.append(
+            f"times of {about['cached_layers']} kind(s) of layers from the cache, since {about['cached_since']}"
+        )
+    if about.get("cached_network"):
+        lines.append(f"times of the networks from the cache of {about['cached_network']}")
     return lines
 
 

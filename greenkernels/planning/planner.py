@@ -15,7 +15,7 @@ from ..measure.provenance import Measurement
 from . import records
 from .cache import now
 from .certify import ConversionError, Converted, convert_within, fastest_form, time_networks, verdict
-from .drafts import Times, draft, expected_s, keep_within_memory
+from .drafts import Times, draft, expected_s, keep_within_memory, times_of_site
 from .joules import energy
 from .layout import AS_GIVEN, CHANNELS_LAST, worth_trying
 from .objective import looks_better, network_wins
@@ -85,10 +85,14 @@ class Planner:
         """Convert, and certify what holds the bounds."""
         judge = Judge(self.stock, self.inputs, self.settings.bounds)
         converted, problems = self.convert_drafts(drafts, judge)
-        if not converted:
-            why = "; ".join(problems) or "no layer won"
-            return self.result(drafts[AS_GIVEN], False, f"kept the stock network: {why}")
-        return self.certify(converted)
+        replaced = {
+            form: done for form, done in converted.items() if any(layer.stem for layer in done.layers)
+        }
+        if replaced:
+            return self.certify(replaced)
+        why = "; ".join(problems) or "no layer won"
+        tried = next((done.layers for done in converted.values()), drafts[AS_GIVEN])
+        return self.result(tried, False, f"kept the stock network: {why}")
 
     def time_layers(self, sites: list[Site]) -> None:
         """Times of every kind of layer, those that take longest first. Ctrl-C ends it and keeps what there is."""
@@ -126,21 +130,26 @@ class Planner:
         schedule = layer_schedule(site, self.budget)
         if schedule is None:
             return None
-        found = time_site(site, activation, settings.bounds.max_error, schedule, settings.clock, report)
-        if settings.time_budget is None:  # times taken in a hurry are no use to others
+        again, bound = settings.time_budget is None, settings.bounds.max_error
+        found = time_site(site, activation, bound, schedule, settings.clock, report, again)
+        if again:  # times taken in a hurry are no use to others
             records.write_times(settings.cache, key, found)
         return found
 
     def activation_of(self, site: Site) -> nn.Module | None:
         return self.stock.get_submodule(site.activation.slot) if site.activation else None
 
+    def found(self, site: Site) -> LayerTimes | None:
+        """What was measured of layers like this one."""
+        times = self.times.get(site.signature()) if site.stems else None
+        return None if times is None else times_of_site(times, site)
+
     def draft(self, site: Site, form: str) -> LayerPlan:
-        found = self.times.get(site.signature()) if site.stems else None
-        return draft(site, found, form, self.settings.objective, self.unmeasured)
+        return draft(site, self.found(site), form, self.settings.objective, self.unmeasured)
 
     def alternatives(self, form: str) -> dict[str, list[Choice]]:
         """Layer -> what else may stand in there, best first."""
-        found = {site.name: self.times.get(site.signature()) for site in self.sites if site.stems}
+        found = {site.name: self.found(site) for site in self.sites if site.stems}
         return {
             name: looks_better(times, form, self.settings.objective)
             for name, times in found.items()
@@ -150,7 +159,7 @@ class Planner:
     def convert_drafts(
         self, drafts: dict[str, list[LayerPlan]], judge: Judge
     ) -> tuple[dict[str, Converted], list[str]]:
-        """Converted networks by memory format, and why others could not be made.
+        """Converted networks by memory format, and why others could not be made or have nothing left to replace.
 
         A format that the layers' own times put far behind is not tried.
         """
@@ -167,9 +176,8 @@ class Planner:
                     raise
                 problems.append(f"in {form}: {problem}")
                 continue
-            if any(layer.stem for layer in done.layers):
-                converted[form] = done
-            else:
+            converted[form] = done
+            if not any(layer.stem for layer in done.layers):
                 problems.append(f"in {form}: every replacement would break a bound")
         return converted, problems
 
@@ -199,7 +207,7 @@ class Planner:
                 network_schedule(self.budget),
                 settings.clock,
                 lambda share: self.advance(LAYERS + WHOLE * share, "the whole network"),
-                worth_trying(self.inputs),
+                again=settings.time_budget is None,
             )
             form = fastest_form(turns, list(converted))
             network = verdict(turns, form)
@@ -217,10 +225,8 @@ class Planner:
         )
         self.add_energy(network, done, stock)
         count = sum(layer.stem is not None for layer in done.layers)
-        speedup = network.speedup.value if network.speedup else 0.0
-        won = network_wins(
-            self.settings.objective, network.word, network.energy_before, network.energy_after, speedup
-        )
+        joules = network.energy_before, network.energy_after
+        won = network_wins(self.settings.objective, network.word, *joules, network.speedup)
         reason = f"replaced {count} of {len(done.layers)} layers"
         if not won:
             better = "faster" if self.settings.objective == "latency" else "better"
@@ -269,7 +275,7 @@ class Planner:
         if self.cached_layers:
             about |= {"cached_layers": len(self.cached_layers), "cached_since": min(self.cached_layers)}
         if verdict_date:
-            about["cached"] = verdict_date
+            about["cached_network"] = verdict_date
         return Plan(
             layers=layers,
             accepted=accepted,

@@ -108,7 +108,8 @@ class Plan:
         objective, max_error, max_drop, measured, threads: what was asked for, and with how many threads.
         strict: whether replaced layers raise instead of falling back to torch.
         network: the verdict on the whole.
-        about: machine, versions and date; "cached" holds the date of the cache entry where the plan is from there.
+        about: machine, versions and date; where numbers are from the cache, their dates: "cached" of the whole plan,
+            "cached_network" of the times of the networks, "cached_layers" and "cached_since" of those of layers.
     """
 
     layers: list[LayerPlan]

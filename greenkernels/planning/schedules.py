@@ -66,4 +66,4 @@ def _within(schedule: Schedule, calls_s: float, left_s: float, refuse: bool) -> 
     if fit < schedule.min_rounds and refuse:
         return None
     rounds = min(schedule.rounds, max(schedule.min_rounds, fit))
-    return replace(schedule, rounds=rounds, budget_s=max(0.0, min(schedule.budget_s, left_s)))
+    return replace(schedule, rounds=rounds, budget_s=max(1e-3, min(schedule.budget_s, left_s)))

@@ -85,10 +85,12 @@ def time_site(
     schedule: Schedule,
     clock: Clock,
     progress: Callable[[float], None],
+    again: bool = True,
 ) -> LayerTimes:
     """Measure one layer; `activation` is the stock module of what may be fused into it.
 
-    Candidates that err by more than `max_error` are thrown out at once: they must not outrun those that do not.
+    Turns that other processes disturbed are taken again, unless `again` is False. Candidates that
+    err by more than `max_error` are thrown out at once: they must not outrun those that do not.
     """
     contenders, choices = _contenders(site, activation)
     exact = copy.deepcopy(_Layer(site.module, activation)).double()
@@ -106,7 +108,7 @@ def time_site(
         )
 
     taken = turns()
-    if (taken.foreign_cores or 0.0) > FOREIGN_CORES:
+    if again and (taken.foreign_cores or 0.0) > FOREIGN_CORES:
         taken = turns()
     times = _judge(taken, choices)
     times.work = stock_work(site, activation)
