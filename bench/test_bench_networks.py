@@ -12,7 +12,7 @@ from greenkernels import zoo
 from greenkernels.measure.contender import Contender
 from greenkernels.measure.rivals.task import NetworkTask
 from greenkernels.measure.rotation import relative_error
-from greenkernels.measure.suite import Case, Trial
+from greenkernels.measure.suite import Case, CaseUnavailable, Trial
 from greenkernels.planning import plan
 from greenkernels.zoo.contest import (
     OURS,
@@ -26,7 +26,10 @@ from greenkernels.zoo.contest import (
 
 
 def prepare(name: str, measure: bool = True) -> Trial:
-    job = zoo.load(name)
+    try:
+        job = zoo.load(name)
+    except zoo.FetchError as problem:
+        raise CaseUnavailable(str(problem)) from problem
     made = plan(job.network, job.inputs, measure=measure, progress=False)
     calls = contestants(job, made)
     with torch.inference_mode():
@@ -56,7 +59,7 @@ CASES = [Case(n.name, partial(prepare, n.name)) for n in zoo.registered() if not
 def test_a_case_is_ready():
     try:
         trial = prepare("usps", measure=False)
-    except zoo.FetchError as problem:
+    except CaseUnavailable as problem:
         pytest.skip(f"offline: {problem}")
     assert [c.name for c in trial.contenders] == [TORCH, TORCH_CHANNELS_LAST, OURS]
     assert trial.extra["replaced"] == 1

@@ -13,7 +13,7 @@ from greenkernels.measure import Contender, Kind, Measurement, Row, Run, Work, b
 from greenkernels.measure import suite as suites
 from greenkernels.measure.bench_table import table
 from greenkernels.measure.selftest import RUNS, a_against_a, report
-from greenkernels.measure.suite import Case, Schedule, Trial, run_case
+from greenkernels.measure.suite import Case, CaseUnavailable, Schedule, Trial, run_case
 
 
 def row(case, name, ms, ours=False, **options):
@@ -141,3 +141,19 @@ def test_selftest_finds_no_difference_on_a_steady_clock():
     text, good = report(found)
     assert good
     assert f"of {RUNS} comparisons (at least 19 are needed)" in text
+
+
+def test_case_that_cannot_be_had_is_left_out_with_its_reason(measured, tmp_path, monkeypatch):
+    whole = bench_command.run_case
+
+    def offline(suite, case, *rest):
+        if case.name == "one":
+            raise CaseUnavailable("its weights could not be fetched")
+        return whole(suite, case, *rest)
+
+    monkeypatch.setattr(bench_command, "run_case", offline)
+    result = invoke("layers", "--threads", "1", "--cache", "warm", "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "one was left out: its weights could not be fetched" in result.output
+    (path,) = tmp_path.glob("layers-*.json")
+    assert [r.case for r in Run.load(path).rows] == ["two"]

@@ -17,7 +17,7 @@ from .machine import checkout
 from .progress import progress_bar
 from .rows import Row, Run
 from .selftest import a_against_a, layer, report
-from .suite import FULL, QUICK, Case, load_suite, run_case, suite_names
+from .suite import FULL, QUICK, Case, CaseUnavailable, load_suite, run_case, suite_names
 from .threads import thread_numbers
 
 CACHES = {"warm": ["warm"], "cold": ["cold"], "both": ["warm", "cold"]}
@@ -90,6 +90,7 @@ def run_suite(name: str, cases: list[Case], wish: Wish, target: Path) -> None:
         target: a folder for a new file, or the file to complete.
     """
     rows, jobs, partial = list(wish.done), list(wish.jobs(cases)), False
+    left_out: dict[str, str] = {}
     try:
         with progress_bar(name) as advance:
             for i, (case, threads, cache) in enumerate(jobs):
@@ -98,9 +99,14 @@ def run_suite(name: str, cases: list[Case], wish: Wish, target: Path) -> None:
                     advance((i + part) / len(jobs), note)
 
                 schedule = QUICK if wish.quick else FULL
-                rows += run_case(name, case, threads, schedule, share, wish.peers, cache == "cold")
+                try:
+                    rows += run_case(name, case, threads, schedule, share, wish.peers, cache == "cold")
+                except CaseUnavailable as problem:
+                    left_out[case.name] = str(problem)
     except KeyboardInterrupt:
         partial = True
+    for case, why in left_out.items():
+        typer.echo(f"{case} was left out: {why}", err=True)
     if rows:
         typer.echo(table(rows))
         run = Run.now(rows, partial)
@@ -109,6 +115,8 @@ def run_suite(name: str, cases: list[Case], wish: Wish, target: Path) -> None:
         typer.echo(f"wrote {path}")
         if partial:
             typer.echo(f"interrupted; the rest: greenkernels bench --resume {path}", err=True)
+    if left_out and not rows:
+        raise typer.Exit(1)
     if partial:
         raise typer.Exit(130)  # as a shell reports a program that was interrupted
 

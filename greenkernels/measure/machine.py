@@ -89,7 +89,11 @@ def version_facts() -> dict[str, object]:
         "torch": torch.__version__,
         "python": platform.python_version(),
         "onednn": torch.backends.mkldnn.is_available(),
-        "environment": {k: v for k, v in sorted(os.environ.items()) if k.startswith(steering)},
+        "environment": {
+            k: v
+            for k, v in sorted(os.environ.items())
+            if k.startswith(steering) and not k.endswith("_PYTHON")
+        },  # without the paths of rivals' interpreters, which are the user's own
     }
 
 

@@ -54,9 +54,13 @@ class Trial:
     work: Work | None = None
 
 
+class CaseUnavailable(RuntimeError):
+    """What a case needs cannot be had here; the message says what, and what to do. The other cases go on."""
+
+
 @dataclass(frozen=True)
 class Case:
-    """A case by name; `prepare` builds it for the thread number that torch is set to."""
+    """A case by name; `prepare` builds it for the thread number that torch is set to, or raises CaseUnavailable."""
 
     name: str
     prepare: Callable[[], Trial]

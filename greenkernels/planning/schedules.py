@@ -15,7 +15,7 @@ LAYER_SCHEDULE = Schedule(rounds=15, min_rounds=3, drop_beyond=1.15, pause_s=0.0
 # A call this long outlasts what two untimed calls are for (a pool that still spins, cold caches) within one.
 LONG_CALL_S = 0.005
 LONG_LAYER_SCHEDULE = replace(LAYER_SCHEDULE, rounds=9, timed=2, untimed=1)
-NETWORK_SCHEDULE = Schedule(rounds=9, min_rounds=3, timed=2, untimed=1, drop_beyond=1.15, budget_s=1.0)
+NETWORK_SCHEDULE = Schedule(rounds=9, min_rounds=3, timed=2, drop_beyond=1.15, budget_s=1.0)
 LAYERS_SHARE = 0.6  # of a time budget; the rest is for the whole network
 NETWORKS = 5  # contenders of the last turns: stock in two formats, one of them twice, and converted in both
 
