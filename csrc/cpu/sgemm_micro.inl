@@ -6,6 +6,9 @@
 //      store whole vectors and the kernel broadcasts scalars at offsets known to the compiler
 //   b: [depth][width], width = 32 or 16
 //   out: [rows][width]
+//   start: [rows][width], rows start_stride apart, what the sums start from: a bias (stride 0), or out itself
+//   where
+//     a sum comes in slices of its depth; nullptr for 0
 
 inline constexpr int kPanelDepth = 16;  // k kept together in a panel of a
 
@@ -29,12 +32,13 @@ GK_INLINE void sgemm_micro_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVe
 
 // Computes kVecs vectors of each of kRows rows.
 template <typename T, int kRows, int kVecs, int kWidth>
-void sgemm_micro_block(const T* a, const T* b, T* out, int64_t depth) {
+void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth) {
   Vec<T> sum[kRows][kVecs];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kVecs; ++j) sum[i][j] = Vec<T>::broadcast(0);
+    for (int j = 0; j < kVecs; ++j)
+      sum[i][j] = start ? Vec<T>::load(start + i * start_stride + j * Vec<T>::kWidth) : Vec<T>::broadcast(0);
 
   for (; depth >= kPanelDepth; depth -= kPanelDepth) {
 #pragma GCC unroll 4
@@ -51,15 +55,18 @@ void sgemm_micro_block(const T* a, const T* b, T* out, int64_t depth) {
 }
 
 template <typename T, int kRows, int kWidth>
-void sgemm_micro_rows(const T* a, const T* b, T* out, int64_t depth) {
+void sgemm_micro_rows(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth) {
   constexpr int kVecs = kMicroVecs * Vec<T>::kWidth <= kWidth ? kMicroVecs : 1;
   constexpr int kStep = kVecs * Vec<T>::kWidth;
-  for (int j = 0; j < kWidth; j += kStep)
-    sgemm_micro_block<T, kRows, kVecs, kWidth>(a, b + j, out + j, depth);
+  for (int j = 0; j < kWidth; j += kStep) {
+    sgemm_micro_block<T, kRows, kVecs, kWidth>(a, b + j, start ? start + j : nullptr, start_stride, out + j,
+                                               depth);
+  }
 }
 
 template <typename T>
-using SgemmMicro = void (*)(const T* a, const T* b, T* out, int64_t depth);
+using SgemmMicro = void (*)(const T* a, const T* b, const T* start, int64_t start_stride, T* out,
+                            int64_t depth);
 
 // The kernel for `rows` rows, 1 <= rows <= kMicroRows, and a panel of b that is `kWidth` wide.
 template <typename T, int kWidth, int kRows = kMicroRows>
