@@ -2,13 +2,11 @@
 // registers.
 //
 //   a: panel [depth / 16, rounded up][rows][16]: of each row 16 consecutive k kept whole, so that transforms
-//   and packing
-//      store whole vectors and the kernel broadcasts scalars at offsets known to the compiler
+//      and packing store whole vectors and the kernel broadcasts scalars at offsets known to the compiler
 //   b: [depth][width], width = 32 or 16
 //   out: [rows][width]
-//   start: [rows][width], rows start_stride apart, what the sums start from: a bias (stride 0), or out itself
-//   where
-//     a sum comes in slices of its depth; nullptr for 0
+//   start: what the sums start from, rows start_stride apart: a bias (stride 0), or out itself (stride width)
+//      where a sum comes in slices of its depth; nullptr for 0
 
 inline constexpr int kPanelDepth = 16;  // k kept together in a panel of a
 
@@ -34,11 +32,17 @@ GK_INLINE void sgemm_micro_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVe
 template <typename T, int kRows, int kVecs, int kWidth>
 void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth) {
   Vec<T> sum[kRows][kVecs];
+  if (start) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i)
+    for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kVecs; ++j)
-      sum[i][j] = start ? Vec<T>::load(start + i * start_stride + j * Vec<T>::kWidth) : Vec<T>::broadcast(0);
+      for (int j = 0; j < kVecs; ++j) sum[i][j] = Vec<T>::load(start + i * start_stride + j * Vec<T>::kWidth);
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < kVecs; ++j) sum[i][j] = Vec<T>::broadcast(0);
+  }
 
   for (; depth >= kPanelDepth; depth -= kPanelDepth) {
 #pragma GCC unroll 4
