@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from ..ops import _library
 from ..ops import activation as activations
+from ..ops.conv2d_checks import FLOATS
 from ..ops.winograd_conv2d import check_options
-from ..ops.winograd_conv2d_checks import FLOATS
 from ..ops.winograd_conv2d_op import conv, pack, packed_conv
 from .conversion import check_attributes, check_stock, conv_arguments
 from .packing import KeepsPackedWeight

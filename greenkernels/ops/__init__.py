@@ -1,6 +1,5 @@
 """The kernels as functions of tensors; each is also ``torch.ops.greenkernels.<name>``."""
 
-from . import winograd_conv2d_grad as _winograd_conv2d_grad  # noqa: F401
 from .winograd_conv2d import (
     winograd_conv2d,
     winograd_conv2d_pack,
