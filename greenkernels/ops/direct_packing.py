@@ -25,7 +25,8 @@ def packed_size(out_channels: int, group_in_channels: int, kernel_size: Sequence
 def pack(weight: Tensor, groups: int) -> Tensor:
     """``[k, c, h, w]`` as ``[group][panel][tap][c][width of the panel]``; float64 for float64, else float32."""
     k, c, h, w = weight.shape
-    taps = weight.reshape(groups, k // groups, c, h * w).permute(0, 3, 2, 1).reshape(groups, h * w * c, -1)
+    taps = weight.reshape(groups, k // groups, c, h * w).permute(0, 3, 2, 1)
+    taps = taps.reshape(groups, h * w * c, k // groups)
     taps = F.pad(taps, (0, _padded(k // groups) - k // groups))
     panels = [panel.reshape(-1) for group in taps for panel in group.split(_PANEL, dim=1)]
     return torch.cat(panels).to(torch.float64 if weight.dtype == torch.float64 else torch.float32)
