@@ -14,7 +14,7 @@ namespace greenkernels::cpu {
 // The stages of one instruction set. v, stage and sums are scratch, laid out as DirectJob says.
 template <typename T>
 struct DirectStages {
-  int64_t max_rows;  // rows of the micro-kernel
+  DirectMicro micro;
   void (*gather)(const DirectJob<T>& job, int64_t begin, int64_t end, T* v, T* stage);
   void (*panel)(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v, T* sums);
 };
@@ -42,7 +42,7 @@ template <typename T>
 void run_blocks_outer(const DirectJob<T>& job, const DirectStages<T>& stages) {
   const int64_t group = job.plan.group;
   parallel_for(job.plan.blocks, job.plan.grain, [&](int64_t begin, int64_t end) {
-    const int64_t size = group * job.block_stride() + job.sums_size() + job.stage_size() + job.line_size();
+    const int64_t size = group * job.block_stride() + job.sums_size() + job.stage_size();
     const ScratchLease scratch(size * sizeof(T));
     T* v = scratch.as<T>();
     T* sums = v + group * job.block_stride();
@@ -62,7 +62,7 @@ void run_panels_outer(const DirectJob<T>& job, const DirectStages<T>& stages) {
   const ScratchLease gathered(blocks * job.block_stride() * sizeof(T));
   T* v = gathered.as<T>();
   parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
-    const ScratchLease stage((job.stage_size() + job.line_size()) * sizeof(T));
+    const ScratchLease stage(job.stage_size() * sizeof(T));
     for (int64_t first = begin; first < end; first += group) {
       stages.gather(job, first, std::min(first + group, end), v + first * job.block_stride(), stage.as<T>());
     }
@@ -82,7 +82,7 @@ template <typename T>
 void run(const DirectConv2dArgs<T>& args) {
   if (args.batch == 0 || args.filter.out_c == 0 || args.out_h() == 0 || args.out_w() == 0) return;
   const DirectStages<T> stages = select_stages<T>();
-  const DirectJob<T> job = direct_job(args, stages.max_rows, num_threads(), cache_sizes().l2);
+  const DirectJob<T> job = direct_job(args, stages.micro, num_threads(), cache_sizes().l2);
   job.plan.panels_outer ? run_panels_outer(job, stages) : run_blocks_outer(job, stages);
 }
 

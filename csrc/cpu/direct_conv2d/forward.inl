@@ -2,11 +2,19 @@
 #include "cpu/activation.inl"
 #include "cpu/conv_output.inl"
 #include "cpu/sgemm_micro.inl"
+#include "cpu/direct_conv2d/columns.inl"
 #include "cpu/direct_conv2d/gather.inl"
+
+// Stage 1 for the blocks [begin, end). v: their gathered input; stage: scratch, stage_size() elements.
+template <typename T>
+void direct_gather(const DirectJob<T>& job, int64_t begin, int64_t end, T* v, T* stage) {
+  if (job.depth == 0) return;
+  (job.columns ? &gather_columns<T> : &gather_rows<T>)(job, begin, end, v, stage);
+}
 
 // Stage 2: sums = bias + gathered input * panel, for the blocks [begin, end); v: of block `begin`, at the
 // panel's group of channels; sums: [pixel][kWidth].
-template <typename T, int kWidth>
+template <typename T, int kWidth, bool kColumns>
 void multiply_run(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
                   const T* bias, T* sums) {
   const T* b = job.packed_panel(panel);
@@ -15,14 +23,25 @@ void multiply_run(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t
     const int64_t depth = job.depth - slice < kDirectSlice ? job.depth - slice : kDirectSlice;
     T* out = sums;
     for (int64_t block = begin; block < end; ++block) {
-      const int64_t rows = job.rows(block);
+      const int64_t rows = job.rows(block), group = panel / job.group_panels;
       const T* a = v + (block - begin) * job.block_stride() +
-                   panel / job.group_panels * job.depth_chunks() * rows * 16 + slice * rows;
-      sgemm_micro<T, kWidth>(rows)(a, b + slice * kWidth, slice ? out : bias, slice ? kWidth : 0, out, depth);
+                   (group * job.depth_chunks() * 16 + slice) * (kColumns ? kColumnStep : rows);
+      sgemm_micro<T, kWidth, kColumns>(rows)(a, b + slice * kWidth, slice ? out : bias, slice ? kWidth : 0,
+                                             out, depth);
       out += rows * kWidth;
     }
     slice += kDirectSlice;
   } while (slice < job.depth);
+}
+
+template <typename T>
+using MultiplyRun = void (*)(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
+                             const T* bias, T* sums);
+
+template <typename T>
+MultiplyRun<T> select_multiply(bool wide, bool columns) {
+  if (columns) return wide ? &multiply_run<T, kDirectPanel, true> : &multiply_run<T, kDirectHalfPanel, true>;
+  return wide ? &multiply_run<T, kDirectPanel, false> : &multiply_run<T, kDirectHalfPanel, false>;
 }
 
 // Stage 3 in channels_last: sums of the pixels [first, first + count) go to out.
@@ -72,8 +91,7 @@ void direct_panel(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t
   const HalfPanel<T> halves[2] = {{job.args, channel, past}, {job.args, channel + 16, past}};
   T bias[kDirectPanel];
   for (int c = 0; c < 32; ++c) bias[c] = halves[c / 16].bias[c % 16];
-  const bool wide = width == kDirectPanel;
-  const auto multiply = wide ? &multiply_run<T, kDirectPanel> : &multiply_run<T, kDirectHalfPanel>;
+  const auto multiply = select_multiply<T>(width == kDirectPanel, job.columns);
   const auto output = job.args.out_layout == MapLayout::kNhwc ? &output_nhwc<T> : &output_nchw<T>;
   for (int64_t first = begin; first < end; first += kDirectRun) {
     const int64_t last = first + kDirectRun < end ? first + kDirectRun : end;
@@ -87,5 +105,5 @@ void direct_panel(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t
 
 template <typename T>
 DirectStages<T> direct_stages() {
-  return {kMicroRows, &direct_gather<T>, &direct_panel<T>};
+  return {{kMicroRows, kColumnStep}, &direct_gather<T>, &direct_panel<T>};
 }

@@ -12,6 +12,8 @@ constexpr int64_t kMaxGroup =
 constexpr int64_t kMaxStagedBytes = 32 << 20;  // scratch for the gathered input of all blocks
 constexpr int64_t kMinTaskFlops = 1 << 20;     // about 10 us of one core: less is not worth waking a thread
 
+constexpr int64_t kMinRunChannels = 16;  // below, a pixel's channels fill no vector
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // As few blocks as the micro-kernel allows; where a thread gets few, rounded up so that all threads get as
@@ -54,34 +56,49 @@ DirectPlan direct_plan(const DirectProblem& p) {
   return plan;
 }
 
+// Whether columns are gathered and not rows: planes hold them ready, and few channels make short runs.
 template <typename T>
-DirectJob<T> direct_job(const DirectConv2dArgs<T>& args, int64_t max_rows, int threads, int64_t l2_bytes) {
+bool gathers_columns(const DirectConv2dArgs<T>& args) {
+  return args.input_layout == MapLayout::kNchw || (args.in_c() < kMinRunChannels && args.in_c() % 16 != 0);
+}
+
+template <typename T>
+DirectJob<T> direct_job(const DirectConv2dArgs<T>& args, const DirectMicro& micro, int threads,
+                        int64_t l2_bytes) {
+  const DirectFilter& filter = args.filter;
   DirectJob<T> job{};
   job.args = args;
   job.in_c = args.in_c();
   job.out_h = args.out_h();
   job.out_w = args.out_w();
   job.pixels = args.batch * job.out_h * job.out_w;
-  job.depth = args.filter.depth();
-  job.group_panels = ceil_div(args.filter.group_out_c(), kDirectPanel);
-  job.panels = args.filter.groups * job.group_panels;
-  job.plan = direct_plan({job.pixels, job.depth, args.filter.groups, args.filter.out_c, int64_t{sizeof(T)},
-                          max_rows, threads, l2_bytes});
+  job.depth = filter.depth();
+  job.group_panels = ceil_div(filter.group_out_c(), kDirectPanel);
+  job.panels = filter.groups * job.group_panels;
+  job.columns = gathers_columns(args);
+  const bool dense = args.stride_h == 1 && args.stride_w == 1 && args.pad_h == 0 && args.pad_w == 0;
+  job.staged = job.columns && !(dense && args.input_layout == MapLayout::kNchw);
+  job.flat = job.columns && !job.staged && filter.taps() == 1;
+  job.column_step = micro.column_step;
+  job.phases = filter.kernel_w == 1 ? 1 : args.stride_w;
+  job.phase_width = job.out_w + (filter.kernel_w - 1) * args.dilation_w / args.stride_w;
+  job.plan = direct_plan({job.pixels, job.depth, filter.groups, filter.out_c, int64_t{sizeof(T)},
+                          micro.max_rows, threads, l2_bytes});
   return job;
 }
 
 template <typename T>
 int64_t DirectJob<T>::stage_size() const {
-  if (args.input_layout == MapLayout::kNhwc) return 0;
+  if (!columns) return depth_chunks() * 16 + 16;
+  if (!staged) return 0;
   const int64_t group_pixels = plan.group * plan.max_rows;
   const int64_t out_rows = std::min(out_h, (group_pixels - 2 + out_w) / out_w + 1);  // that they may touch
-  const int64_t rows = (out_rows - 1) * args.stride_h + (args.filter.kernel_h - 1) * args.dilation_h + 1;
-  return std::min(args.h, rows) * args.w * in_c + 16;  // a vector past the last pixel
+  return in_c * staged_rows(out_rows) * phases * phase_width;
 }
 
 template struct DirectJob<float>;
 template struct DirectJob<double>;
-template DirectJob<float> direct_job(const DirectConv2dArgs<float>&, int64_t, int, int64_t);
-template DirectJob<double> direct_job(const DirectConv2dArgs<double>&, int64_t, int, int64_t);
+template DirectJob<float> direct_job(const DirectConv2dArgs<float>&, const DirectMicro&, int, int64_t);
+template DirectJob<double> direct_job(const DirectConv2dArgs<double>&, const DirectMicro&, int, int64_t);
 
 }  // namespace greenkernels::cpu

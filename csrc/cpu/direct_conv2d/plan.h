@@ -29,6 +29,11 @@ struct DirectPlan {
 
 DirectPlan direct_plan(const DirectProblem& problem);
 
+// The micro-kernel of an instruction set.
+struct DirectMicro {
+  int64_t max_rows, column_step;  // kMicroRows, kColumnStep
+};
+
 // Panels are multiplied in slices of this depth: a slice of a panel, 32 KiB, and of a block fit in L1.
 inline constexpr int64_t kDirectSlice = 256;
 
@@ -47,6 +52,12 @@ struct DirectJob {
   int64_t group_panels;  // of one group of channels
   int64_t panels;        // of all groups
 
+  bool columns;                 // gather by columns (columns.inl) and not by rows (gather.inl)
+  bool staged;                  // by columns, through a copy with padding and without strides
+  bool flat;                    // by columns, and pixels follow on each other across rows
+  int64_t column_step;          // kColumnStep of the instruction set
+  int64_t phases, phase_width;  // of a staged row: [phase = column % stride_w][column / stride_w]
+
   int64_t first_pixel(int64_t block) const { return pixels * block / plan.blocks; }
   int64_t rows(int64_t block) const { return first_pixel(block + 1) - first_pixel(block); }
 
@@ -64,19 +75,29 @@ struct DirectJob {
     return args.packed + column * depth;
   }
 
-  // Gathered input of a block: [group of channels][depth / 16, rounded up][row][16].
+  // Gathered input of a block: [group of channels][depth / 16, rounded up][row][16], or, by columns,
+  // [group of channels][depth, rounded up to 16][column_step].
   int64_t depth_chunks() const { return (depth + 15) / 16; }
-  int64_t block_stride() const { return args.filter.groups * depth_chunks() * plan.max_rows * 16; }
+  int64_t block_stride() const {
+    return args.filter.groups * depth_chunks() * 16 * (columns ? column_step : plan.max_rows);
+  }
   // Sums of a run of blocks and a panel: [pixel][width of the panel]; output reads on to a full vector of
   // pixels.
   int64_t sums_size() const { return (kDirectRun * plan.max_rows + 16) * kDirectPanel; }
-  // One pixel's gathered input, with room for the vector that ends it.
-  int64_t line_size() const { return depth_chunks() * 16 + 16; }
-  // A window of an NCHW input with the channels adjacent, see DirectWindow.
+  // Scratch of the gather: by columns the part of the input that a group of blocks reads, see DirectPlanes;
+  // else one pixel's gathered input, with room for the vector that ends it.
   int64_t stage_size() const;
+
+  // A filter of one row reads no input rows but those of the outputs.
+  int64_t staged_row_step() const { return args.filter.kernel_h == 1 ? args.stride_h : 1; }
+  int64_t staged_rows(int64_t out_rows) const {
+    const int64_t reach = (args.filter.kernel_h - 1) * args.dilation_h;
+    return ((out_rows - 1) * args.stride_h + reach) / staged_row_step() + 1;
+  }
 };
 
 template <typename T>
-DirectJob<T> direct_job(const DirectConv2dArgs<T>& args, int64_t max_rows, int threads, int64_t l2_bytes);
+DirectJob<T> direct_job(const DirectConv2dArgs<T>& args, const DirectMicro& micro, int threads,
+                        int64_t l2_bytes);
 
 }  // namespace greenkernels::cpu
