@@ -1,6 +1,7 @@
 """DirectConv2d: nn.Conv2d of any filter, stride, padding, dilation and groups, on the direct_conv2d kernels."""
 
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -8,6 +9,9 @@ from torch import Tensor
 from ..ops.activation import check_activation
 from ..ops.direct_conv2d_op import conv, pack, packed_conv
 from .fused_conv2d import FusedConv2d
+
+if TYPE_CHECKING:
+    from ..energy.counts import Counts
 
 
 class DirectConv2d(FusedConv2d):
@@ -92,3 +96,9 @@ class DirectConv2d(FusedConv2d):
 
     def _pack(self, weight: Tensor) -> Tensor | None:
         return pack(weight, self.groups) if self._can_pack(weight) else None
+
+    def counts(self, *input_shapes: Sequence[int]) -> "Counts":
+        """Work of the kernel in a call on an input, and a ``skip``, of these shapes; see `greenkernels.energy`."""
+        from ..energy.kernels.direct_conv2d import count_module  # not needed to run the layer
+
+        return count_module(self, *input_shapes)
