@@ -12,8 +12,8 @@ struct DirectPlanes {
   int64_t end;      // one past the last output pixel of the range
 };
 
-// dst[phase][i] = the value of column i * stride_w + phase - pad_w of a row whose pixels are `step` apart; 0
-// outside.
+// dst[phase][i] = column i * stride_w + phase - pad_w of a row whose pixels are `step` apart; 0 outside of
+// it.
 template <typename T>
 void stage_row(const DirectJob<T>& job, const T* row, int64_t step, T* dst) {
   const auto& args = job.args;
@@ -141,8 +141,7 @@ void copy_columns(const DirectJob<T>& job, const DirectPlanes<T>& planes, int64_
       for (int64_t c = 0; c < channels; ++c, offset += channel_stride, a += kColumnStep) {
         copy_pixels(first.src + offset, first.count, a + first.at);
         if (kSegments == 2) copy_pixels(second.src + offset, second.count, a + second.at);
-        if (kSegments != 0) continue;
-        for (int s = 1; s < segments.count; ++s) {
+        for (int s = 1; kSegments == 0 && s < segments.count; ++s) {
           const auto& segment = segments.list[s];
           copy_pixels(segment.src + offset, segment.count, a + segment.at);
         }
