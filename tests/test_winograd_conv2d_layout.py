@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from conv_cases import GUARD, guarded, views
 from winograd_cases import (
     COMPILED,
     FORMATS,
@@ -18,30 +18,6 @@ from winograd_cases import (
 )
 
 import greenkernels as gk
-
-GUARD = 64  # elements before and after a tensor under test: more than the widest vector
-
-
-def guarded(x: Tensor, fill: float = torch.nan) -> tuple[Tensor, Tensor]:
-    """A copy of ``x`` with its strides in the middle of a buffer of ``fill``, and the buffer."""
-    buffer = torch.full((x.numel() + 2 * GUARD,), fill, dtype=x.dtype)
-    copy = buffer.as_strided(x.shape, x.stride(), GUARD)
-    return copy.copy_(x), buffer
-
-
-def views(x: Tensor) -> dict[str, Tensor]:
-    """``x`` in layouts that no kernel reads directly."""
-    n, c, h, w = x.shape
-    wide = torch.zeros(n, c, h, 2 * w)
-    wide[..., ::2] = x
-    shifted = torch.cat([torch.zeros(5), x.flatten()])
-    return {
-        "every second column": wide[..., ::2],
-        "storage offset": shifted[5:].view(x.shape),
-        "transposed": x.transpose(2, 3).contiguous().transpose(2, 3),
-        "batch innermost": x.permute(1, 2, 3, 0).contiguous().permute(3, 0, 1, 2),
-        "rows of a larger map": F.pad(x, (1, 2, 3, 4), value=torch.nan)[:, :, 3 : 3 + h, 1 : 1 + w],
-    }
 
 
 @pytest.mark.parametrize("tile", TILES)

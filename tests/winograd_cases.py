@@ -1,35 +1,29 @@
 """Inputs, the float64 reference and the error bound that all winograd_conv2d tests share."""
 
-import pytest
 import torch
 import torch.nn.functional as F
+from conv_cases import COMPILE_BACKEND, COMPILED, FORMATS, assert_close, make, needs_kernels
 from torch import Tensor
 
-from greenkernels import _isa
 from greenkernels.ops import activation as activations
 
+__all__ = [
+    "COMPILED",
+    "COMPILE_BACKEND",
+    "FORMATS",
+    "TILES",
+    "assert_close",
+    "make",
+    "needs_kernels",
+    "reference",
+    "tolerance",
+]
+
 TILES = (2, 4, 6)
-COMPILED = bool(_isa.levels())  # else the ops run on plain torch
-needs_kernels = pytest.mark.skipif(not COMPILED, reason="a promise of the compiled kernels")
-# Of torch.compile: inductor needs a C++ compiler, and there is none where the tests run on plain torch.
-COMPILE_BACKEND = "inductor" if COMPILED else "aot_eager"
-FORMATS = (torch.contiguous_format, torch.channels_last)
 
 # How much larger than direct convolution's the rounding errors of a tile are: from the transform matrices,
 # output by output averaged, worst output.
 AMPLIFICATION = {2: 1.7, 4: 4.8, 6: 17.0}
-
-
-def make(
-    shape: tuple[int, ...],
-    seed: int = 0,
-    dtype: torch.dtype = torch.float32,
-    memory_format=torch.contiguous_format,
-) -> Tensor:
-    """Uniform in [-1, 1)."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.rand(shape, generator=generator, dtype=torch.float64) * 2 - 1
-    return x.to(dtype).contiguous(memory_format=memory_format) if len(shape) == 4 else x.to(dtype)
 
 
 def reference(
@@ -76,14 +70,3 @@ def tolerance(
     ):  # slopes are at most 1.5 (hardswish); 8 eps cover the approximation of the function itself
         bound = 1.5 * bound + 8 * eps * max(1.0, size)
     return torch.full_like(expected, bound)
-
-
-def assert_close(out: Tensor, expected: Tensor, bound: Tensor, label: object = "") -> None:
-    """Checks value by value; a result in half precision may also be off by its own rounding."""
-    assert out.shape == expected.shape, (label, out.shape, expected.shape)
-    if out.dtype in (torch.float16, torch.bfloat16):
-        bound = bound + torch.finfo(out.dtype).eps * expected.abs()
-    error = (out.double() - expected).abs()
-    assert (error <= bound).all(), (
-        f"{label}: error {(error - bound).max().item():.3g} above the bound {bound.max().item():.3g}"
-    )

@@ -15,10 +15,9 @@
 #include <cstdint>
 
 #include "api/activation.h"
+#include "api/map_layout.h"
 
 namespace greenkernels {
-
-enum class MapLayout { kNchw, kNhwc };  // both dense; sizes are always named batch, channels, h, w
 
 // The transformed weight, in panels of kWinogradPanel output channels:
 //   [panel][tap = alpha * row + column of G g G^T][in_c][width of the panel]

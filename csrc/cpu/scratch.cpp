@@ -30,8 +30,11 @@ std::vector<Buffer>& free_buffers() {
   return *instance;
 }
 
-int64_t held_bytes = 0;  // by the list and by leases; guarded by mutex()
-int64_t free_bytes = 0;  // by the list; guarded by mutex()
+// Guarded by mutex(), like the list.
+int64_t held_bytes = 0;  // by the list and by leases
+int64_t free_bytes = 0;  // by the list
+size_t held_buffers =
+    0;  // on the list and leased; the list has room for all, so that a lease ends without allocating
 
 Buffer allocate(int64_t bytes) {
   const int64_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
@@ -52,7 +55,9 @@ ScratchLease::ScratchLease(int64_t bytes) {
     if (it->capacity >= bytes && (best == list.end() || it->capacity < best->capacity)) best = it;
   }
   if (best == list.end()) {
+    list.reserve(held_buffers + 1);
     const Buffer buffer = allocate(bytes);
+    ++held_buffers;
     held_bytes += buffer.capacity;
     data_ = buffer.data;
     capacity_ = buffer.capacity;
@@ -61,19 +66,20 @@ ScratchLease::ScratchLease(int64_t bytes) {
   data_ = best->data;
   capacity_ = best->capacity;
   free_bytes -= capacity_;
-  *best = list.back();
-  list.pop_back();
+  list.erase(best);
 }
 
+// Allocates nothing, so nothing but the lock itself could throw here.
 ScratchLease::~ScratchLease() {
   std::lock_guard<std::mutex> lock(mutex());
   auto& list = free_buffers();
   list.push_back({data_, capacity_});
   free_bytes += capacity_;
-  while (free_bytes > kScratchCacheBytes) {  // which one goes does not matter: all fit calls of the past
+  while (free_bytes > kScratchCacheBytes) {  // the buffer that has been free for longest goes first
     std::free(list.front().data);
     free_bytes -= list.front().capacity;
     held_bytes -= list.front().capacity;
+    --held_buffers;
     list.erase(list.begin());
   }
 }

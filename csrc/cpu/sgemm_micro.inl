@@ -2,10 +2,12 @@
 // registers.
 //
 //   a: panel [depth / 16, rounded up][rows][16]: of each row 16 consecutive k kept whole, so that transforms
-//   and packing
-//      store whole vectors and the kernel broadcasts scalars at offsets known to the compiler
+//      and packing store whole vectors and the kernel broadcasts scalars at offsets known to the compiler
+//      or, where kColumns is set, [depth][kColumnStep] with `rows` values of use in each column
 //   b: [depth][width], width = 32 or 16
 //   out: [rows][width]
+//   start: what the sums start from, rows start_stride apart: a bias (stride 0), or out itself (stride width)
+//      where a sum comes in slices of its depth; nullptr for 0
 
 inline constexpr int kPanelDepth = 16;  // k kept together in a panel of a
 
@@ -14,35 +16,48 @@ inline constexpr int kPanelDepth = 16;  // k kept together in a panel of a
 inline constexpr int kMicroRows = GK_ISA_WIDTH == 16 ? 14 : GK_ISA_WIDTH == 8 ? 6 : 4;
 inline constexpr int kMicroVecs = GK_ISA_WIDTH == 1 ? 4 : 2;
 
-template <typename T, int kRows, int kVecs>
+inline constexpr int kColumnStep = GK_ISA_WIDTH == 16 ? 16 : GK_ISA_WIDTH == 8 ? 8 : 4;
+static_assert(kColumnStep >= kMicroRows);
+
+template <typename T, int kRows, int kVecs, int kRowStep>
 GK_INLINE void sgemm_micro_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVecs]) {
   Vec<T> b_row[kVecs];
 #pragma GCC unroll 4
   for (int j = 0; j < kVecs; ++j) b_row[j] = Vec<T>::load(b + j * Vec<T>::kWidth);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
-    const Vec<T> a_value = Vec<T>::broadcast(a[i * kPanelDepth]);
+    const Vec<T> a_value = Vec<T>::broadcast(a[i * kRowStep]);
 #pragma GCC unroll 4
     for (int j = 0; j < kVecs; ++j) sum[i][j] = fma(a_value, b_row[j], sum[i][j]);
   }
 }
 
 // Computes kVecs vectors of each of kRows rows.
-template <typename T, int kRows, int kVecs, int kWidth>
-void sgemm_micro_block(const T* a, const T* b, T* out, int64_t depth) {
+template <typename T, int kRows, int kVecs, int kWidth, bool kColumns>
+void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth) {
   Vec<T> sum[kRows][kVecs];
+  if (start) {
 #pragma GCC unroll 16
-  for (int i = 0; i < kRows; ++i)
+    for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
-    for (int j = 0; j < kVecs; ++j) sum[i][j] = Vec<T>::broadcast(0);
+      for (int j = 0; j < kVecs; ++j) sum[i][j] = Vec<T>::load(start + i * start_stride + j * Vec<T>::kWidth);
+  } else {
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+      for (int j = 0; j < kVecs; ++j) sum[i][j] = Vec<T>::broadcast(0);
+  }
 
+  constexpr int kRowStep = kColumns ? 1 : kPanelDepth, kDepthStep = kColumns ? kColumnStep : 1;
   for (; depth >= kPanelDepth; depth -= kPanelDepth) {
 #pragma GCC unroll 4
-    for (int k = 0; k < kPanelDepth; ++k) sgemm_micro_step<T, kRows, kVecs>(a + k, b + k * kWidth, sum);
-    a += kRows * kPanelDepth;
+    for (int k = 0; k < kPanelDepth; ++k)
+      sgemm_micro_step<T, kRows, kVecs, kRowStep>(a + k * kDepthStep, b + k * kWidth, sum);
+    a += kPanelDepth * (kColumns ? kColumnStep : kRows);
     b += kPanelDepth * kWidth;
   }
-  for (int64_t k = 0; k < depth; ++k) sgemm_micro_step<T, kRows, kVecs>(a + k, b + k * kWidth, sum);
+  for (int64_t k = 0; k < depth; ++k)
+    sgemm_micro_step<T, kRows, kVecs, kRowStep>(a + k * kDepthStep, b + k * kWidth, sum);
 
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i)
@@ -50,23 +65,27 @@ void sgemm_micro_block(const T* a, const T* b, T* out, int64_t depth) {
     for (int j = 0; j < kVecs; ++j) sum[i][j].store(out + i * kWidth + j * Vec<T>::kWidth);
 }
 
-template <typename T, int kRows, int kWidth>
-void sgemm_micro_rows(const T* a, const T* b, T* out, int64_t depth) {
+template <typename T, int kRows, int kWidth, bool kColumns>
+void sgemm_micro_rows(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth) {
   constexpr int kVecs = kMicroVecs * Vec<T>::kWidth <= kWidth ? kMicroVecs : 1;
   constexpr int kStep = kVecs * Vec<T>::kWidth;
-  for (int j = 0; j < kWidth; j += kStep)
-    sgemm_micro_block<T, kRows, kVecs, kWidth>(a, b + j, out + j, depth);
+  for (int j = 0; j < kWidth; j += kStep) {
+    sgemm_micro_block<T, kRows, kVecs, kWidth, kColumns>(a, b + j, start ? start + j : nullptr, start_stride,
+                                                         out + j, depth);
+  }
 }
 
 template <typename T>
-using SgemmMicro = void (*)(const T* a, const T* b, T* out, int64_t depth);
+using SgemmMicro = void (*)(const T* a, const T* b, const T* start, int64_t start_stride, T* out,
+                            int64_t depth);
 
 // The kernel for `rows` rows, 1 <= rows <= kMicroRows, and a panel of b that is `kWidth` wide.
-template <typename T, int kWidth, int kRows = kMicroRows>
+template <typename T, int kWidth, bool kColumns = false, int kRows = kMicroRows>
 SgemmMicro<T> sgemm_micro(int64_t rows) {
   if constexpr (kRows == 1) {
-    return &sgemm_micro_rows<T, 1, kWidth>;
+    return &sgemm_micro_rows<T, 1, kWidth, kColumns>;
   } else {
-    return rows == kRows ? &sgemm_micro_rows<T, kRows, kWidth> : sgemm_micro<T, kWidth, kRows - 1>(rows);
+    return rows == kRows ? &sgemm_micro_rows<T, kRows, kWidth, kColumns>
+                         : sgemm_micro<T, kWidth, kColumns, kRows - 1>(rows);
   }
 }

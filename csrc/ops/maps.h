@@ -2,7 +2,7 @@
 // layouts.
 #pragma once
 
-#include "api/winograd_conv2d.h"
+#include "api/map_layout.h"
 #include "cpu/huge_pages.h"
 #include "ops/checks.h"
 

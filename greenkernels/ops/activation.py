@@ -58,6 +58,19 @@ _FROM_INPUT: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+def check_activation(name: str | None, param: Tensor | float | None) -> None:
+    """Raises ValueError for an unknown name, and TypeError for a parameter that is neither number nor tensor."""
+    if name is not None and name not in NAMES:
+        raise ValueError(f"activation must be one of None, {', '.join(NAMES)}, got {name!r}")
+    if param is not None and not isinstance(param, (Tensor, float, int)):
+        raise TypeError(f"activation_param must be a Tensor, float or None, got {type(param).__name__}")
+
+
+def param_as_tensor(param: Tensor | float | None, like: Tensor) -> Tensor | None:
+    """The parameter as the ops take it: a number becomes a tensor of the dtype and device of ``like``."""
+    return like.new_tensor([param]) if isinstance(param, (float, int)) else param
+
+
 def _slopes(param: Tensor, like: Tensor) -> Tensor:
     """The slopes in a shape that broadcasts over the channels of a ``[batch, channels, h, w]`` map."""
     slopes = param.to(like.dtype).reshape(-1)

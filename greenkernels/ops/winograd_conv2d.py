@@ -16,14 +16,7 @@ from .winograd_transforms import TILES
 def check_options(tile: int, activation: str | None, activation_param: Tensor | float | None) -> None:
     if tile not in TILES:
         raise ValueError(f"tile must be 2, 4 or 6, got {tile!r}")
-    if activation is not None and activation not in activations.NAMES:
-        raise ValueError(
-            f"activation must be one of None, {', '.join(activations.NAMES)}, got {activation!r}"
-        )
-    if activation_param is not None and not isinstance(activation_param, (Tensor, float, int)):
-        raise TypeError(
-            f"activation_param must be a Tensor, float or None, got {type(activation_param).__name__}"
-        )
+    activations.check_activation(activation, activation_param)
 
 
 def _pair(padding: int | Sequence[int]) -> Sequence[int]:
@@ -85,9 +78,8 @@ def winograd_conv2d(
     Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016.
     """
     check_options(tile, activation, activation_param)
-    if isinstance(activation_param, (float, int)):
-        activation_param = input.new_tensor([activation_param])
-    options = (_pair(padding), tile, activation, activation_param, skip, skip_scale)
+    param = activations.param_as_tensor(activation_param, input)
+    options = (_pair(padding), tile, activation, param, skip, skip_scale)
     if out is None:
         return conv(input, weight, bias, *options)
     conv_out(input, weight, bias, *options, out=out)
@@ -119,9 +111,8 @@ def winograd_conv2d_packed(
         out_channels: ``weight.shape[0]``.
     """
     check_options(tile, activation, activation_param)
-    if isinstance(activation_param, (float, int)):
-        activation_param = input.new_tensor([activation_param])
-    options = (_pair(padding), tile, activation, activation_param, skip, skip_scale)
+    param = activations.param_as_tensor(activation_param, input)
+    options = (_pair(padding), tile, activation, param, skip, skip_scale)
     if out is None:
         return packed_conv(input, packed, bias, out_channels, *options)
     packed_conv_out(input, packed, bias, out_channels, *options, out=out)

@@ -8,12 +8,12 @@
 #include <numeric>
 #include <type_traits>
 
-#include "check.h"
+#include "conv_oracle.h"
 
 namespace {
 
 using namespace greenkernels;
-using greenkernels::test::random_normal;
+using namespace greenkernels::test;
 
 struct Case {
   int64_t batch, in_c, out_c, h, w, pad_h, pad_w;
@@ -30,33 +30,6 @@ const Case kCases[] = {
     {5, 40, 96, 7, 7, 1, 1},  {1, 96, 80, 30, 61, 1, 1}, {2, 130, 70, 20, 19, 1, 1},
     {1, 512, 65, 7, 7, 1, 1},
 };
-
-double apply(Activation activation, double v, double slope) {
-  switch (activation) {
-    case Activation::kNone:
-      return v;
-    case Activation::kRelu:
-      return std::max(v, 0.0);
-    case Activation::kRelu6:
-      return std::clamp(v, 0.0, 6.0);
-    case Activation::kLeakyRelu:
-    case Activation::kPrelu:
-      return v > 0 ? v : slope * v;
-    case Activation::kSilu:
-      return v / (1 + std::exp(-v));
-    case Activation::kGelu:
-      return v / 2 * (1 + std::erf(v / std::sqrt(2.0)));
-    case Activation::kSigmoid:
-      return 1 / (1 + std::exp(-v));
-    case Activation::kTanh:
-      return std::tanh(v);
-    case Activation::kHardswish:
-      return v * std::clamp(v + 3, 0.0, 6.0) / 6;
-    case Activation::kHardsigmoid:
-      return std::clamp(v + 3, 0.0, 6.0) / 6;
-  }
-  return v;
-}
 
 // Error of float arithmetic relative to the size of the terms: eps * sqrt(terms), amplified by the transforms
 // (measured by Lavin and Gray, and for the points used here: 1.7, 4.8 and 17 in the mean; 8 covers the worst
@@ -99,17 +72,6 @@ Data<T> make_data(const Case& c) {
     }
   }
   return data;
-}
-
-template <typename T>
-std::vector<T> in_layout(const std::vector<T>& nchw, MapLayout layout, int64_t channels, int64_t h,
-                         int64_t w) {
-  std::vector<T> result(nchw.size());
-  for (int64_t at = 0; at < int64_t(nchw.size()); ++at) {
-    const int64_t x = at % w, y = at / w % h, k = at / (w * h) % channels, n = at / (w * h * channels);
-    result[layout == MapLayout::kNchw ? at : ((n * h + y) * w + x) * channels + k] = nchw[at];
-  }
-  return result;
 }
 
 struct Setup {

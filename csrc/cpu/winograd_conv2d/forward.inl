@@ -1,5 +1,6 @@
 // winograd_conv2d of one instruction set: the three stages, and a table of them for the host side.
 #include "cpu/activation.inl"
+#include "cpu/conv_output.inl"
 #include "cpu/sgemm_micro.inl"
 #include "cpu/winograd_conv2d/transforms.inl"
 #include "cpu/winograd_conv2d/input.inl"
@@ -15,7 +16,7 @@ void multiply_panel(const WinogradJob<T>& job, int64_t panel, int64_t begin, int
     for (int64_t block = begin; block < end; ++block) {
       const T* a = v + (block - begin) * job.input_block_stride() + tap * job.input_tap_stride();
       T* out = products + (block - begin) * job.product_block_stride() + tap * job.product_tap_stride();
-      sgemm_micro<T, kWidth>(job.rows(block))(a, u, out, job.args.in_c);
+      sgemm_micro<T, kWidth>(job.rows(block))(a, u, nullptr, 0, out, job.args.in_c);
     }
   }
 }

@@ -91,13 +91,17 @@ void transform_input_nhwc(const WinogradJob<T>& job, int64_t block, int64_t chan
   for (int64_t r = 0; r < rows; ++r, v += 16) {
     const WinogradTile tile = winograd_tile(job, job.first_tile(block) + r);
     const int64_t y = tile.row * m - args.pad_h, x = tile.col * m - args.pad_w;
+    // A tile within the map is read where it lies, any other from a copy with zeros around.
+    const T* d = stage;
+    int64_t row_stride = kAlpha * 16, pixel_stride = 16;
     if (full && y >= 0 && x >= 0 && y + kAlpha <= args.h && x + kAlpha <= args.w) {
-      const T* d = args.input + ((tile.image * args.h + y) * args.w + x) * args.in_c + channel;
-      transform_input_tile<T, m>(d, args.w * args.in_c, args.in_c, v, job.input_tap_stride());
+      d = args.input + ((tile.image * args.h + y) * args.w + x) * args.in_c + channel;
+      row_stride = args.w * args.in_c;
+      pixel_stride = args.in_c;
     } else {
       copy_patch_nhwc<T, m>(args, tile.image, y, x, channel, stage);
-      transform_input_tile<T, m>(stage, kAlpha * 16, 16, v, job.input_tap_stride());
     }
+    transform_input_tile<T, m>(d, row_stride, pixel_stride, v, job.input_tap_stride());
   }
 }
 

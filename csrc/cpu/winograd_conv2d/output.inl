@@ -1,10 +1,5 @@
 // Stage 3: Y = A^T P A of a block of tiles and a panel of output channels, with bias, skip and activation.
 
-template <typename T>
-struct WinogradEpilogue {
-  Vec<T> bias, slope;  // of the channels in the lanes
-};
-
 // Second direction: `part` is one row of A^T P; stores the m pixels of that row, groups `group` and up.
 template <typename T, int m, bool kRelu, int group>
 GK_INLINE void store_output_pixels(const Vec<T> (&part)[m + 2], Vec<T> bias, T* out, int64_t pixel_stride) {
@@ -56,34 +51,6 @@ GK_INLINE void transform_output_tile(const T* p, int64_t tap_stride, const T* bi
   }
 }
 
-template <typename T>
-GK_INLINE Vec<T> finish(const WinogradConv2dArgs<T>& args, Vec<T> value, const T* skip, int64_t lanes,
-                        Vec<T> slope) {
-  if (skip) value = fma(Vec<T>::broadcast(T(args.skip_scale)), Vec<T>::load_n(skip, lanes), value);
-  if (args.activation == Activation::kNone) return value;
-  if (args.activation == Activation::kRelu) return relu(value);
-  return activate(args.activation, value, slope);
-}
-
-// What a half panel needs to know: 16 output channels from `channel`, of which `channels` exist.
-template <typename T>
-struct HalfPanel {
-  int64_t channel, channels;
-  T bias[16], slope[16];
-
-  HalfPanel(const WinogradConv2dArgs<T>& args, int64_t first) : channel(first) {
-    const int64_t left = args.out_c - first;
-    channels = left < 16 ? left : 16;
-    for (int c = 0; c < 16; ++c) {
-      const bool exists = c < channels;
-      bias[c] = exists && args.bias ? args.bias[first + c] : 0;
-      slope[c] = !exists || args.activation_params == 0
-                     ? 0
-                     : args.activation_param[args.activation_params == 1 ? 0 : first + c];
-    }
-  }
-};
-
 // Pixels of a tile that lie in the map go from stage [m][m][16] to out.
 template <typename T, int m>
 void finish_tile_nhwc(const WinogradConv2dArgs<T>& args, const HalfPanel<T>& half, int64_t image, int64_t y,
@@ -123,34 +90,6 @@ void transform_output_nhwc(const WinogradJob<T>& job, int64_t block, const HalfP
   }
 }
 
-// One row of `count` pixels goes from stage [pixel][16] to the planes of out.
-template <typename T>
-void finish_row_nchw(const WinogradConv2dArgs<T>& args, const HalfPanel<T>& half, int64_t offset,
-                     int64_t count, const T* stage) {
-  constexpr int kWidth = Vec<T>::kWidth;
-  const int64_t plane = args.out_h() * args.out_w();
-  for (int64_t x = 0; x < count; x += kWidth, stage += 16 * kWidth) {
-    for (int64_t c = 0; c < half.channels; c += kWidth) {
-      Vec<T> block[kWidth];
-#pragma GCC unroll 16
-      for (int i = 0; i < kWidth; ++i) block[i] = Vec<T>::load(stage + i * 16 + c);
-      transpose(block);
-#pragma GCC unroll 16
-      for (int i = 0; i < kWidth; ++i) {
-        if (c + i >= half.channels) continue;
-        const int64_t position = offset + (c + i) * plane + x;
-        const Vec<T> value = finish(args, block[i], args.skip ? args.skip + position : nullptr, count - x,
-                                    Vec<T>::broadcast(half.slope[c + i]));
-        if (count - x >= kWidth) {
-          value.store(args.out + position);
-        } else {
-          value.store_n(args.out + position, count - x);
-        }
-      }
-    }
-  }
-}
-
 template <typename T, int m>
 void transform_output_nchw(const WinogradJob<T>& job, int64_t block, const HalfPanel<T>& half,
                            const T* products, int64_t width, T* stage) {
@@ -167,7 +106,7 @@ void transform_output_nchw(const WinogradJob<T>& job, int64_t block, const HalfP
     const int64_t count = out_w - x < strip * m ? out_w - x : strip * m;
     for (int64_t i = 0; i < m && y + i < out_h; ++i) {
       const int64_t offset = ((tile.image * args.out_c + half.channel) * out_h + y + i) * out_w + x;
-      finish_row_nchw(args, half, offset, count, stage + i * strip * m * 16);
+      finish_pixels_nchw(args, half, offset, out_h * out_w, count, stage + i * strip * m * 16, 16);
     }
   }
 }
@@ -177,7 +116,7 @@ template <typename T, int m>
 void winograd_output(const WinogradJob<T>& job, int64_t panel, int64_t block, const T* products, T* stage) {
   const int64_t width = job.panel_width(panel);
   for (int64_t c = 0; c < width && panel * kWinogradPanel + c < job.args.out_c; c += 16) {
-    const HalfPanel<T> half(job.args, panel * kWinogradPanel + c);
+    const HalfPanel<T> half(job.args, panel * kWinogradPanel + c, job.args.out_c);
     if (job.args.out_layout == MapLayout::kNhwc) {
       transform_output_nhwc<T, m>(job, block, half, products + c, width, stage);
     } else {

@@ -1,0 +1,94 @@
+// direct_conv2d on the CPU: cuts the convolution into work for threads and runs the stages of forward.inl on
+// it.
+#include <algorithm>
+#include <type_traits>
+
+#include "api/direct_conv2d.h"
+#include "cpu/direct_conv2d/plan.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "cpu/scratch.h"
+
+namespace greenkernels::cpu {
+
+// The stages of one instruction set. v, stage and sums are scratch, laid out as DirectJob says.
+template <typename T>
+struct DirectStages {
+  DirectMicro micro;
+  void (*gather)(const DirectJob<T>& job, int64_t begin, int64_t end, T* v, T* stage);
+  void (*panel)(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v, T* sums);
+};
+
+}  // namespace greenkernels::cpu
+
+#define GK_KERNEL "cpu/direct_conv2d/forward.inl"
+#include "cpu/foreach_isa.h"  // defines {scalar,avx2,avx512}::direct_stages<T>()
+
+namespace greenkernels::cpu {
+
+namespace {
+
+template <typename T>
+DirectStages<T> select_stages() {
+  if constexpr (std::is_same_v<T, double>) {
+    return scalar::direct_stages<double>();
+  } else {
+    return GK_SELECT_ISA(direct_stages<float>)();
+  }
+}
+
+// Blocks outermost: a thread gathers a group of blocks, then streams the weight past them.
+template <typename T>
+void run_blocks_outer(const DirectJob<T>& job, const DirectStages<T>& stages) {
+  const int64_t group = job.plan.group;
+  parallel_for(job.plan.blocks, job.plan.grain, [&](int64_t begin, int64_t end) {
+    const int64_t size = group * job.block_stride() + job.sums_size() + job.stage_size();
+    const ScratchLease scratch(size * sizeof(T));
+    T* v = scratch.as<T>();
+    T* sums = v + group * job.block_stride();
+    T* stage = sums + job.sums_size();
+    for (int64_t first = begin; first < end; first += group) {
+      const int64_t last = std::min(first + group, end);
+      stages.gather(job, first, last, v, stage);
+      for (int64_t panel = 0; panel < job.panels; ++panel) stages.panel(job, panel, first, last, v, sums);
+    }
+  });
+}
+
+// Panels outermost: all input is gathered first, then each thread streams its share of the weight once.
+template <typename T>
+void run_panels_outer(const DirectJob<T>& job, const DirectStages<T>& stages) {
+  const int64_t blocks = job.plan.blocks, group = job.plan.group;
+  const ScratchLease gathered(blocks * job.block_stride() * sizeof(T));
+  T* v = gathered.as<T>();
+  parallel_for(blocks, 1, [&](int64_t begin, int64_t end) {
+    const ScratchLease stage(job.stage_size() * sizeof(T));
+    for (int64_t first = begin; first < end; first += group) {
+      stages.gather(job, first, std::min(first + group, end), v + first * job.block_stride(), stage.as<T>());
+    }
+  });
+  // Few panels: the blocks of a panel are shared out too.
+  const int64_t shares = std::min<int64_t>(blocks, (2 * num_threads() + job.panels - 1) / job.panels);
+  parallel_for(job.panels * shares, 1, [&](int64_t begin, int64_t end) {
+    const ScratchLease sums(job.sums_size() * sizeof(T));
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t share = i % shares, first = blocks * share / shares, last = blocks * (share + 1) / shares;
+      stages.panel(job, i / shares, first, last, v + first * job.block_stride(), sums.as<T>());
+    }
+  });
+}
+
+template <typename T>
+void run(const DirectConv2dArgs<T>& args) {
+  if (args.batch == 0 || args.filter.out_c == 0 || args.out_h() == 0 || args.out_w() == 0) return;
+  const DirectStages<T> stages = select_stages<T>();
+  const DirectJob<T> job = direct_job(args, stages.micro, num_threads(), cache_sizes().l2);
+  job.plan.panels_outer ? run_panels_outer(job, stages) : run_blocks_outer(job, stages);
+}
+
+}  // namespace
+
+void direct_conv2d(const DirectConv2dArgs<float>& args) { run(args); }
+void direct_conv2d(const DirectConv2dArgs<double>& args) { run(args); }
+
+}  // namespace greenkernels::cpu

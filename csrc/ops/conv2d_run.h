@@ -1,0 +1,144 @@
+// How a checked call of a convolution op runs: the layouts its kernel reads and writes, packing, allocation.
+// Float16 and bfloat16 tensors are converted to float32 and back here; the kernels know float and double.
+//
+// Call is a ConvCall with these members:
+//   MapSizes out_sizes();                    of the output
+//   int64_t packed_size();                   elements of the packed weight
+//   void pack(const T* weight, T* packed);   packs a row-major weight
+//   Args args<T>();                          the kernel's arguments, those filled in that ConvCall does not
+//   have static void run(const Args& args);       the kernel
+// and `Activation check_call(const Call& call)` is a function beside it.
+#pragma once
+
+#include "cpu/scratch.h"
+#include "ops/conv2d_checks.h"
+
+namespace greenkernels::ops {
+
+// Runs the kernel into `out`, which is dense in `out_layout` and of type T.
+template <typename T, typename Call>
+void run_kernel(const Call& call, Activation activation, const T* packed, const Tensor& out,
+                MapLayout out_layout) {
+  const ScalarType dtype = call.compute_dtype();
+  const MapLayout in_layout = readable_layout(call.input);
+  const Tensor input = as_dense_map(call.op, "a dense copy of input", call.input, dtype, in_layout);
+  OptionalTensor bias, param, skip;  // keep what the pointers below point to
+  if (call.bias) bias = as_contiguous(call.op, "a copy of bias", *call.bias, dtype);
+  if (call.activation_param)
+    param = as_contiguous(call.op, "a copy of activation_param", *call.activation_param, dtype);
+  if (call.skip) skip = as_dense_map(call.op, "a dense copy of skip", *call.skip, dtype, out_layout);
+  const auto data = [](const OptionalTensor& t) {
+    return t ? static_cast<const T*>(t->const_data_ptr()) : nullptr;
+  };
+  auto args = call.template args<T>();
+  args.input = static_cast<const T*>(input.const_data_ptr());
+  args.packed = packed;
+  args.bias = data(bias);
+  args.skip = data(skip);
+  args.out = static_cast<T*>(out.mutable_data_ptr());
+  args.activation = activation;
+  args.activation_param = data(param);
+  args.activation_params = param ? param->numel() : 0;
+  args.skip_scale = call.skip_scale;
+  args.input_layout = in_layout;
+  args.out_layout = out_layout;
+  args.batch = call.input.size(0);
+  args.h = call.input.size(2);
+  args.w = call.input.size(3);
+  Call::run(args);
+}
+
+// Packs if need be and runs; what torch cannot allocate is reported where it is asked for, here the kernels'
+// scratch memory.
+template <typename T, typename Call>
+void run_as(const Call& call, Activation activation, const Weight& weight, const Tensor& out,
+            MapLayout layout) {
+  const double bytes = double(call.packed_size()) * sizeof(T);
+  try {
+    if (weight.packed) {
+      // Memory of torch is 64-byte aligned; a view or a mapped file need not be.
+      const bool aligned = reinterpret_cast<uintptr_t>(weight.packed->const_data_ptr()) % 64 == 0;
+      const auto copy = [&] { return torch::stable::clone(*weight.packed); };
+      const Tensor packed =
+          aligned ? *weight.packed : allocate(call.op, "an aligned copy of packed", bytes, copy);
+      run_kernel(call, activation, static_cast<const T*>(packed.const_data_ptr()), out, layout);
+      return;
+    }
+    const Tensor plain = as_contiguous(call.op, "a copy of weight", *weight.plain, call.compute_dtype());
+    const cpu::ScratchLease packed(static_cast<int64_t>(bytes));
+    call.pack(static_cast<const T*>(plain.const_data_ptr()), packed.as<T>());
+    run_kernel<T>(call, activation, packed.as<T>(), out, layout);
+  } catch (const std::bad_alloc&) {
+    fail(call.op, "out of memory: could not allocate scratch memory (the packed weight takes ",
+         int64_t(bytes), " bytes)");
+  }
+}
+
+template <typename Call>
+void run_into(const Call& call, Activation activation, const Weight& weight, const Tensor& out,
+              MapLayout layout) {
+  if (call.compute_dtype() == ScalarType::Double) {
+    run_as<double>(call, activation, weight, out, layout);
+  } else {
+    run_as<float>(call, activation, weight, out, layout);
+  }
+}
+
+// Runs into memory of this call's own: the result as compute_dtype(), in the layout that torch's convolution
+// would choose.
+template <typename Call>
+Tensor run(const Call& call, Activation activation, const Weight& weight) {
+  const MapLayout layout = suggested_layout(call.input);
+  Tensor out = empty_map(call.op, "the output", call.out_sizes(), layout, call.compute_dtype());
+  if (out.numel() > 0) run_into(call, activation, weight, out, layout);
+  return out;
+}
+
+template <typename Call>
+Tensor convolve(const Call& call, const Weight& weight) {
+  const Activation activation = check_call(call);
+  return as_dtype(call.op, "the output", run(call, activation, weight), call.input.scalar_type());
+}
+
+// Whether the kernel may write into `out` while it reads the arguments. skip is the exception: it may be
+// `out` itself.
+inline bool may_write_into(const Tensor& out, MapLayout layout, const ConvCall& call, const Weight& weight) {
+  if (out.scalar_type() != call.compute_dtype() || !is_dense(out, layout) || overlaps(out, call.input))
+    return false;
+  if (weight.packed && overlaps(out, *weight.packed)) return false;
+  for (const OptionalTensor* other : {&call.bias, &call.activation_param}) {
+    if (*other && overlaps(out, **other)) return false;
+  }
+  if (!call.skip || !overlaps(out, *call.skip)) return true;
+  return call.skip->const_data_ptr() == out.const_data_ptr() && is_dense(*call.skip, layout);
+}
+
+template <typename Call>
+void convolve_out(const Call& call, const Weight& weight, Tensor out) {
+  const Activation activation = check_call(call);
+  check_out(call, out, call.out_sizes());
+  if (out.numel() == 0) return;
+  for (const MapLayout layout : {suggested_layout(out), MapLayout::kNchw, MapLayout::kNhwc}) {
+    if (may_write_into(out, layout, call, weight)) return run_into(call, activation, weight, out, layout);
+  }
+  torch::stable::copy_(out, run(call, activation, weight));
+}
+
+// A packed weight of `size` elements; pack_into(plain, packed) gets two pointers to float or to double.
+template <typename Pack>
+Tensor pack(const char* op, const Tensor& weight, int64_t size, const Pack& pack_into) {
+  const bool is_double = weight.scalar_type() == ScalarType::Double;
+  const ScalarType dtype = is_double ? ScalarType::Double : ScalarType::Float;
+  const Tensor plain = as_contiguous(op, "a copy of weight", weight, dtype);
+  Tensor packed = allocate(op, "the packed weight", double(size) * (is_double ? 8 : 4),
+                           [&] { return torch::stable::new_empty(plain, {size}); });
+  if (size == 0) return packed;
+  if (is_double) {
+    pack_into(plain.const_data_ptr<double>(), packed.mutable_data_ptr<double>());
+  } else {
+    pack_into(plain.const_data_ptr<float>(), packed.mutable_data_ptr<float>());
+  }
+  return packed;
+}
+
+}  // namespace greenkernels::ops

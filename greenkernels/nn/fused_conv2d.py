@@ -1,0 +1,221 @@
+"""FusedConv2d: what the stand-ins for nn.Conv2d share, whatever kernel they run on."""
+
+import logging
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..ops import _library
+from ..ops import activation as activations
+from ..ops.conv2d_checks import FLOATS
+from .conversion import check_attributes, check_stock, conv_arguments
+from .packing import KeepsPackedWeight
+
+_log = logging.getLogger("greenkernels")
+
+
+class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
+    """An ``nn.Conv2d`` that computes ``activation(conv(input) + skip_scale * skip)`` on the kernels of one stem.
+
+    A subclass names the stem and what it asks of attributes, calls ``_set_options`` at the end of its constructor,
+    and defines ``_run``, ``_run_packed`` and ``_pack``.
+    """
+
+    stem: ClassVar[str]  # of the kernel
+    needed: ClassVar[dict[str, Any]]  # attributes that must have these values
+
+    def _set_options(self, activation: str | None, param: Tensor | float | None, strict: bool) -> None:
+        check_attributes(self, self.needed, FLOATS)
+        self.activation, self.strict = activation, strict
+        self.fallbacks: dict[str, int] = {}
+        self._register_activation_param(param)
+
+    def _register_activation_param(self, param: Tensor | float | None) -> None:
+        if self.activation == "prelu":
+            if not isinstance(param, nn.Parameter):
+                value = torch.as_tensor(0.25 if param is None else param).to(self.weight)
+                param = nn.Parameter(value.detach().reshape(-1))
+            self.register_parameter("activation_param", param)
+        elif self.activation == "leaky_relu":
+            slope = self.weight.detach().new_tensor([0.01 if param is None else float(param)])
+            self.register_buffer("activation_param", slope, persistent=False)
+        elif param is not None:
+            raise ValueError(
+                f"activation_param must be None for activation={self.activation!r}, got {param!r}"
+            )
+        else:
+            self.register_parameter("activation_param", None)
+
+    def _run(
+        self, input: Tensor, weight: Tensor, bias: Tensor | None, padding: Any, *epilogue: Any
+    ) -> Tensor:
+        """The op; ``epilogue`` is ``activation, activation_param, skip, skip_scale``."""
+        raise NotImplementedError
+
+    def _run_packed(
+        self, input: Tensor, packed: Tensor, bias: Tensor | None, padding: Any, *epilogue: Any
+    ) -> Tensor:
+        """The packed variant of the op."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_module(cls, stock: nn.Conv2d, **options: Any) -> "FusedConv2d":
+        """The module that computes what ``stock`` does, on the same Parameters.
+
+        Args:
+            stock: The module to replace.
+            **options: The keyword-only arguments of the constructor.
+
+        Raises:
+            ValueError: ``stock`` is not exactly an ``nn.Conv2d``, has hooks, or an attribute with a value the
+                kernel lacks; the message names it.
+        """
+        check_stock(stock, nn.Conv2d)
+        param = options.pop("activation_param", None)
+        module = cls(**conv_arguments(stock), **options)
+        module.weight, module.bias = stock.weight, stock.bias
+        module._register_activation_param(param)  # of the dtype and device of the weight
+        return module.train(stock.training)
+
+    def to_module(self) -> nn.Module:
+        """The stock module on the same Parameters: an ``nn.Conv2d``, in an ``nn.Sequential`` with its activation."""
+        conv = nn.Conv2d(**conv_arguments(self))
+        conv.weight, conv.bias = self.weight, self.bias
+        if self.activation is None:
+            return conv.train(self.training)
+        return nn.Sequential(conv, activations.to_module(self.activation, self.activation_param)).train(
+            self.training
+        )
+
+    def forward(self, input: Tensor, skip: Tensor | None = None, skip_scale: float = 1.0) -> Tensor:
+        """``activation(conv(input) + skip_scale * skip)``.
+
+        Args:
+            input: ``[batch, in_channels, h, w]`` or ``[in_channels, h, w]``, any strides.
+            skip: Of the shape of the output, or None.
+            skip_scale: Factor of ``skip``.
+
+        Returns:
+            The map of ``nn.Conv2d``, in the memory format of ``input``.
+        """
+        # Attribute access through nn.Module costs 0.4 us each, so read the dicts.
+        weight = self._parameters.get("weight")
+        if not torch.compiler.is_compiling() and self._is_plain_call(input, weight):
+            bias = self._parameters["bias"]
+            param = self.activation_param if self.activation in activations.WITH_PARAM else None
+            epilogue = (self.activation, param, skip, skip_scale)
+            if weight.requires_grad and torch.is_grad_enabled():
+                return self._run(input, weight, bias, self.padding, *epilogue)
+            if self._packed_from is not None and self._packed_from.is_state_of(weight):
+                return self._run_packed(input, self._buffers["packed"], bias, self.padding, *epilogue)
+        if input.dim() == 3:
+            skip = None if skip is None else skip.unsqueeze(0)
+            return self._forward_checked(input.unsqueeze(0), skip, skip_scale).squeeze(0)
+        return self._forward_checked(input, skip, skip_scale)
+
+    def _is_plain_call(self, input: Tensor, weight: Tensor | None) -> bool:
+        """Whether a call needs none of the care of ``_forward_checked``, which finds the same answer more slowly."""
+        return (
+            _library.known_compiled(self.stem)
+            and type(input) is Tensor
+            and type(weight) is nn.Parameter
+            and input.is_cpu
+            and weight.is_cpu
+            and input.dtype in FLOATS
+            and input.dtype is weight.dtype
+            and input.dim() == 4
+            and input.size(1) == self.in_channels
+            and type(self.padding) is tuple
+            and self.padding_mode == "zeros"
+        )
+
+    def _forward_checked(self, input: Tensor, skip: Tensor | None, skip_scale: float) -> Tensor:
+        """Every case: chooses between the packed weight, the plain weight and torch's own convolution."""
+        weight = self.weight
+        reason = self._fallback_reason(input, weight)
+        if reason is not None:
+            return self._forward_stock(reason, input, skip, skip_scale)
+        input, padding = self._pad(input)
+        packed = self._packed_for(input, weight)
+        epilogue = (self.activation, self.activation_param, skip, skip_scale)
+        if packed is None:
+            return self._run(input, weight, self.bias, padding, *epilogue)
+        return self._run_packed(input, packed, self.bias, padding, *epilogue)
+
+    def _pad(self, input: Tensor) -> tuple[Tensor, tuple[int, int]]:
+        """The input and the zero padding that the kernel shall add to it."""
+        if self.padding_mode != "zeros":
+            return F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode), (0, 0)
+        if self.padding == "valid":
+            return input, (0, 0)
+        if self.padding != "same":
+            return input, self.padding
+        left, right, top, bottom = self._reversed_padding_repeated_twice
+        if left == right and top == bottom:
+            return input, (top, left)
+        return F.pad(input, (left, right, top, bottom)), (0, 0)
+
+    def _packed_for(self, input: Tensor, weight: Tensor) -> Tensor | None:
+        """The packed weight if this call may use it, else None."""
+        if torch.is_grad_enabled() and weight.requires_grad and not torch.compiler.is_exporting():
+            return None
+        if input.dim() != 4 or input.shape[1] != self.groups * weight.shape[1]:
+            return None  # the check of the plain op has the better words
+        if input.dtype != weight.dtype and not torch.is_autocast_enabled("cpu"):
+            return None
+        if torch.compiler.is_compiling():
+            return None if self.training else self.packed
+        return self.fresh_packed(weight)
+
+    def _fallback_reason(self, input: Tensor, weight: Tensor) -> str | None:
+        if _library.DISABLED:
+            return "GREENKERNELS_DISABLE=1"
+        for name, needed in self.needed.items():
+            if getattr(self, name) != needed:
+                return f"{name}={getattr(self, name)}"
+        for name, tensor in (("input", input), ("weight", weight)):
+            if tensor.device.type != "cpu":
+                return f"{name}.device={tensor.device.type}"
+            if tensor.dtype not in FLOATS:
+                return f"{name}.dtype={tensor.dtype}"
+            if tensor.layout is not torch.strided:
+                return f"{name}.layout={tensor.layout}"
+        if torch.compiler.is_compiling():
+            return None
+        if type(input) not in (Tensor, nn.Parameter):
+            return f"input.type={type(input).__name__}"
+        return None if _library.compiled(self.stem, weight) else "no compiled kernel"
+
+    def _forward_stock(self, reason: str, input: Tensor, skip: Tensor | None, skip_scale: float) -> Tensor:
+        name = type(self).__name__
+        if self.strict:
+            raise RuntimeError(
+                f"{name}: strict=True forbids the fallback to torch's convolution, needed for {reason}"
+            )
+        if not torch.compiler.is_compiling():
+            if reason not in self.fallbacks:
+                _log.warning("%s(%s) runs torch's convolution: %s", name, self.extra_repr(), reason)
+            self.fallbacks[reason] = self.fallbacks.get(reason, 0) + 1
+        out = self._conv_forward(input, self.weight, self.bias)
+        if skip is not None:
+            out = out + skip_scale * skip
+        return activations.apply(self.activation, out, self.activation_param)
+
+    def _can_pack(self, weight: Tensor) -> bool:
+        if _library.DISABLED or weight.device.type != "cpu" or weight.dtype not in FLOATS:
+            return False
+        return _library.compiled(f"{self.stem}_pack", weight)
+
+    def _repr_of_options(self) -> list[str]:
+        """What ``repr`` says of the subclass's own options."""
+        return []
+
+    def extra_repr(self) -> str:
+        packed = self._buffers.get("packed")
+        parts = [super().extra_repr(), *self._repr_of_options()]
+        if self.activation is not None:
+            parts.append(f"activation={self.activation}")
+        parts.append(f"packed_bytes={0 if packed is None else packed.numel() * packed.element_size()}")
+        return ", ".join(parts)
