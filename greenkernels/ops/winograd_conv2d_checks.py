@@ -1,4 +1,5 @@
-"""The checks of ``csrc/ops/winograd_conv2d.h`` in the same order and words, for fake tensors and for plain torch."""
+"""The checks of ``csrc/ops/winograd_conv2d.h`` and ``winograd_conv2d_grad.cpp`` in the same order and words, for
+fake tensors and for plain torch."""
 
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -36,13 +37,13 @@ def _check_float(op: str, name: str, x: Tensor) -> None:
         _fail(op, f"{name} must be float16, bfloat16, float32 or float64, got {_name(x.dtype)}")
 
 
-def _check_tensor(op: str, name: str, x: Tensor, dim: int, like: Tensor) -> None:
+def _check_tensor(op: str, name: str, x: Tensor, dim: int, like: Tensor, like_name: str = "input") -> None:
     if x.dim() != dim:
         _fail(op, f"{name} must be {dim}-D, got shape {_shape(x.shape)}")
     if x.dtype != like.dtype:
-        _fail(op, f"{name} must be {_name(like.dtype)} as input is, got {_name(x.dtype)}")
+        _fail(op, f"{name} must be {_name(like.dtype)} as {like_name} is, got {_name(x.dtype)}")
     if x.device != like.device:
-        _fail(op, f"{name} must be on the device of input, {like.device}, got {x.device}")
+        _fail(op, f"{name} must be on the device of {like_name}, {like.device}, got {x.device}")
 
 
 def _check_input(op: str, x: Tensor) -> None:
@@ -169,3 +170,44 @@ def check_out(op: str, x: Tensor, out: Tensor, shape: Shape) -> None:
     for d in range(4):
         if out.stride(d) == 0 and out.shape[d] > 1:
             _fail(op, f"out must not overlap itself, got stride 0 in dimension {d}")
+
+
+def _check_padding(op: str, padding: Sequence[int], most: int) -> None:
+    if len(padding) != 2 or not all(0 <= p <= most for p in padding):
+        _fail(op, f"padding must be two integers in [0, {most}], got {_shape(padding)}")
+
+
+def check_input_grad(op: str, grad: Tensor, weight: Tensor, padding: Sequence[int], tile: int) -> Shape:
+    """Checks the arguments of winograd_conv2d_input_grad; returns the shape of its output."""
+    if grad.dim() != 4:
+        _fail(op, f"grad must be 4-D, got shape {_shape(grad.shape)}")
+    _check_float(op, "grad", grad)
+    _check_tensor(op, "weight", weight, 4, grad, "grad")
+    if (weight.shape[0], *weight.shape[2:]) != (grad.shape[1], 3, 3):
+        _fail(
+            op,
+            f"weight must be [{grad.shape[1]}, in_channels, 3, 3] for grad {_shape(grad.shape)}, "
+            f"got {_shape(weight.shape)}",
+        )
+    _check_padding(op, padding, 2)
+    _check_tile(op, tile)
+    h, w = (size + 2 - 2 * p for size, p in zip(grad.shape[2:], padding, strict=True))
+    if h < 0 or w < 0:
+        _fail(op, f"grad must be of an input of at least 0 x 0, got {h} x {w}")
+    return grad.shape[0], weight.shape[1], h, w
+
+
+def check_weight_grad(op: str, x: Tensor, grad: Tensor, padding: Sequence[int], tile: int) -> Shape:
+    """Checks the arguments of winograd_conv2d_weight_grad; returns the shape of its output."""
+    _check_input(op, x)
+    _check_tensor(op, "grad", grad, 4, x)
+    _check_padding(op, padding, (1 << 31) - 1)
+    expected = out_shape(x, grad.shape[1], padding)
+    if tuple(grad.shape) != tuple(expected):
+        _fail(
+            op,
+            f"grad must have shape {_shape(expected)} for input {_shape(x.shape)}, got {_shape(grad.shape)}",
+        )
+    if tile not in (2, 4):
+        _fail(op, f"tile must be 2 or 4, got {tile}")
+    return grad.shape[1], x.shape[1], 3, 3

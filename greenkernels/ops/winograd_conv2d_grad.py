@@ -1,7 +1,9 @@
 """Gradients and autocast of winograd_conv2d and winograd_conv2d_packed.
 
-The backward pass is torch's own convolution backward, which is differentiable again. What an activation needs
-for it is its output where that suffices, else its input, computed once more by the same kernel.
+The backward pass of the convolution is winograd_conv2d_input_grad and winograd_conv2d_weight_grad where these pay,
+else torch's own. The three are linear in each of their two tensors and each other's gradients, so that all are
+differentiable any number of times. What an activation needs is its output where that suffices, else its input,
+computed once more by the same kernel.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,8 +12,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import _library
 from . import activation as activations
 from ._library import register_autocast, register_autograd, register_out
+from .maps import suggested_format
+from .winograd_conv2d_grad_op import (
+    input_grad,
+    input_grad_plain,
+    stock_backward,
+    weight_grad,
+    weight_grad_plain,
+)
 from .winograd_conv2d_op import (
     conv,
     conv_out,
@@ -23,6 +34,10 @@ from .winograd_conv2d_op import (
     unpack,
 )
 from .winograd_transforms import pack as pack_plain
+
+# Of the weight gradient: tile 6 would amplify its rounding errors another 3.6 times (docs/winograd_conv2d.md).
+_LARGEST_TILE = 4
+_LEAST_CHANNELS = 16
 
 
 def _save(
@@ -53,6 +68,13 @@ def _through_activation(
     return activations.grad_from_input(ctx.activation, grad, recompute(), param)
 
 
+def _pays(x: Tensor, weight: Tensor) -> bool:
+    """Whether the gradients of a layer are worth our kernels; float64 always is, to have them checked."""
+    if not _library.compiled("winograd_conv2d_weight_grad", x):
+        return False
+    return x.dtype == torch.float64 or min(weight.shape[:2]) >= _LEAST_CHANNELS
+
+
 def _through_conv(
     ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]
 ) -> tuple[Tensor | None, ...]:
@@ -64,11 +86,21 @@ def _through_conv(
             torch.zeros_like(weight) if mask[1] else None,
             grad_bias,
         )
-    bias_sizes = [weight.shape[0]] if ctx.has_bias else None
-    stride, dilation, output_padding = [1, 1], [1, 1], [0, 0]
-    return torch.ops.aten.convolution_backward(
-        grad, x, weight, bias_sizes, stride, ctx.padding, dilation, False, output_padding, 1, mask
-    )
+    if not _pays(x, weight):
+        bias_sizes = [weight.shape[0]] if ctx.has_bias else None
+        return stock_backward(grad, x, weight, ctx.padding, mask, bias_sizes)
+    grad = grad.contiguous(
+        memory_format=suggested_format(x)
+    )  # the gradient of x gets its format, as in torch
+    grad_x = _input_grad(grad, x, weight, ctx.padding, ctx.tile) if mask[0] else None
+    grad_weight = weight_grad(x, grad, ctx.padding, min(ctx.tile, _LARGEST_TILE)) if mask[1] else None
+    return grad_x, grad_weight, grad.sum((0, 2, 3)) if mask[2] else None
+
+
+def _input_grad(grad: Tensor, x: Tensor, weight: Tensor, padding: Sequence[int], tile: int) -> Tensor:
+    if max(padding) > 2:  # the convolution that it is would have a negative padding
+        return stock_backward(grad, x, weight, padding, [True, False, False])[0]
+    return input_grad(grad, weight, padding, tile)
 
 
 def _setup_conv(ctx: Any, args: tuple[Any, ...], output: Tensor) -> None:
@@ -112,6 +144,25 @@ def _backward_packed(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple[Any
     return grad_x, None, grad_bias, None, None, None, None, grad_param if needs[7] else None, grad_skip, None
 
 
+def _setup_grad(ctx: Any, args: tuple[Any, ...], output: Tensor) -> None:
+    one, other, ctx.padding, ctx.tile = args
+    ctx.save_for_backward(one, other)
+
+
+def _backward_input_grad(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple[Any, ...]:
+    grad_out, weight = ctx.saved_tensors  # `grad` has the shape of the input
+    back = conv(grad, weight, None, ctx.padding, ctx.tile, None, None, None, 1.0) if needs[0] else None
+    tile = min(ctx.tile, _LARGEST_TILE)
+    return back, weight_grad(grad, grad_out, ctx.padding, tile) if needs[1] else None, None, None
+
+
+def _backward_weight_grad(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple[Any, ...]:
+    x, grad_out = ctx.saved_tensors  # `grad` has the shape of the weight
+    back = _input_grad(grad_out, x, grad, ctx.padding, ctx.tile) if needs[0] else None
+    options = (ctx.padding, ctx.tile, None, None, None, 1.0)
+    return back, conv(x, grad, None, *options) if needs[1] else None, None, None
+
+
 def _setup_pack(ctx: Any, args: tuple[Any, ...], output: Tensor) -> None:
     ctx.mark_non_differentiable(output)
 
@@ -122,6 +173,8 @@ def _backward_pack(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple[None,
 
 register_autograd(conv, _setup_conv, _backward_conv, conv_plain)
 register_autograd(packed_conv, _setup_packed, _backward_packed, packed_plain)
+register_autograd(input_grad, _setup_grad, _backward_input_grad, input_grad_plain)
+register_autograd(weight_grad, _setup_grad, _backward_weight_grad, weight_grad_plain)
 register_autograd(pack, _setup_pack, _backward_pack, pack_plain)
 register_out(conv_out)
 register_out(packed_conv_out)
