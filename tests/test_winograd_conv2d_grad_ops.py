@@ -1,4 +1,4 @@
-"""The gradients of winograd_conv2d as ops: values against float64, layouts, errors, registration, and who calls them."""
+"""The gradients of winograd_conv2d as ops: values against float64, layouts, registration, and who calls them."""
 
 import itertools
 
@@ -66,11 +66,13 @@ def test_matches_float64(shape, dtype, isa):
         x, grad = x.contiguous(memory_format=x_format), grad.contiguous(memory_format=grad_format)
         of_input, of_weight = bounds(x, grad, weight, tile)
         out = input_grad(grad, weight, padding, tile)
-        assert out.dtype == dtype and out.is_contiguous(memory_format=grad_format)
+        assert out.dtype == dtype
+        assert out.is_contiguous(memory_format=grad_format)
         assert_close(out, grad_x, torch.full_like(grad_x, of_input), ("input", tile))
         if tile in WEIGHT_AMPLIFICATION:
             out = weight_grad(x, grad, padding, tile)
-            assert out.dtype == dtype and out.is_contiguous()
+            assert out.dtype == dtype
+            assert out.is_contiguous()
             assert_close(out, grad_weight, torch.full_like(grad_weight, of_weight), ("weight", tile))
 
 
@@ -217,12 +219,11 @@ def calls_of_backward(x, weight, padding=1, tile=4):
 @needs_kernels
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_backward_runs_the_kernels_where_they_pay(memory_format):
-    x, _, weight = maps(2, 32, 32, 14, 14, (1, 1))
+    x, _, weight = maps(4, 32, 32, 14, 14, (1, 1))
     x = x.contiguous(memory_format=memory_format)
     both = ["input_grad", "weight_grad"]
     assert calls_of_backward(x.requires_grad_(), weight.requires_grad_()) == both
     assert x.grad.is_contiguous(memory_format=memory_format)
-    assert calls_of_backward(x, weight, tile=6) == both  # the weight's gradient with tile 4
     assert calls_of_backward(x.detach(), weight) == ["weight_grad"]
     assert calls_of_backward(x, weight.detach()) == ["input_grad"]
     # What the convolution behind the gradient of the input cannot pad is torch's.
@@ -230,12 +231,18 @@ def test_backward_runs_the_kernels_where_they_pay(memory_format):
 
 
 @needs_kernels
-def test_backward_of_few_channels_is_torchs():
-    x, _, weight = maps(2, 3, 32, 14, 14, (1, 1))
-    assert calls_of_backward(x.requires_grad_(), weight.requires_grad_()) == ["convolution_backward"]
-    assert calls_of_backward(
-        x.detach().double().requires_grad_(), weight.detach().double().requires_grad_()
-    ) == ["input_grad", "weight_grad"]
+def test_backward_is_torchs_where_kernels_do_not_pay():
+    def calls(*shape, dtype=torch.float32, **options):
+        x, _, weight = maps(*shape, (1, 1), dtype)
+        return calls_of_backward(x.requires_grad_(), weight.requires_grad_(), **options)
+
+    stock, both = ["convolution_backward"], ["input_grad", "weight_grad"]
+    assert calls(2, 3, 32, 14, 14) == stock  # few channels
+    assert calls(2, 32, 15, 14, 14) == stock
+    assert calls(64, 32, 32, 1, 1) == stock  # small maps
+    assert calls(1, 32, 32, 14, 14) == ["convolution_backward", "weight_grad"]  # 16 tiles
+    assert calls(16, 32, 32, 14, 14, tile=6) == both
+    assert calls(2, 3, 2, 4, 4, dtype=torch.float64) == both  # what gradient checks run
 
 
 def loss_of(x, weight, bias, padding=1):
@@ -243,7 +250,7 @@ def loss_of(x, weight, bias, padding=1):
 
 
 def tensors(channels=(32, 48), requires_grad=True):
-    x, _, weight = maps(2, *channels, 11, 10, (1, 1))
+    x, _, weight = maps(5, *channels, 11, 10, (1, 1))
     return [t.requires_grad_(requires_grad) for t in (x, 0.1 * weight, make((channels[1],), 4))]
 
 

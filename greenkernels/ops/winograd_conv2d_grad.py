@@ -16,6 +16,7 @@ from . import _library
 from . import activation as activations
 from ._library import register_autocast, register_autograd, register_out
 from .maps import suggested_format
+from .winograd_conv2d_checks import out_shape
 from .winograd_conv2d_grad_op import (
     input_grad,
     input_grad_plain,
@@ -37,7 +38,8 @@ from .winograd_transforms import pack as pack_plain
 
 # Of the weight gradient: tile 6 would amplify its rounding errors another 3.6 times (docs/winograd_conv2d.md).
 _LARGEST_TILE = 4
-_LEAST_CHANNELS = 16
+_LEAST_CHANNELS = 16  # of either side: 8 to 8 channels of 56 x 56 are no faster than torch's, 16 to 16 are
+_LEAST_TILES = 40  # of the input's gradient: 512 channels gain nothing at 32 (7 x 7, batch 8), 1.1x at 64
 
 
 def _save(
@@ -68,11 +70,27 @@ def _through_activation(
     return activations.grad_from_input(ctx.activation, grad, recompute(), param)
 
 
-def _pays(x: Tensor, weight: Tensor) -> bool:
-    """Whether the gradients of a layer are worth our kernels; float64 always is, to have them checked."""
-    if not _library.compiled("winograd_conv2d_weight_grad", x):
-        return False
-    return x.dtype == torch.float64 or min(weight.shape[:2]) >= _LEAST_CHANNELS
+def _worth_kernels(
+    x: Tensor, weight: Tensor, padding: Sequence[int], tile: int, mask: Sequence[bool]
+) -> tuple[bool, bool]:
+    """Of the gradients of input and weight, which of those that ``mask`` asks for are worth our kernels.
+
+    The rest is torch's: few channels, where the transforms cost more than they save; maps smaller than half a tile;
+    for the input, few tiles, where packing the weight costs more than the products, and a padding that its own
+    convolution would have to cut off; and gradients under ``torch.func``, where the ops have no batching rule.
+    float64 is always worth them, so that a gradient check checks them.
+    """
+    if torch._C._are_functorch_transforms_active() or not _library.compiled("winograd_conv2d_weight_grad", x):
+        return False, False
+    can_input = mask[0] and max(padding) <= 2
+    if x.dtype == torch.float64:
+        return can_input, mask[1]
+    _, _, out_h, out_w = out_shape(x, weight.shape[0], padding)
+    tiles = x.shape[0] * ((out_h + tile - 1) // tile) * ((out_w + tile - 1) // tile)
+    saves = (tile + 2) ** 2 * tiles <= 9 * x.shape[0] * out_h * out_w
+    if not saves or min(weight.shape[:2]) < _LEAST_CHANNELS:
+        return False, False
+    return can_input and tiles >= _LEAST_TILES, mask[1]
 
 
 def _through_conv(
@@ -86,21 +104,23 @@ def _through_conv(
             torch.zeros_like(weight) if mask[1] else None,
             grad_bias,
         )
-    if not _pays(x, weight):
+    ours_x, ours_weight = _worth_kernels(x, weight, ctx.padding, ctx.tile, mask)
+    if ours_x or ours_weight:
+        grad = grad.contiguous(
+            memory_format=suggested_format(x)
+        )  # the gradient of x gets its format, as in torch
+    grad_x = grad_weight = grad_bias = None
+    rest = [mask[0] and not ours_x, mask[1] and not ours_weight, mask[2]]
+    if rest[0] or rest[1]:
         bias_sizes = [weight.shape[0]] if ctx.has_bias else None
-        return stock_backward(grad, x, weight, ctx.padding, mask, bias_sizes)
-    grad = grad.contiguous(
-        memory_format=suggested_format(x)
-    )  # the gradient of x gets its format, as in torch
-    grad_x = _input_grad(grad, x, weight, ctx.padding, ctx.tile) if mask[0] else None
-    grad_weight = weight_grad(x, grad, ctx.padding, min(ctx.tile, _LARGEST_TILE)) if mask[1] else None
-    return grad_x, grad_weight, grad.sum((0, 2, 3)) if mask[2] else None
-
-
-def _input_grad(grad: Tensor, x: Tensor, weight: Tensor, padding: Sequence[int], tile: int) -> Tensor:
-    if max(padding) > 2:  # the convolution that it is would have a negative padding
-        return stock_backward(grad, x, weight, padding, [True, False, False])[0]
-    return input_grad(grad, weight, padding, tile)
+        grad_x, grad_weight, grad_bias = stock_backward(grad, x, weight, ctx.padding, rest, bias_sizes)
+    elif mask[2]:
+        grad_bias = grad.sum((0, 2, 3))
+    if ours_x:
+        grad_x = input_grad(grad, weight, ctx.padding, ctx.tile)
+    if ours_weight:
+        grad_weight = weight_grad(x, grad, ctx.padding, min(ctx.tile, _LARGEST_TILE))
+    return grad_x, grad_weight, grad_bias
 
 
 def _setup_conv(ctx: Any, args: tuple[Any, ...], output: Tensor) -> None:
@@ -158,7 +178,15 @@ def _backward_input_grad(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple
 
 def _backward_weight_grad(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple[Any, ...]:
     x, grad_out = ctx.saved_tensors  # `grad` has the shape of the weight
-    back = _input_grad(grad_out, x, grad, ctx.padding, ctx.tile) if needs[0] else None
+    mask = [needs[0], False, False]
+    ours, _ = _worth_kernels(x, grad, ctx.padding, ctx.tile, mask)
+    back = None
+    if needs[0]:
+        back = (
+            input_grad(grad_out, grad, ctx.padding, ctx.tile)
+            if ours
+            else stock_backward(grad_out, x, grad, ctx.padding, mask)[0]
+        )
     options = (ctx.padding, ctx.tile, None, None, None, 1.0)
     return back, conv(x, grad, None, *options) if needs[1] else None, None, None
 
