@@ -68,7 +68,8 @@ struct WinogradConv2dArgs {
 // The gradients. That of the input is a convolution again: of the gradient of out with the weight packed
 // `rotated`, and padding 2 - pad. That of the weight is a sum over all tiles of the batch,
 //
-//   grad_weight[k, c, i, j] = sum over n, y, x of grad[n, k, y, x] * input[n, c, y + i - pad_h, x + j - pad_w]
+//   grad_weight[k, c, i, j] = sum over n, y, x of grad[n, k, y, x] * input[n, c, y + i - pad_h, x + j -
+//   pad_w]
 //                           = G^T [ sum over tiles of (A dY A^T) * (B^T d B) ] G
 //
 // with d and dY the tiles of input and of grad, 0 outside of their maps: (m + 2)^2 multiplications a tile

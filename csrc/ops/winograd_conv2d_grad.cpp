@@ -19,8 +19,8 @@ MapSizes sizes_of(const Tensor& map) { return {map.size(0), map.size(1), map.siz
 
 // Whether maps of the kernel's input can have outputs of this shape: the checks of both gradients.
 void check_padding(const char* op, const std::vector<int64_t>& padding, int64_t most) {
-  const bool valid = padding.size() == 2 && padding[0] >= 0 && padding[0] <= most && padding[1] >= 0 &&
-                     padding[1] <= most;
+  const bool valid =
+      padding.size() == 2 && padding[0] >= 0 && padding[0] <= most && padding[1] >= 0 && padding[1] <= most;
   GK_CHECK(valid, op, "padding must be two integers in [0, ", most, "], got ",
            shape(IntHeaderOnlyArrayRef(padding.data(), padding.size())));
 }
@@ -33,19 +33,20 @@ MapSizes check_input_grad(const Tensor& grad, const Tensor& weight, const std::v
   check_float(kInputOp, "grad", grad);
   check_tensor(kInputOp, "weight", weight, 4, grad.scalar_type(), "grad", grad);
   GK_CHECK(weight.size(0) == grad.size(1) && weight.size(2) == 3 && weight.size(3) == 3, kInputOp,
-           "weight must be [", grad.size(1), ", in_channels, 3, 3] for grad ", shape(grad), ", got ", shape(weight));
+           "weight must be [", grad.size(1), ", in_channels, 3, 3] for grad ", shape(grad), ", got ",
+           shape(weight));
   check_padding(kInputOp, padding, 2);  // more would need a negative padding of the convolution
   check_tile(kInputOp, tile);
   const MapSizes in = {grad.size(0), weight.size(1), grad.size(2) + 2 - 2 * padding[0],
                        grad.size(3) + 2 - 2 * padding[1]};
-  GK_CHECK(in[2] >= 0 && in[3] >= 0, kInputOp, "grad must be of an input of at least 0 x 0, got ", in[2], " x ",
-           in[3]);
+  GK_CHECK(in[2] >= 0 && in[3] >= 0, kInputOp, "grad must be of an input of at least 0 x 0, got ", in[2],
+           " x ", in[3]);
   return in;
 }
 
 template <typename T>
-void run_input_grad(const Tensor& grad, const Tensor& weight, const std::vector<int64_t>& padding, int64_t tile,
-                    const Tensor& out, MapLayout out_layout) {
+void run_input_grad(const Tensor& grad, const Tensor& weight, const std::vector<int64_t>& padding,
+                    int64_t tile, const Tensor& out, MapLayout out_layout) {
   const ScalarType dtype = compute_dtype(grad);
   const MapLayout layout = readable_layout(grad);
   const Tensor source = as_dense_map(kInputOp, "a dense copy of grad", grad, dtype, layout);
@@ -54,8 +55,9 @@ void run_input_grad(const Tensor& grad, const Tensor& weight, const std::vector<
       winograd_packed_size(weight.size(1), weight.size(0), static_cast<int>(tile)) * int64_t{sizeof(T)};
   try {
     const cpu::ScratchLease packed(bytes);
-    cpu::winograd_conv2d_pack(WinogradPackArgs<T>{static_cast<const T*>(filters.const_data_ptr()), packed.as<T>(),
-                                                  weight.size(1), weight.size(0), static_cast<int>(tile), true});
+    cpu::winograd_conv2d_pack(WinogradPackArgs<T>{static_cast<const T*>(filters.const_data_ptr()),
+                                                  packed.as<T>(), weight.size(1), weight.size(0),
+                                                  static_cast<int>(tile), true});
     WinogradConv2dArgs<T> args{};
     args.input = static_cast<const T*>(source.const_data_ptr());
     args.packed = packed.as<T>();
@@ -67,13 +69,15 @@ void run_input_grad(const Tensor& grad, const Tensor& weight, const std::vector<
     args.tile = static_cast<int>(tile);
     cpu::winograd_conv2d(args);
   } catch (const std::bad_alloc&) {
-    fail(kInputOp, "out of memory: could not allocate scratch memory (the packed weight takes ", bytes, " bytes)");
+    fail(kInputOp, "out of memory: could not allocate scratch memory (the packed weight takes ", bytes,
+         " bytes)");
   }
 }
 
 // Gradient of the weight.
 
-void check_weight_grad(const Tensor& input, const Tensor& grad, const std::vector<int64_t>& padding, int64_t tile) {
+void check_weight_grad(const Tensor& input, const Tensor& grad, const std::vector<int64_t>& padding,
+                       int64_t tile) {
   check_input(kWeightOp, input);
   check_tensor(kWeightOp, "grad", grad, 4, input.scalar_type(), "input", input);
   check_padding(kWeightOp, padding, (int64_t{1} << 31) - 1);
@@ -85,8 +89,8 @@ void check_weight_grad(const Tensor& input, const Tensor& grad, const std::vecto
 }
 
 template <typename T>
-void run_weight_grad(const Tensor& input, const Tensor& grad, const std::vector<int64_t>& padding, int64_t tile,
-                     const Tensor& out) {
+void run_weight_grad(const Tensor& input, const Tensor& grad, const std::vector<int64_t>& padding,
+                     int64_t tile, const Tensor& out) {
   const ScalarType dtype = compute_dtype(input);
   const MapLayout input_layout = readable_layout(input), grad_layout = readable_layout(grad);
   const Tensor x = as_dense_map(kWeightOp, "a dense copy of input", input, dtype, input_layout);
@@ -120,8 +124,9 @@ Tensor winograd_conv2d_input_grad(const Tensor& grad, const Tensor& weight, std:
   const MapLayout layout = suggested_layout(grad);
   const Tensor out = empty_map(kInputOp, "the gradient of the input", sizes, layout, compute_dtype(grad));
   if (out.numel() > 0) {
-    (compute_dtype(grad) == ScalarType::Double ? run_input_grad<double> : run_input_grad<float>)(
-        grad, weight, padding, tile, out, layout);
+    (compute_dtype(grad) == ScalarType::Double
+         ? run_input_grad<double>
+         : run_input_grad<float>)(grad, weight, padding, tile, out, layout);
   }
   return as_dtype(kInputOp, "the gradient of the input", out, grad.scalar_type());
 }
@@ -130,9 +135,10 @@ Tensor winograd_conv2d_weight_grad(const Tensor& input, const Tensor& grad, std:
                                    int64_t tile) {
   check_weight_grad(input, grad, padding, tile);
   const MapSizes sizes = {grad.size(1), input.size(1), 3, 3};
-  const Tensor out = empty_map(kWeightOp, "the gradient of the weight", sizes, MapLayout::kNchw, compute_dtype(input));
-  (compute_dtype(input) == ScalarType::Double ? run_weight_grad<double> : run_weight_grad<float>)(
-      input, grad, padding, tile, out);
+  const Tensor out =
+      empty_map(kWeightOp, "the gradient of the weight", sizes, MapLayout::kNchw, compute_dtype(input));
+  (compute_dtype(input) == ScalarType::Double ? run_weight_grad<double>
+                                              : run_weight_grad<float>)(input, grad, padding, tile, out);
   return as_dtype(kWeightOp, "the gradient of the weight", out, input.scalar_type());
 }
 

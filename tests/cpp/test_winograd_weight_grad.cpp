@@ -1,5 +1,5 @@
-// The gradients of winograd_conv2d against their sums in double: ragged sizes, both layouts of both maps, every tile
-// and instruction set, one and more threads.
+// The gradients of winograd_conv2d against their sums in double: ragged sizes, both layouts of both maps,
+// every tile and instruction set, one and more threads.
 #include "api/winograd_conv2d.h"
 
 #include <algorithm>
@@ -22,15 +22,17 @@ struct Case {
   int64_t out_w() const { return w + 2 * pad_w - 2; }
 };
 
-// Smallest, odd, one more and one less than a tile, a vector and a panel; no padding and more padding than map; sums
-// that fit in half of an L2 cache and sums that do not, with one chunk of tiles (some panels at a time, too) and more.
+// Smallest, odd, one more and one less than a tile, a vector and a panel; no padding and more padding than
+// map; sums that fit in half of an L2 cache and sums that do not, with one chunk of tiles (some panels at a
+// time, too) and more.
 const Case kCases[] = {
-    {1, 1, 1, 1, 1, 1, 1},      {1, 1, 1, 3, 3, 0, 0},     {2, 3, 5, 7, 5, 1, 1},    {1, 16, 16, 8, 8, 1, 1},
-    {1, 17, 33, 9, 13, 1, 0},   {3, 15, 31, 5, 6, 2, 3},   {1, 4, 64, 37, 23, 1, 1}, {1, 33, 48, 14, 14, 1, 1},
-    {1, 64, 3, 12, 29, 1, 1},   {2, 8, 40, 2, 2, 5, 4},    {0, 4, 4, 6, 6, 1, 1},    {1, 5, 0, 6, 6, 1, 1},
-    {1, 0, 7, 6, 6, 1, 1},      {1, 5, 4, 0, 3, 1, 1},     {1, 2, 2, 2, 7, 0, 0},    {5, 40, 96, 7, 7, 1, 1},
-    {3, 130, 170, 20, 19, 1, 1}, {1, 512, 65, 7, 7, 1, 1}, {40, 97, 129, 15, 14, 1, 1},
-    {1700, 97, 129, 1, 2, 1, 1},
+    {1, 1, 1, 1, 1, 1, 1},      {1, 1, 1, 3, 3, 0, 0},       {2, 3, 5, 7, 5, 1, 1},
+    {1, 16, 16, 8, 8, 1, 1},    {1, 17, 33, 9, 13, 1, 0},    {3, 15, 31, 5, 6, 2, 3},
+    {1, 4, 64, 37, 23, 1, 1},   {1, 33, 48, 14, 14, 1, 1},   {1, 64, 3, 12, 29, 1, 1},
+    {2, 8, 40, 2, 2, 5, 4},     {0, 4, 4, 6, 6, 1, 1},       {1, 5, 0, 6, 6, 1, 1},
+    {1, 0, 7, 6, 6, 1, 1},      {1, 5, 4, 0, 3, 1, 1},       {1, 2, 2, 2, 7, 0, 0},
+    {5, 40, 96, 7, 7, 1, 1},    {3, 130, 170, 20, 19, 1, 1}, {1, 512, 65, 7, 7, 1, 1},
+    {6, 97, 129, 15, 14, 1, 1}, {1900, 81, 81, 1, 2, 1, 1},
 };
 
 // The two maps of a case in NCHW order and the gradient of the weight in double.
@@ -65,7 +67,8 @@ Data<T> make_data(const Case& c) {
 }
 
 template <typename T>
-std::vector<T> in_layout(const std::vector<T>& nchw, MapLayout layout, int64_t channels, int64_t h, int64_t w) {
+std::vector<T> in_layout(const std::vector<T>& nchw, MapLayout layout, int64_t channels, int64_t h,
+                         int64_t w) {
   std::vector<T> result(nchw.size());
   for (int64_t at = 0; at < int64_t(nchw.size()); ++at) {
     const int64_t x = at % w, y = at / w % h, k = at / (w * h) % channels, n = at / (w * h * channels);
@@ -74,8 +77,9 @@ std::vector<T> in_layout(const std::vector<T>& nchw, MapLayout layout, int64_t c
   return result;
 }
 
-// Error of float arithmetic: eps * sqrt(terms) * size of a sum of `terms` products of N(0, 1) values, amplified by
-// the transforms (2.0 and 7.2 for the worst element of a filter; 4 standard deviations cover the worst of many).
+// Error of float arithmetic: eps * sqrt(terms) * size of a sum of `terms` products of N(0, 1) values,
+// amplified by the transforms (2.0 and 7.2 for the worst element of a filter; 4 standard deviations cover the
+// worst of many).
 template <typename T>
 double tolerance(int tile, const Case& c) {
   const double terms = double(c.batch * c.out_h() * c.out_w()) + 20;
@@ -113,9 +117,10 @@ void check_layouts_and_tiles(const Case& c) {
   const auto on_this_level = [&] {
     for (const int tile : {2, 4}) {
       greenkernels::raw::set_num_threads(tile == 2 ? 1 : 7);
+      check_weight_grad<T>(c, data, MapLayout::kNhwc, MapLayout::kNchw, tile);
+      if (c.batch > 100) continue;  // for its chunks
       check_weight_grad<T>(c, data, MapLayout::kNchw, MapLayout::kNchw, tile);
       check_weight_grad<T>(c, data, MapLayout::kNhwc, MapLayout::kNhwc, tile);
-      check_weight_grad<T>(c, data, MapLayout::kNhwc, MapLayout::kNchw, tile);
       check_weight_grad<T>(c, data, MapLayout::kNchw, MapLayout::kNhwc, tile);
     }
   };

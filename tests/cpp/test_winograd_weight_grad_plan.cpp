@@ -1,5 +1,5 @@
-// The cutting of a Winograd weight gradient into work: every tile and panel once, threads loaded evenly, scratch
-// bounded.
+// The cutting of a Winograd weight gradient into work: every tile and panel once, threads loaded evenly,
+// scratch bounded.
 #include <algorithm>
 
 #include "check.h"
@@ -60,7 +60,8 @@ void scratch_is_bounded() {
   });
 }
 
-// The largest share over the mean share of tiles (apart) or of products (together), chunks as parallel_for cuts them.
+// The largest share over the mean share of tiles (apart) or of products (together), chunks as parallel_for
+// cuts them.
 double imbalance(const WinogradGradJob<float>& job, int threads) {
   const auto& plan = job.plan;
   if (plan.apart) {

@@ -20,8 +20,8 @@ struct WinogradGradSlice {
   int64_t chunk_tiles;  // tiles of the chunk that v and z hold
 };
 
-// The stages of one instruction set and tile size. v, z, sums and stage are scratch, laid out as WinogradGradJob
-// says.
+// The stages of one instruction set and tile size. v, z, sums and stage are scratch, laid out as
+// WinogradGradJob says.
 template <typename T>
 struct WinogradGradStages {
   void (*input)(const WinogradJob<T>& map, int64_t block, int64_t channel_begin, int64_t channel_end, T* v,
@@ -60,8 +60,8 @@ struct Chunk {
   T* z_panel(int64_t panel) const { return z + (panel - first_panel) * tiles * kWinogradPanel; }
 };
 
-// Transforms a part of a chunk: 16 input channels if `piece` is less than their number of blocks, else the panel of
-// output channels `piece` - that number after the first.
+// Transforms a part of a chunk: 16 input channels if `piece` is less than their number of blocks, else the
+// panel of output channels `piece` - that number after the first.
 template <typename T>
 void transform(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, const Chunk<T>& chunk,
                int64_t part, int64_t piece, T* stage) {
@@ -79,8 +79,8 @@ void transform(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stage
 
 // Every thread by itself: transforms its chunks one by one and adds up their products.
 template <typename T>
-void add_chunks(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, int64_t begin, int64_t end,
-                T* sums) {
+void add_chunks(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, int64_t begin,
+                int64_t end, T* sums) {
   const ScratchLease scratch((job.v_size() + job.z_size() + job.stage_size()) * sizeof(T));
   T *v = scratch.as<T>(), *z = v + job.v_size(), *stage = z + job.z_size();
   std::fill_n(sums, job.share_size(), T(0));
@@ -98,8 +98,8 @@ void add_chunks(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stag
 
 // From the sums of all shares of the panels [first, last) to grad_weight.
 template <typename T>
-void make_filters(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, int64_t first, int64_t last,
-                  const T* sums) {
+void make_filters(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, int64_t first,
+                  int64_t last, const T* sums) {
   parallel_for((last - first) * job.in_blocks, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t panel = first + i / job.in_blocks, block = i % job.in_blocks;
@@ -122,8 +122,8 @@ void run_apart(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stage
   make_filters(job, stages, 0, job.panels, sums.as<T>());
 }
 
-// One task of run_together: a share of the depth of a chunk, some input channels, a panel of output channels. Where
-// nothing else adds to its sums they live no longer than the task.
+// One task of run_together: a share of the depth of a chunk, some input channels, a panel of output channels.
+// Where nothing else adds to its sums they live no longer than the task.
 template <typename T>
 void multiply_task(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, const Chunk<T>& chunk,
                    int64_t task, T* sums) {
@@ -134,7 +134,8 @@ void multiply_task(const WinogradGradJob<T>& job, const WinogradGradStages<T>& s
   const int64_t end = std::min(begin + plan.group, job.in_blocks);
   const int64_t first = chunk.tiles * share / plan.shares, last = chunk.tiles * (share + 1) / plan.shares;
   const bool fused = plan.chunks == 1 && plan.shares == 1;
-  if (!fused) sums += share * job.share_size() + job.sums_at(panel, begin) - job.sums_at(chunk.first_panel, 0);
+  if (!fused)
+    sums += share * job.share_size() + job.sums_at(panel, begin) - job.sums_at(chunk.first_panel, 0);
   if (chunk.index == 0) std::fill_n(sums, job.sums_size(panel, end - begin), T(0));
   stages.multiply(job, {panel, begin, end, last - first, chunk.tiles}, chunk.v + first * 16,
                   chunk.z_panel(panel) + first * job.panel_width(panel), sums);
@@ -147,7 +148,8 @@ template <typename T>
 void run_together(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages) {
   const auto& plan = job.plan;
   const bool fused = plan.chunks == 1 && plan.shares == 1;
-  const int64_t group_size = plan.group * job.sums_size(0, 1), groups = (job.in_blocks + plan.group - 1) / plan.group;
+  const int64_t group_size = plan.group * job.sums_size(0, 1),
+                groups = (job.in_blocks + plan.group - 1) / plan.group;
   const ScratchLease maps((job.v_size() + job.z_size()) * sizeof(T));
   const ScratchLease all_sums(fused ? 0 : plan.shares * job.share_size() * sizeof(T));
   for (int64_t first = 0; first < job.panels; first += plan.panels) {

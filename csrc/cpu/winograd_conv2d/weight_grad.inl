@@ -1,10 +1,11 @@
-// The weight gradient of winograd_conv2d for one instruction set: transformed tiles of grad, sums of products over
-// tiles, and the way back to 3x3 filters. The transformed tiles of input are those of input.inl.
+// The weight gradient of winograd_conv2d for one instruction set: transformed tiles of grad, sums of products
+// over tiles, and the way back to 3x3 filters. The transformed tiles of input are those of input.inl.
 #include "cpu/winograd_conv2d/transforms.inl"
 #include "cpu/winograd_conv2d/input.inl"
 
 // One-dimensional A of winograd_transforms.h, whose column i holds powers of point i: rows<group>(y, o) sets
-// o[i] = row kRows[group][i] of A y, y [m]. Group 0 is the points 0 and infinity, each other group a pair +-p.
+// o[i] = row kRows[group][i] of A y, y [m]. Group 0 is the points 0 and infinity, each other group a pair
+// +-p.
 template <int m>
 struct GradTransform {
   static constexpr int kGroups = m / 2 + 1;
@@ -92,8 +93,8 @@ GK_INLINE void transform_grad_tile(const T* y, int64_t row_stride, int64_t pixel
   }
 }
 
-// The tiles of `block` of 16 channels from `channel`; z: [tap][tile][width]. A tile has m pixels and no border,
-// which is what copy_patch_nhwc and stage_strip_nchw take for a tile of m - 2.
+// The tiles of `block` of 16 channels from `channel`; z: [tap][tile][width]. A tile has m pixels and no
+// border, which is what copy_patch_nhwc and stage_strip_nchw take for a tile of m - 2.
 template <typename T, int m>
 void transform_grad_nhwc(const WinogradGradJob<T>& job, int64_t block, int64_t channel, int64_t width, T* z,
                          T* stage) {
@@ -119,7 +120,8 @@ void transform_grad_nchw(const WinogradGradJob<T>& job, int64_t block, int64_t c
   for (int64_t r = 0; r < rows;) {  // strips of tiles in one row of tiles
     const WinogradTile tile = winograd_tile(job.grad, job.grad.first_tile(block) + r);
     const int64_t strip = job.grad.tiles_w - tile.col < rows - r ? job.grad.tiles_w - tile.col : rows - r;
-    stage_strip_nchw<T, m - 2>(job.grad.args, tile.image, tile.row * m, tile.col * m, strip * m, channel, stage);
+    stage_strip_nchw<T, m - 2>(job.grad.args, tile.image, tile.row * m, tile.col * m, strip * m, channel,
+                               stage);
     for (int64_t i = 0; i < strip; ++i, ++r, z += width) {
       transform_grad_tile<T, m>(stage + i * m * 16, strip * m * 16, 16, z, job.z_tap_stride());
     }
@@ -138,8 +140,8 @@ void winograd_grad_output(const WinogradGradJob<T>& job, int64_t block, int64_t 
 
 // Stage 2: sums[tap] += V[tap]^T Z[tap].
 
-// Rows (input channels) and vectors of the register block: both divide what a and b hold side by side, and leave
-// room for a row of b and a broadcast.
+// Rows (input channels) and vectors of the register block: both divide what a and b hold side by side, and
+// leave room for a row of b and a broadcast.
 inline constexpr int kGradRows = GK_ISA_WIDTH == 16 ? 8 : 4;
 inline constexpr int kGradVecs = GK_ISA_WIDTH == 1 ? 4 : 2;
 static_assert(16 % kGradRows == 0);
@@ -178,7 +180,8 @@ void add_products(const T* a, const T* b, int64_t depth, T* sums) {
 // `tiles` of one panel of z and of the input blocks [begin, end), whose first tile v and z point to; sums:
 // [input block][tap][16][width]. A panel holds `chunk_tiles` tiles.
 template <typename T, int kWidth>
-void multiply_grad(const WinogradGradJob<T>& job, const WinogradGradSlice& slice, const T* v, const T* z, T* sums) {
+void multiply_grad(const WinogradGradJob<T>& job, const WinogradGradSlice& slice, const T* v, const T* z,
+                   T* sums) {
   constexpr int kVecs = kGradVecs * Vec<T>::kWidth <= kWidth ? kGradVecs : 1;
   constexpr int kStep = kVecs * Vec<T>::kWidth;
   for (int64_t tap = 0; tap < job.taps; ++tap, v += job.v_tap_stride(), z += job.z_tap_stride()) {
@@ -196,8 +199,8 @@ void multiply_grad(const WinogradGradJob<T>& job, const WinogradGradSlice& slice
 }
 
 template <typename T>
-void winograd_grad_multiply(const WinogradGradJob<T>& job, const WinogradGradSlice& slice, const T* v, const T* z,
-                            T* sums) {
+void winograd_grad_multiply(const WinogradGradJob<T>& job, const WinogradGradSlice& slice, const T* v,
+                            const T* z, T* sums) {
   const bool wide = job.panel_width(slice.panel) == kWinogradPanel;
   (wide ? &multiply_grad<T, kWinogradPanel> : &multiply_grad<T, kWinogradHalfPanel>)(job, slice, v, z, sums);
 }
@@ -206,8 +209,8 @@ void winograd_grad_multiply(const WinogradGradJob<T>& job, const WinogradGradSli
 
 // filters[9][vector]: from the sum of `shares` sums at u, [tap] with tap_stride.
 template <typename T, int m>
-GK_INLINE void transform_filter(const T* u, int64_t tap_stride, int64_t shares, int64_t share_stride, T* filters,
-                                int64_t stride) {
+GK_INLINE void transform_filter(const T* u, int64_t tap_stride, int64_t shares, int64_t share_stride,
+                                T* filters, int64_t stride) {
   constexpr int kAlpha = m + 2;
   Vec<T> part[3][kAlpha];
 #pragma GCC unroll 8
@@ -233,9 +236,11 @@ GK_INLINE void transform_filter(const T* u, int64_t tap_stride, int64_t shares, 
   }
 }
 
-// From filters [16 * 9][kWidth channels] to grad_weight, `channels` output and `count` / 9 input channels of it.
+// From filters [16 * 9][kWidth channels] to grad_weight, `channels` output and `count` / 9 input channels of
+// it.
 template <typename T>
-void store_filters(const T* filters, int64_t count, int64_t channels, T* grad_weight, int64_t channel_stride) {
+void store_filters(const T* filters, int64_t count, int64_t channels, T* grad_weight,
+                   int64_t channel_stride) {
   constexpr int kWidth = Vec<T>::kWidth;
   for (int64_t first = 0; first < count; first += kWidth) {
     Vec<T> block[kWidth];
@@ -259,9 +264,11 @@ void winograd_grad_filters(const WinogradGradJob<T>& job, int64_t panel, int64_t
   for (int64_t j = 0; j < width && panel * kWinogradPanel + j < out_c; j += kVec) {
     const int64_t k = panel * kWinogradPanel + j, in_channels = job.in_channels(block);
     for (int64_t i = 0; i < in_channels; ++i) {
-      transform_filter<T, m>(sums + i * width + j, 16 * width, shares, share_stride, filters + i * 9 * kVec, kVec);
+      transform_filter<T, m>(sums + i * width + j, 16 * width, shares, share_stride, filters + i * 9 * kVec,
+                             kVec);
     }
-    store_filters(filters, in_channels * 9, out_c - k, job.grad_weight + (k * in_c + block * 16) * 9, in_c * 9);
+    store_filters(filters, in_channels * 9, out_c - k, job.grad_weight + (k * in_c + block * 16) * 9,
+                  in_c * 9);
   }
 }
 

@@ -9,10 +9,10 @@ namespace {
 
 constexpr int64_t kMaxStagedBytes = 16 << 20;  // transformed tiles of a chunk that all threads share
 constexpr int64_t kMaxSumsBytes = 16 << 20;    // sums that outlive a chunk
-constexpr int64_t kPartTiles = 32;             // a part: long enough for runs of whole lines, short enough to share out
-constexpr int64_t kMinShareTiles = 64;         // depth below which a share does not pay for adding up its sums
-constexpr int64_t kMinTaskFlops = 1 << 20;     // about 10 us of one core: less is not worth waking a thread
-constexpr int64_t kMaxGroup = 4;               // blocks of 16: a task's sums of all taps take 288 KiB of L2
+constexpr int64_t kPartTiles = 32;  // a part: long enough for runs of whole lines, short enough to share out
+constexpr int64_t kMinShareTiles = 64;      // depth below which a share does not pay for adding up its sums
+constexpr int64_t kMinTaskFlops = 1 << 20;  // about 10 us of one core: less is not worth waking a thread
+constexpr int64_t kMaxGroup = 4;            // blocks of 16: a task's sums of all taps take 288 KiB of L2
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -25,8 +25,12 @@ struct Sizes {
 Sizes sizes_of(const WinogradGradProblem& p) {
   const int64_t taps = int64_t{p.tile + 2} * (p.tile + 2), in_blocks = ceil_div(p.in_c, 16);
   const int64_t panel = taps * kWinogradPanel * p.element_bytes;
-  return {taps,  in_blocks, ceil_div(p.out_c, kWinogradPanel), taps * in_blocks * 16 * p.element_bytes,
-          panel, in_blocks * 16 * panel};
+  return {taps,
+          in_blocks,
+          ceil_div(p.out_c, kWinogradPanel),
+          taps * in_blocks * 16 * p.element_bytes,
+          panel,
+          in_blocks * 16 * panel};
 }
 
 // Each thread takes chunks whose transformed tiles fit in half of its L2; its sums fit in the other half.
@@ -59,8 +63,8 @@ WinogradGradPlan plan_together(const WinogradGradProblem& p, const Sizes& s, int
   plan.group = std::min(kMaxGroup, s.in_blocks);
   const auto tasks = [&] { return plan.panels * ceil_div(s.in_blocks, plan.group); };
   while (plan.group > 1 && tasks() < 4 * threads) plan.group /= 2;
-  const int64_t most = std::min(p.tiles / plan.chunks / kMinShareTiles,
-                                kMaxSumsBytes / (plan.panels * s.sums_bytes));
+  const int64_t most =
+      std::min(p.tiles / plan.chunks / kMinShareTiles, kMaxSumsBytes / (plan.panels * s.sums_bytes));
   plan.shares = std::clamp<int64_t>(ceil_div(threads, tasks()), 1, std::max<int64_t>(1, most));
   return plan;
 }
@@ -82,8 +86,8 @@ WinogradGradJob<T> winograd_grad_job(const WinogradWeightGradArgs<T>& args, int 
   WinogradGradJob<T> job{};
   const int64_t tiles_h = ceil_div(args.out_h(), args.tile), tiles_w = ceil_div(args.out_w(), args.tile);
   const int64_t tiles = args.batch * tiles_h * tiles_w;
-  job.plan = winograd_grad_plan(
-      {tiles, args.in_c, args.out_c, args.tile, int64_t{sizeof(T)}, threads, l2_bytes});
+  job.plan =
+      winograd_grad_plan({tiles, args.in_c, args.out_c, args.tile, int64_t{sizeof(T)}, threads, l2_bytes});
   job.grad_weight = args.grad_weight;
   job.taps = int64_t{args.tile + 2} * (args.tile + 2);
   job.depth = ceil_div(tiles, job.plan.chunks);

@@ -1,6 +1,6 @@
-// How the weight gradient of a Winograd convolution is cut into work. Tiles are the depth of its products: each
-// chunk of them is transformed, then multiplied into sums [tap][in_c][out_c]. Pure functions of sizes, so that
-// tests can check them.
+// How the weight gradient of a Winograd convolution is cut into work. Tiles are the depth of its products:
+// each chunk of them is transformed, then multiplied into sums [tap][in_c][out_c]. Pure functions of sizes,
+// so that tests can check them.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +19,11 @@ struct WinogradGradProblem {
 };
 
 struct WinogradGradPlan {
-  bool apart;      // each thread transforms and multiplies chunks of its own; else all threads share each chunk
+  bool apart;  // each thread transforms and multiplies chunks of its own; else all threads share each chunk
   int64_t chunks;  // tiles are cut into this many, sizes differing by at most 1
   int64_t parts;   // pieces of a chunk that are transformed one by one
-  int64_t shares;  // sums that exist beside each other: one a thread where they work apart; else slices of the
-                   // depth, where there are fewer sums to compute than threads
+  int64_t shares;  // sums that exist beside each other: one a thread where they work apart; else slices of
+                   // the depth, where there are fewer sums to compute than threads
   int64_t panels;  // panels of output channels whose sums are kept at a time
   int64_t group;   // blocks of 16 input channels that a task multiplies
 };
@@ -52,8 +52,8 @@ struct WinogradGradJob {
   // Transformed input of a chunk: [tap][16 input channels][tile][16], as WinogradJob has it.
   int64_t v_tap_stride() const { return input.input_tap_stride(); }
   int64_t v_size() const { return taps * v_tap_stride(); }
-  // Transformed gradient of a chunk and plan.panels panels: [tap][panel][tile][width of the panel]. A spare line
-  // keeps taps out of the same cache sets.
+  // Transformed gradient of a chunk and plan.panels panels: [tap][panel][tile][width of the panel]. A spare
+  // line keeps taps out of the same cache sets.
   int64_t z_tap_stride() const { return plan.panels * depth * kWinogradPanel + 16; }
   int64_t z_size() const { return taps * z_tap_stride(); }
   // Sums: [share][panel][16 input channels][tap][16][width of the panel].
@@ -63,9 +63,7 @@ struct WinogradGradJob {
   }
   int64_t share_size() const { return plan.panels * sums_size(0, in_blocks); }
   // A strip of tiles of 16 channels: [m + 2][strip_tiles * m + 2][16].
-  int64_t stage_size() const {
-    return (input.args.tile + 2) * (strip_tiles * input.args.tile + 2) * 16;
-  }
+  int64_t stage_size() const { return (input.args.tile + 2) * (strip_tiles * input.args.tile + 2) * 16; }
 
   static int64_t channels_of(int64_t left, int64_t most) { return left < most ? left : most; }
 };
