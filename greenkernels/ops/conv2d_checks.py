@@ -35,13 +35,13 @@ def check_float(op: str, name: str, x: Tensor) -> None:
         fail(op, f"{name} must be float16, bfloat16, float32 or float64, got {dtype_name(x.dtype)}")
 
 
-def check_tensor(op: str, name: str, x: Tensor, dim: int, like: Tensor) -> None:
+def check_tensor(op: str, name: str, x: Tensor, dim: int, like: Tensor, like_name: str = "input") -> None:
     if x.dim() != dim:
         fail(op, f"{name} must be {dim}-D, got shape {shape_text(x.shape)}")
     if x.dtype != like.dtype:
-        fail(op, f"{name} must be {dtype_name(like.dtype)} as input is, got {dtype_name(x.dtype)}")
+        fail(op, f"{name} must be {dtype_name(like.dtype)} as {like_name} is, got {dtype_name(x.dtype)}")
     if x.device != like.device:
-        fail(op, f"{name} must be on the device of input, {like.device}, got {x.device}")
+        fail(op, f"{name} must be on the device of {like_name}, {like.device}, got {x.device}")
 
 
 def check_input(op: str, x: Tensor) -> None:

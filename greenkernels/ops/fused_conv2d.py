@@ -45,6 +45,8 @@ class Stem:
         pack_plain: ``pack_plain(weight, *pack)`` in plain torch.
         packed_size: ``packed_size(weight, *pack)``, elements of the packed weight.
         unpack: ``unpack(packed, input, *shape, *kernel)``, the weight again.
+        backward: ``backward(grad, input, weight, bias_sizes, mask, *kernel)``, the gradients of input, weight and bias
+            that ``mask`` asks for, by kernels of the stem where these pay; None for torch's own.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Stem:
     pack_plain: Callable[..., Tensor]
     packed_size: Callable[..., int]
     unpack: Callable[..., Tensor]
+    backward: Callable[..., tuple[Tensor | None, ...]] | None = None
 
 
 class FusedConv2d:

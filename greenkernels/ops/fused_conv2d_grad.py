@@ -1,7 +1,8 @@
 """Gradients and autocast of the ops of ``fused_conv2d.py``.
 
-The backward pass is torch's own convolution backward, which is differentiable again. What an activation needs
-for it is its output where that suffices, else its input, computed once more by the same kernel.
+The backward pass is the stem's own where it has one, else torch's convolution backward, which is differentiable again.
+What an activation needs for it is its output where that suffices, else its input, computed once more by the same
+kernel.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from . import activation as activations
 from ._library import register_autocast, register_autograd, register_out
-from .fused_conv2d import FusedConv2d, Geometry
+from .fused_conv2d import FusedConv2d, Stem
 
 
 def _save(
@@ -44,7 +45,7 @@ def _through_activation(
 
 
 def _through_conv(
-    ctx: Any, grad: Tensor, x: Tensor, weight: Tensor, geometry: Geometry, mask: list[bool]
+    ctx: Any, stem: Stem, grad: Tensor, x: Tensor, weight: Tensor, mask: list[bool]
 ) -> tuple[Tensor | None, ...]:
     """Gradients with respect to input, weight and bias, those that ``mask`` asks for."""
     if 0 in (*x.shape, *weight.shape):  # torch's formula takes no empty map
@@ -55,7 +56,9 @@ def _through_conv(
             grad_bias,
         )
     bias_sizes = [weight.shape[0]] if ctx.has_bias else None
-    stride, padding, dilation, groups = geometry
+    if stem.backward is not None:
+        return stem.backward(grad, x, weight, bias_sizes, mask, *ctx.kernel)
+    stride, padding, dilation, groups = stem.geometry(*ctx.kernel)
     return torch.ops.aten.convolution_backward(
         grad, x, weight, bias_sizes, stride, padding, dilation, False, [0, 0], groups, mask
     )
@@ -74,8 +77,7 @@ def _register_conv(ops: FusedConv2d) -> None:
 
         grad, grad_param = _through_activation(ctx, grad, output, param, recompute)
         grad_skip = grad * ctx.skip_scale if needs[-2] else None
-        geometry = ops.stem.geometry(*ctx.kernel)
-        grads = _through_conv(ctx, grad, x, weight, geometry, list(needs[:3]))
+        grads = _through_conv(ctx, ops.stem, grad, x, weight, list(needs[:3]))
         nothing = (None,) * (len(ctx.kernel) + 1)  # for these and the name of the activation
         return *grads, *nothing, grad_param if needs[-3] else None, grad_skip, None
 
@@ -104,8 +106,7 @@ def _register_packed(ops: FusedConv2d) -> None:
         grad, grad_param = _through_activation(ctx, grad, output, param, recompute)
         grad_skip = grad * ctx.skip_scale if needs[-2] else None
         weight = ops.unpacked(x, packed, ctx.args).to(x.dtype)
-        geometry = ops.stem.geometry(*ctx.kernel)
-        grad_x, _, grad_bias = _through_conv(ctx, grad, x, weight, geometry, [needs[0], False, needs[2]])
+        grad_x, _, grad_bias = _through_conv(ctx, ops.stem, grad, x, weight, [needs[0], False, needs[2]])
         nothing = (None,) * (len(ctx.args) - 3)
         return grad_x, None, grad_bias, *nothing, grad_param if needs[-3] else None, grad_skip, None
 

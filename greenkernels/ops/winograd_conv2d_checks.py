@@ -1,4 +1,5 @@
-"""The checks of ``csrc/ops/winograd_conv2d.h`` in the same order and words, for fake tensors and for plain torch."""
+"""The checks of ``csrc/ops/winograd_conv2d.h`` and ``winograd_conv2d_grad.cpp`` in the same order and words, for
+fake tensors and for plain torch."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -97,3 +98,45 @@ def _check_call(
     check_activation(op, x, out_channels, activation, param)
     check_skip(op, x, skip, shape)
     return shape
+
+
+def _check_padding(op: str, padding: Sequence[int], most: int) -> None:
+    if len(padding) != 2 or not all(0 <= p <= most for p in padding):
+        fail(op, f"padding must be two integers in [0, {most}], got {shape_text(padding)}")
+
+
+def check_input_grad(op: str, grad: Tensor, weight: Tensor, padding: Sequence[int], tile: int) -> Shape:
+    """Checks the arguments of winograd_conv2d_input_grad; returns the shape of its output."""
+    if grad.dim() != 4:
+        fail(op, f"grad must be 4-D, got shape {shape_text(grad.shape)}")
+    check_float(op, "grad", grad)
+    check_tensor(op, "weight", weight, 4, grad, "grad")
+    if (weight.shape[0], *weight.shape[2:]) != (grad.shape[1], 3, 3):
+        fail(
+            op,
+            f"weight must be [{grad.shape[1]}, in_channels, 3, 3] for grad {shape_text(grad.shape)}, "
+            f"got {shape_text(weight.shape)}",
+        )
+    _check_padding(op, padding, 2)
+    _check_tile(op, tile)
+    h, w = (size + 2 - 2 * p for size, p in zip(grad.shape[2:], padding, strict=True))
+    if h < 0 or w < 0:
+        fail(op, f"grad must be of an input of at least 0 x 0, got {h} x {w}")
+    return grad.shape[0], weight.shape[1], h, w
+
+
+def check_weight_grad(op: str, x: Tensor, grad: Tensor, padding: Sequence[int], tile: int) -> Shape:
+    """Checks the arguments of winograd_conv2d_weight_grad; returns the shape of its output."""
+    check_input(op, x)
+    check_tensor(op, "grad", grad, 4, x)
+    _check_padding(op, padding, (1 << 31) - 1)
+    expected = out_shape(x, grad.shape[1], padding)
+    if tuple(grad.shape) != tuple(expected):
+        fail(
+            op,
+            f"grad must have shape {shape_text(expected)} for input {shape_text(x.shape)}, "
+            f"got {shape_text(grad.shape)}",
+        )
+    if tile not in (2, 4):
+        fail(op, f"tile must be 2 or 4, got {tile}")
+    return grad.shape[1], x.shape[1], 3, 3

@@ -6,6 +6,7 @@ from . import _library, winograd_transforms
 from .fused_conv2d import FusedConv2d, Geometry, Stem
 from .fused_conv2d_grad import register_gradients
 from .winograd_conv2d_checks import check_conv, check_pack, check_packed
+from .winograd_conv2d_grad import backward
 
 _OPS = FusedConv2d(
     Stem(
@@ -22,6 +23,7 @@ _OPS = FusedConv2d(
         unpack=lambda packed, x, out_channels, _padding, tile: winograd_transforms.unpack(
             packed, out_channels, x.shape[1], tile
         ),
+        backward=backward,
     )
 )
 register_gradients(_OPS)

@@ -10,8 +10,12 @@ void pack_channel(const WinogradPackArgs<T>& args, int64_t out_channel, int64_t 
   double filter[3][3][16], part[kAlpha][3][16];
   for (int lane = 0; lane < 16; ++lane) {
     const bool exists = out_channel + lane < args.out_c;
-    const T* source = args.weight + (exists ? ((out_channel + lane) * args.in_c + c) * 9 : 0);
-    for (int i = 0; i < 9; ++i) filter[i / 3][i % 3][lane] = exists ? double(source[i]) : 0.0;
+    const int64_t k = exists ? out_channel + lane : 0;
+    const T* source = args.weight + (args.rotated ? c * args.out_c + k : k * args.in_c + c) * 9;
+    for (int i = 0; i < 9; ++i) {
+      const int at = args.rotated ? 8 - i : i;
+      filter[i / 3][i % 3][lane] = exists ? double(source[at]) : 0.0;
+    }
   }
   for (int i = 0; i < kAlpha; ++i)
     for (int j = 0; j < 3; ++j)
