@@ -8,8 +8,10 @@
 //   out: [rows][width]
 //   start: what the sums start from, rows start_stride apart: a bias (stride 0), or out itself (stride width)
 //      where a sum comes in slices of its depth; nullptr for 0
+//   ahead: lines to fetch meanwhile, a run for every 16 k
 
 inline constexpr int kPanelDepth = 16;  // k kept together in a panel of a
+static_assert(kPanelDepth == kPrefetchDepth);
 
 // Rows and vectors of the register block. 14 x 2 leaves 4 of 32 registers for b and the broadcast; 6 x 2
 // leaves 4 of 16.
@@ -34,7 +36,8 @@ GK_INLINE void sgemm_micro_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVe
 
 // Computes kVecs vectors of each of kRows rows.
 template <typename T, int kRows, int kVecs, int kWidth, bool kColumns>
-void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth) {
+void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth,
+                       PrefetchRuns ahead) {
   Vec<T> sum[kRows][kVecs];
   if (start) {
 #pragma GCC unroll 16
@@ -50,9 +53,19 @@ void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_str
 
   constexpr int kRowStep = kColumns ? 1 : kPanelDepth, kDepthStep = kColumns ? kColumnStep : 1;
   for (; depth >= kPanelDepth; depth -= kPanelDepth) {
-#pragma GCC unroll 4
-    for (int k = 0; k < kPanelDepth; ++k)
+    const char* line = ahead.run->line;
+    const int64_t line_step = ahead.run->step;
+    constexpr int kFetchEvery = kPanelDepth / kPrefetchLines;
+#pragma GCC unroll 16
+    for (int k = 0; k < kPanelDepth; ++k) {
       sgemm_micro_step<T, kRows, kVecs, kRowStep>(a + k * kDepthStep, b + k * kWidth, sum);
+      if (k % kFetchEvery == 1) {
+        __builtin_prefetch(line, 0,
+                           2);  // into L2; read, not write: no other core has the line, so it can be written
+        line += line_step;
+      }
+    }
+    ahead.run += ahead.step;
     a += kPanelDepth * (kColumns ? kColumnStep : kRows);
     b += kPanelDepth * kWidth;
   }
@@ -66,18 +79,19 @@ void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_str
 }
 
 template <typename T, int kRows, int kWidth, bool kColumns>
-void sgemm_micro_rows(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth) {
+void sgemm_micro_rows(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth,
+                      PrefetchRuns ahead) {
   constexpr int kVecs = kMicroVecs * Vec<T>::kWidth <= kWidth ? kMicroVecs : 1;
   constexpr int kStep = kVecs * Vec<T>::kWidth;
   for (int j = 0; j < kWidth; j += kStep) {
     sgemm_micro_block<T, kRows, kVecs, kWidth, kColumns>(a, b + j, start ? start + j : nullptr, start_stride,
-                                                         out + j, depth);
+                                                         out + j, depth, ahead);
   }
 }
 
 template <typename T>
 using SgemmMicro = void (*)(const T* a, const T* b, const T* start, int64_t start_stride, T* out,
-                            int64_t depth);
+                            int64_t depth, PrefetchRuns ahead);
 
 // The kernel for `rows` rows, 1 <= rows <= kMicroRows, and a panel of b that is `kWidth` wide.
 template <typename T, int kWidth, bool kColumns = false, int kRows = kMicroRows>

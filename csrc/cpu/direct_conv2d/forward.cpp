@@ -7,6 +7,7 @@
 #include "cpu/direct_conv2d/plan.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
+#include "cpu/prefetch.h"
 #include "cpu/scratch.h"
 
 namespace greenkernels::cpu {

@@ -18,6 +18,7 @@ template <typename T, int kWidth, bool kColumns>
 void multiply_run(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
                   const T* bias, T* sums) {
   const T* b = job.packed_panel(panel);
+  const PrefetchRun nothing_ahead{reinterpret_cast<const char*>(b), 0};
   int64_t slice = 0;
   do {  // also once where the depth is 0: the sums are the bias then
     const int64_t depth = job.depth - slice < kDirectSlice ? job.depth - slice : kDirectSlice;
@@ -27,7 +28,7 @@ void multiply_run(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t
       const T* a = v + (block - begin) * job.block_stride() +
                    (group * job.depth_chunks() * 16 + slice) * (kColumns ? kColumnStep : rows);
       sgemm_micro<T, kWidth, kColumns>(rows)(a, b + slice * kWidth, slice ? out : bias, slice ? kWidth : 0,
-                                             out, depth);
+                                             out, depth, {&nothing_ahead, 0});
       out += rows * kWidth;
     }
     slice += kDirectSlice;

@@ -8,6 +8,7 @@
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
+#include "cpu/winograd_conv2d/ahead.h"
 #include "cpu/winograd_conv2d/plan.h"
 
 namespace greenkernels::cpu {
@@ -20,7 +21,7 @@ struct WinogradStages {
   void (*input)(const WinogradJob<T>& job, int64_t block, int64_t channel_begin, int64_t channel_end, T* v,
                 T* stage);
   void (*multiply)(const WinogradJob<T>& job, int64_t panel, int64_t block_begin, int64_t block_end,
-                   const T* v, T* products);
+                   const T* v, T* products, PrefetchList& ahead);
   void (*output)(const WinogradJob<T>& job, int64_t panel, int64_t block, const T* products, T* stage);
 };
 
@@ -42,28 +43,60 @@ WinogradStages<T> select_stages(int tile) {
   }
 }
 
+// Scratch of a thread for stages 2 and 3 of up to `blocks` blocks.
+template <typename T>
+class PanelScratch {
+ public:
+  PanelScratch(const WinogradJob<T>& job, int64_t blocks)
+      : room_(job.taps * blocks * (job.args.in_c / kPrefetchDepth)),
+        products_elements_(blocks * job.product_block_stride()),
+        lease_((products_elements_ + job.stage_size()) * sizeof(T) + room_ * sizeof(PrefetchRun)) {}
+
+  T* products() const { return lease_.as<T>(); }  // [block], product_block_stride() apart
+  T* stage() const { return products() + products_elements_; }
+
+  // A list of what to fetch during the products of a panel.
+  PrefetchList ahead(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end) const {
+    PrefetchRun* runs = reinterpret_cast<PrefetchRun*>(stage() + job.stage_size());
+    const int64_t a_call = job.args.in_c / kPrefetchDepth;
+    const int64_t count = a_call ? winograd_output_lines(job, panel, begin, end, a_call, room_, runs) : 0;
+    return {runs, count, products()};
+  }
+
+ private:
+  int64_t room_;  // runs: as many as the micro-kernel can fetch
+  int64_t products_elements_;
+  ScratchLease lease_;
+};
+
+// Stages 2 and 3 for one panel of the weight; v: transformed input of the blocks [begin, end).
+template <typename T>
+void run_panel(const WinogradJob<T>& job, const WinogradStages<T>& stages, int64_t panel, int64_t begin,
+               int64_t end, const T* v, const PanelScratch<T>& scratch) {
+  PrefetchList ahead = scratch.ahead(job, panel, begin, end);
+  stages.multiply(job, panel, begin, end, v, scratch.products(), ahead);
+  for (int64_t block = begin; block < end; ++block) {
+    const T* products = scratch.products() + (block - begin) * job.product_block_stride();
+    stages.output(job, panel, block, products, scratch.stage());
+  }
+}
+
 // Blocks outermost: a thread transforms a group of blocks, then streams the weight past them.
 template <typename T>
 void run_blocks_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages) {
   const int64_t group = job.plan.group;
   parallel_for(job.plan.blocks, job.plan.grain, [&](int64_t begin, int64_t end) {
-    const ScratchLease scratch(
-        (group * (job.input_block_stride() + job.product_block_stride()) + job.stage_size()) * sizeof(T));
-    T* v = scratch.as<T>();
-    T* products = v + group * job.input_block_stride();
-    T* stage = products + group * job.product_block_stride();
+    const ScratchLease input(group * job.input_block_stride() * sizeof(T));
+    const PanelScratch<T> scratch(job, group);
+    T* v = input.as<T>();
     for (int64_t first = begin; first < end; first += group) {
       const int64_t last = std::min(first + group, end);
       for (int64_t block = first; block < last; ++block) {
         stages.input(job, block, 0, job.channel_blocks, v + (block - first) * job.input_block_stride(),
-                     stage);
+                     scratch.stage());
       }
-      for (int64_t panel = 0; panel < job.panels; ++panel) {
-        stages.multiply(job, panel, first, last, v, products);
-        for (int64_t block = first; block < last; ++block) {
-          stages.output(job, panel, block, products + (block - first) * job.product_block_stride(), stage);
-        }
-      }
+      for (int64_t panel = 0; panel < job.panels; ++panel)
+        run_panel(job, stages, panel, first, last, v, scratch);
     }
   });
 }
@@ -85,17 +118,11 @@ void run_panels_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages
   // Few panels: the blocks of a panel are shared out too.
   const int64_t shares = std::min<int64_t>(blocks, (2 * num_threads() + job.panels - 1) / job.panels);
   parallel_for(job.panels * shares, 1, [&](int64_t begin, int64_t end) {
-    const int64_t share_blocks = (blocks + shares - 1) / shares;
-    const ScratchLease scratch((share_blocks * job.product_block_stride() + job.stage_size()) * sizeof(T));
-    T* products = scratch.as<T>();
-    T* stage = products + share_blocks * job.product_block_stride();
+    const PanelScratch<T> scratch(job, (blocks + shares - 1) / shares);
     for (int64_t i = begin; i < end; ++i) {
       const int64_t panel = i / shares, share = i % shares;
       const int64_t first = blocks * share / shares, last = blocks * (share + 1) / shares;
-      stages.multiply(job, panel, first, last, v + first * job.input_block_stride(), products);
-      for (int64_t block = first; block < last; ++block) {
-        stages.output(job, panel, block, products + (block - first) * job.product_block_stride(), stage);
-      }
+      run_panel(job, stages, panel, first, last, v + first * job.input_block_stride(), scratch);
     }
   });
 }

@@ -10,23 +10,24 @@
 // read once from outside of L1 and then used for all blocks.
 template <typename T, int kWidth>
 void multiply_panel(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
-                    T* products) {
+                    T* products, PrefetchList& ahead) {
+  const int64_t runs = job.args.in_c / kPrefetchDepth;
   const T* u = job.packed_panel(panel);
   for (int64_t tap = 0; tap < job.taps; ++tap, u += job.args.in_c * kWidth) {
     for (int64_t block = begin; block < end; ++block) {
       const T* a = v + (block - begin) * job.input_block_stride() + tap * job.input_tap_stride();
       T* out = products + (block - begin) * job.product_block_stride() + tap * job.product_tap_stride();
-      sgemm_micro<T, kWidth>(job.rows(block))(a, u, nullptr, 0, out, job.args.in_c);
+      sgemm_micro<T, kWidth>(job.rows(block))(a, u, nullptr, 0, out, job.args.in_c, ahead.take(runs));
     }
   }
 }
 
 template <typename T>
 void winograd_multiply(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
-                       T* products) {
+                       T* products, PrefetchList& ahead) {
   const bool wide = job.panel_width(panel) == kWinogradPanel;
   (wide ? &multiply_panel<T, kWinogradPanel> : &multiply_panel<T, kWinogradHalfPanel>)(job, panel, begin, end,
-                                                                                       v, products);
+                                                                                       v, products, ahead);
 }
 
 template <typename T>

@@ -1,0 +1,45 @@
+// Cache lines that are needed soon, fetched into the L2 cache by the micro-kernel while it multiplies: a few
+// between its multiply-adds, since a burst of fetches would stall them.
+#pragma once
+
+#include <cstdint>
+
+namespace greenkernels::cpu {
+
+inline constexpr int64_t kCacheLine = 64;  // bytes
+inline constexpr int kPrefetchLines = 4;   // of a run
+inline constexpr int kPrefetchDepth = 16;  // k that the micro-kernel multiplies while it fetches a run
+
+struct PrefetchRun {
+  const char* line;  // the first line; no address can fault
+  int64_t step;      // bytes from one line to the next
+};
+
+// What a call of the micro-kernel fetches: with step 1 one run after the other, with step 0 the same each
+// time.
+struct PrefetchRuns {
+  const PrefetchRun* run;
+  int64_t step;
+};
+
+// A list of runs, handed out call by call. `anything` is an address that is in the cache, for calls past the
+// end of the list.
+class PrefetchList {
+ public:
+  PrefetchList(const PrefetchRun* runs, int64_t count, const void* anything)
+      : runs_(runs), left_(count), idle_{static_cast<const char*>(anything), 0} {}
+
+  PrefetchRuns take(int64_t count) {
+    if (count > left_) return {&idle_, 0};
+    runs_ += count;
+    left_ -= count;
+    return {runs_ - count, 1};
+  }
+
+ private:
+  const PrefetchRun* runs_;
+  int64_t left_;
+  PrefetchRun idle_;
+};
+
+}  // namespace greenkernels::cpu

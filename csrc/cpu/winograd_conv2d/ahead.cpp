@@ -1,0 +1,77 @@
+// Which lines the output of a panel lies in, strip by strip: a strip is a run of tiles in one row of tiles.
+#include "cpu/winograd_conv2d/ahead.h"
+
+#include <algorithm>
+
+namespace greenkernels::cpu {
+
+namespace {
+
+// Runs of a list that has an end.
+struct Writer {
+  PrefetchRun* next;
+  PrefetchRun* end;
+
+  // `count` lines, `step` bytes apart, in as many runs as that takes.
+  void add(const char* line, int64_t step, int64_t count) {
+    for (; count > 0 && next != end; count -= kPrefetchLines, line += step * kPrefetchLines)
+      *next++ = {line, step};
+  }
+};
+
+// One row of `width` pixels of the output, from `first` on.
+template <typename T>
+void add_row_nhwc(const T* first, int64_t width, int64_t channels, int64_t all_channels, Writer& writer) {
+  const char* line = reinterpret_cast<const char*>(first);
+  const int64_t pixel_bytes = all_channels * int64_t{sizeof(T)};
+  if (channels == all_channels) {
+    writer.add(line, kCacheLine, (width * pixel_bytes + kCacheLine - 1) / kCacheLine);
+    return;
+  }
+  for (int64_t byte = 0; byte < channels * int64_t{sizeof(T)}; byte += kCacheLine)
+    writer.add(line + byte, pixel_bytes, width);
+}
+
+template <typename T>
+void add_row_nchw(const T* first, int64_t width, int64_t channels, int64_t plane, Writer& writer) {
+  const char* line = reinterpret_cast<const char*>(first);
+  for (int64_t byte = 0; byte < width * int64_t{sizeof(T)}; byte += kCacheLine)
+    writer.add(line + byte, plane * int64_t{sizeof(T)}, channels);
+}
+
+}  // namespace
+
+template <typename T>
+int64_t winograd_output_lines(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end,
+                              int64_t multiple, int64_t room, PrefetchRun* runs) {
+  const auto& args = job.args;
+  const int64_t m = args.tile, out_h = args.out_h(), out_w = args.out_w();
+  const int64_t channel = panel * kWinogradPanel, channels = std::min(kWinogradPanel, args.out_c - channel);
+  Writer writer{runs, runs + room / multiple * multiple};
+  const int64_t last = job.first_tile(end);
+  for (int64_t tile = job.first_tile(begin); tile < last;) {
+    const int64_t strip = tile / job.tiles_w, col = tile % job.tiles_w;
+    const int64_t count = std::min(last - tile, job.tiles_w - col), image = strip / job.tiles_h;
+    const int64_t x = col * m, width = std::min(count * m, out_w - x), y = strip % job.tiles_h * m;
+    for (int64_t row = y; row < std::min(y + m, out_h); ++row) {
+      if (args.out_layout == MapLayout::kNhwc) {
+        const T* first = args.out + ((image * out_h + row) * out_w + x) * args.out_c + channel;
+        add_row_nhwc(first, width, channels, args.out_c, writer);
+      } else {
+        const T* first = args.out + ((image * args.out_c + channel) * out_h + row) * out_w + x;
+        add_row_nchw(first, width, channels, out_h * out_w, writer);
+      }
+    }
+    tile += count;
+  }
+  for (; writer.next != runs && (writer.next - runs) % multiple != 0; ++writer.next)
+    *writer.next = writer.next[-1];
+  return writer.next - runs;
+}
+
+template int64_t winograd_output_lines(const WinogradJob<float>&, int64_t, int64_t, int64_t, int64_t, int64_t,
+                                       PrefetchRun*);
+template int64_t winograd_output_lines(const WinogradJob<double>&, int64_t, int64_t, int64_t, int64_t,
+                                       int64_t, PrefetchRun*);
+
+}  // namespace greenkernels::cpu
