@@ -169,6 +169,8 @@ def test_is_a_candidate_of_layers_that_no_other_kernel_takes():
     packed = gk.ops.direct_conv2d_pack(stock.weight.detach())
     assert stem.extra_bytes(stock, {}) == packed.numel() * packed.element_size()
     assert "only a measurement" in stem.cold_start(stock, [x.shape])
+    gathered = 5 * 5 * 16 * 6 * 6 * 4  # of all output pixels, should panels be outermost
+    assert gathered < stem.scratch_bytes(stock, {}, [x.shape]) < torch.get_num_threads() * (32 << 20)
 
 
 def test_is_no_candidate_for_depthwise_layers():
