@@ -8,6 +8,7 @@ from torch import nn
 from greenkernels.planning import explain, optimize, plan, restore
 from greenkernels.planning.candidates.winograd_conv2d import cold_start, effective_cut
 from greenkernels.planning.fusion import FusedAway
+from greenkernels.planning.layout import to_channels_last, worth_trying
 
 pytestmark = pytest.mark.usefixtures("quick_kernel")
 
@@ -97,6 +98,17 @@ def test_picks_the_memory_format(monkeypatch):
         out = fast(X)
     assert out.is_contiguous()  # the caller gets the layout of the stock network
     assert not restore(fast)._forward_pre_hooks
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 4, 6), (1, 1, 5, 3), (3, 8, 1, 1), (2, 3, 4, 5)])
+def test_strides_that_fit_both_formats_are_spelt_out(shape):
+    x = torch.randn(shape)
+    assert worth_trying(x)
+    moved = to_channels_last(x)
+    assert torch.equal(moved, x)
+    assert not worth_trying(moved)
+    weight = torch.randn(4, shape[1], 1, 1)
+    assert nn.functional.conv2d(moved, weight).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_rules_without_a_clock():

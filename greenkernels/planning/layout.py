@@ -11,12 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from ..measure.rotation import map_tensors, tensors_in
+from ..ops.maps import suggested_format
 
 AS_GIVEN, CHANNELS_LAST = "as given", "channels_last"
 
 
-def _to_channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
+def to_channels_last(tensor: Tensor) -> Tensor:
+    """A map in channels_last, with strides that say so; any other tensor as it is.
+
+    Strides of one channel or of 1x1 maps fit both formats: torch then takes no copy, and reads NCHW from them.
+    """
+    if tensor.dim() != 4:
+        return tensor
+    tensor = tensor.contiguous(memory_format=torch.channels_last)
+    if suggested_format(tensor) is torch.channels_last:
+        return tensor
+    _, channels, h, w = tensor.shape
+    return tensor.as_strided(tensor.shape, (h * w * channels, 1, w * channels, channels))
 
 
 def _to_contiguous(tensor: Tensor) -> Tensor:
@@ -27,7 +38,7 @@ class EnterChannelsLast:
     """Forward pre-hook of the root (a class, so that a model with it can be pickled)."""
 
     def __call__(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
-        return map_tensors(_to_channels_last, args), map_tensors(_to_channels_last, kwargs)
+        return map_tensors(to_channels_last, args), map_tensors(to_channels_last, kwargs)
 
 
 class LeaveContiguous:
@@ -62,6 +73,6 @@ def undo_channels_last(model: nn.Module) -> None:
 
 
 def worth_trying(inputs: Any) -> bool:
-    """True if a map goes in that is not in channels_last already."""
+    """True if a map goes in that torch would not take for channels_last already."""
     maps = [t for t in tensors_in(inputs) if t.dim() == 4]
-    return any(not t.is_contiguous(memory_format=torch.channels_last) for t in maps)
+    return any(suggested_format(t) is not torch.channels_last for t in maps)

@@ -16,7 +16,7 @@ from ..measure.provenance import Measurement
 from ..measure.turns import FOREIGN_CORES, Contender, Schedule, Turns, take_turns
 from .candidates import FusedActivation, Options, Stem
 from .joules import Work, energy, work_of, work_of_replacement
-from .layout import AS_GIVEN, CHANNELS_LAST
+from .layout import AS_GIVEN, CHANNELS_LAST, to_channels_last
 from .plans import LayerPlan
 from .survey import Site
 
@@ -181,16 +181,14 @@ class _Layer(nn.Module):
 
 
 def _contender(name: str, layer: _Layer, form: str, keep: bool = False) -> Contender:
-    memory_format = torch.channels_last if form == CHANNELS_LAST else None
+    other = form == CHANNELS_LAST
 
     def prepare(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        if memory_format is None:
-            return arguments
-        return ([x.contiguous(memory_format=memory_format) for x in arguments[0]],)
+        return ([to_channels_last(x) for x in arguments[0]],) if other else arguments
 
-    if memory_format is not None and keep:
+    if other and keep:
         # The stock layer in its best form: weights in the same format. A copy, the other contender keeps its own.
-        layer = copy.deepcopy(layer).to(memory_format=memory_format)
+        layer = copy.deepcopy(layer).to(memory_format=torch.channels_last)
     return Contender(name, layer.run, prepare, keep, tolerance=math.inf if keep else None)
 
 
