@@ -78,6 +78,17 @@ def test_interrupted_run_keeps_its_rows_and_can_be_completed(measured, tmp_path,
     assert "must be an interrupted run" in result.output
 
 
+def test_cases_can_be_picked(measured, tmp_path):
+    assert (
+        invoke("layers", "--case", "tw", "--cache", "warm", "--threads", "1", "--out", tmp_path).exit_code
+        == 0
+    )
+    assert measured == [("two", 1, False)]
+    result = invoke("layers", "--case", "three")
+    assert result.exit_code == 1
+    assert "--case must be a part of one, two, got 'three'" in result.output
+
+
 def test_unknown_cache_is_refused(measured):
     result = invoke("layers", "--cache", "lukewarm")
     assert result.exit_code == 1

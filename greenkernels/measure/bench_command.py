@@ -31,6 +31,7 @@ class Wish:
     threads: list[int]
     caches: list[str]
     peers: bool
+    case: str = ""
     done: list[Row] = field(default_factory=list)  # rows of an interrupted run that this one completes
 
     def jobs(self, cases: list[Case]) -> Iterator[tuple[Case, int, str]]:
@@ -54,6 +55,7 @@ def bench(
     cache: Annotated[
         str, typer.Option(help="warm (weights and inputs used again), cold (from memory), or both.")
     ] = "both",
+    case: Annotated[str, typer.Option(help="Only cases with this in their name.")] = "",
     peers: Annotated[bool, typer.Option(help="Also against the other software that is installed.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Full runs, each in a fresh process.")] = 1,
     out: Annotated[Path | None, typer.Option(help="Folder for the rows; default: bench/results.")] = None,
@@ -67,9 +69,9 @@ def bench(
     try:
         before = interrupted(resume) if resume else None
         names = [before.rows[0].suite] if before else suites or suite_names()
-        loaded = {name: load_suite(name) for name in names}
+        loaded = {name: cases_named(case, load_suite(name)) for name in names}
         caches = ["warm"] if quick else caches_named(cache)
-        wish = Wish(quick, thread_numbers(threads), caches, peers, before.rows if before else [])
+        wish = Wish(quick, thread_numbers(threads), caches, peers, case, before.rows if before else [])
     except (FileNotFoundError, ValueError) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
@@ -138,6 +140,13 @@ def interrupted(path: Path) -> Run:
     return run
 
 
+def cases_named(text: str, cases: list[Case]) -> list[Case]:
+    found = [case for case in cases if text in case.name]
+    if not found:
+        raise ValueError(f"--case must be a part of {', '.join(case.name for case in cases)}, got {text!r}")
+    return found
+
+
 def caches_named(name: str) -> list[str]:
     if name not in CACHES:
         raise ValueError(f"--cache must be one of {', '.join(CACHES)}, got {name!r}")
@@ -157,7 +166,7 @@ def again(names: list[str], wish: Wish, processes: int, folder: Path) -> None:
     """The same run in fresh processes: page placement and clocks differ between processes, not within one."""
     command = [sys.executable, "-m", "greenkernels", "bench", *names, "--out", str(folder)]
     command += ["--threads", ",".join(map(str, wish.threads))]
-    command += ["--cache", "both" if len(wish.caches) > 1 else wish.caches[0]]
+    command += ["--case", wish.case, "--cache", "both" if len(wish.caches) > 1 else wish.caches[0]]
     command += [*(["--quick"] if wish.quick else []), *(["--peers"] if wish.peers else [])]
     for number in range(processes):
         typer.echo(f"run {number + 1} of {processes}")
