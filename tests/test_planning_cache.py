@@ -10,7 +10,8 @@ import torch
 from quick_kernel import CLOCK, OPTIONS, QuickConv2d, X, conv, net, quick_kernel  # noqa: F401
 from torch import nn
 
-from greenkernels.planning import CacheWarning, Plan, cache, fingerprint, plan, restore
+from greenkernels.measure import Kind, Measurement
+from greenkernels.planning import CacheWarning, Plan, cache, fingerprint, plan, planner, restore
 
 pytestmark = pytest.mark.usefixtures("quick_kernel")
 CACHED = OPTIONS | {"cache": True}
@@ -50,6 +51,21 @@ def test_layers_of_another_network_bring_their_own_activation():
     assert made.about["cached_layers"] == 1
     assert made.layers[0].activation.slot == "body.2"
     assert repr(restore(made.apply(other))) == repr(other)
+
+
+@pytest.mark.parametrize(("high", "again"), [(1.27, True), (1.03, False)])
+def test_a_verdict_that_disturbed_turns_left_open_is_asked_again(monkeypatch, high, again):
+    decided = planner.verdict
+
+    def disturbed(turns, form):
+        ratio = Measurement(0.94, "", Kind.MEASURED, 0.62, high)
+        return dataclasses.replace(decided(turns, form), speedup=ratio, word="no difference")
+
+    monkeypatch.setattr(planner, "verdict", disturbed)
+    model = net(conv(8, 8))
+    assert not seconds(model)[0].accepted
+    monkeypatch.setattr(planner, "verdict", decided)
+    assert seconds(model)[0].accepted == again
 
 
 def test_cache_false_neither_reads_nor_writes(folder):

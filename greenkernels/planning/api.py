@@ -118,6 +118,6 @@ def _plan(model: nn.Module, inputs: Inputs, asked: Settings, progress: bool) -> 
             return known
         planner = Planner(copy_model(model), inputs, asked, advance, budget)
         made = planner.plan()
-        if not planner.interrupted:
+        if not planner.interrupted and not made.network.undecided:
             records.write_plan(asked.cache, key, made)
         return made

@@ -211,7 +211,7 @@ class Planner:
             )
             form = fastest_form(turns, list(converted))
             network = verdict(turns, form)
-            if settings.time_budget is None:
+            if settings.time_budget is None and not network.undecided:
                 records.write_verdict(settings.cache, key, form, network)
         return self.accept(converted[form], form, network, date)
 

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from ..measure.provenance import Measurement
+from ..measure.turns import NOISY
 from .as_json import revived, to_json
 from .candidates import FusedActivation, Options
 from .layout import AS_GIVEN
@@ -95,6 +96,11 @@ class NetworkVerdict:
     noise: float = 0.0
     foreign_cores: float | None = None
     word: str = ""
+
+    @property
+    def undecided(self) -> bool:
+        """True where a win may be there that disturbed turns could not prove: worth asking again another time."""
+        return self.word == "no difference" and self.speedup is not None and self.speedup.high > 1 + NOISY
 
 
 @dataclass(repr=False)
