@@ -2,6 +2,7 @@
 #include "cpu/winograd_conv2d/ahead.h"
 
 #include <algorithm>
+#include <cstdint>
 
 namespace greenkernels::cpu {
 
@@ -19,24 +20,32 @@ struct Writer {
   }
 };
 
+// Segments of `bytes` bytes, the first at `first`, `count` of them `step` bytes apart; they may begin within
+// a line.
+void add_segments(const char* first, int64_t bytes, int64_t step, int64_t count, Writer& writer) {
+  const bool aligned = (reinterpret_cast<uintptr_t>(first) | static_cast<uintptr_t>(step)) % kCacheLine == 0;
+  const int64_t end = aligned ? bytes : bytes + kCacheLine - 1;  // one more line may hold the last bytes
+  for (int64_t byte = 0; byte < end; byte += kCacheLine)
+    writer.add(first + std::min(byte, bytes - 1), step, count);
+}
+
 // One row of `width` pixels of the output, from `first` on.
 template <typename T>
 void add_row_nhwc(const T* first, int64_t width, int64_t channels, int64_t all_channels, Writer& writer) {
   const char* line = reinterpret_cast<const char*>(first);
   const int64_t pixel_bytes = all_channels * int64_t{sizeof(T)};
   if (channels == all_channels) {
-    writer.add(line, kCacheLine, (width * pixel_bytes + kCacheLine - 1) / kCacheLine);
-    return;
+    const int64_t before = reinterpret_cast<uintptr_t>(line) % kCacheLine;
+    writer.add(line - before, kCacheLine, (before + width * pixel_bytes + kCacheLine - 1) / kCacheLine);
+  } else {
+    add_segments(line, channels * int64_t{sizeof(T)}, pixel_bytes, width, writer);
   }
-  for (int64_t byte = 0; byte < channels * int64_t{sizeof(T)}; byte += kCacheLine)
-    writer.add(line + byte, pixel_bytes, width);
 }
 
 template <typename T>
 void add_row_nchw(const T* first, int64_t width, int64_t channels, int64_t plane, Writer& writer) {
-  const char* line = reinterpret_cast<const char*>(first);
-  for (int64_t byte = 0; byte < width * int64_t{sizeof(T)}; byte += kCacheLine)
-    writer.add(line + byte, plane * int64_t{sizeof(T)}, channels);
+  add_segments(reinterpret_cast<const char*>(first), width * int64_t{sizeof(T)}, plane * int64_t{sizeof(T)},
+               channels, writer);
 }
 
 }  // namespace
