@@ -2,13 +2,16 @@
 // avx2, avx512) and compiled for that instruction set by a target pragma. So no build sets flags per file,
 // and no inline function that files share is ever compiled for a CPU that lacks it. Include standard and
 // project headers before this one: what stands inside the pragma must be the kernel alone. Within an .inl use
-// free and member functions, no in-class friends, no lambdas.
+// free and member functions, no in-class friends, no lambdas. Define GK_KERNEL_BF16 as well for a fourth
+// copy, avx512bf16, in which GK_ISA_BF16 is defined: avx512 and the instructions of AVX512-BF16.
 #ifndef GK_KERNEL
 #error "define GK_KERNEL as the file to include, then include cpu/foreach_isa.h"
 #endif
 
 #include <cmath>
 #include <cstdint>
+
+#include "cpu/half.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -38,7 +41,7 @@ namespace greenkernels::cpu::scalar {
 
 #define GK_ISA_WIDTH 8
 #pragma GCC push_options
-#pragma GCC target("avx2,fma")
+#pragma GCC target("avx2,fma,f16c")
 namespace greenkernels::cpu::avx2 {
 #include "cpu/vec.inl"
 #include GK_KERNEL
@@ -54,6 +57,18 @@ namespace greenkernels::cpu::avx512 {
 #include GK_KERNEL
 }  // namespace greenkernels::cpu::avx512
 #pragma GCC pop_options
+
+#ifdef GK_KERNEL_BF16
+#define GK_ISA_BF16
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,prefer-vector-width=512")
+namespace greenkernels::cpu::avx512bf16 {
+#include "cpu/vec.inl"
+#include GK_KERNEL
+}  // namespace greenkernels::cpu::avx512bf16
+#pragma GCC pop_options
+#undef GK_ISA_BF16
+#endif
 #undef GK_ISA_WIDTH
 
 #endif
@@ -61,3 +76,4 @@ namespace greenkernels::cpu::avx512 {
 #pragma GCC diagnostic pop
 #undef GK_INLINE
 #undef GK_KERNEL
+#undef GK_KERNEL_BF16

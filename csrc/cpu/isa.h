@@ -8,7 +8,7 @@
 
 namespace greenkernels::cpu {
 
-// Ascending; a level includes those before it. avx2 means AVX2 + FMA; avx512 means F + BW + DQ + VL.
+// Ascending; a level includes those before it. avx2 means AVX2 + FMA + F16C; avx512 means F + BW + DQ + VL.
 enum class Isa { kScalar, kAvx2, kAvx512 };
 
 const char* isa_name(Isa isa);
@@ -38,10 +38,10 @@ const CacheSizes& cache_sizes();
 
 // The function `name` of the namespace of the level in use: auto f = GK_SELECT_ISA(int8_gemm_rows).
 #if defined(__x86_64__)
-#define GK_SELECT_ISA(name)                                                        \
-  (::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx512 ? &avx512::name \
-   : ::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx2 ? &avx2::name   \
-                                                                   : &scalar::name)
+#define GK_SELECT_ISA(...)                                                                \
+  (::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx512 ? &avx512::__VA_ARGS__ \
+   : ::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx2 ? &avx2::__VA_ARGS__   \
+                                                                   : &scalar::__VA_ARGS__)
 #else
-#define GK_SELECT_ISA(name) (&scalar::name)
+#define GK_SELECT_ISA(...) (&scalar::__VA_ARGS__)
 #endif
