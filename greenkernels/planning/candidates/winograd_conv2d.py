@@ -11,6 +11,7 @@ from torch import Size, nn
 
 from ...measure.machine import cpu_facts
 from ...nn import WinogradConv2d
+from ...ops.winograd_transforms import packed_size
 from . import FusedActivation, Options, Stem
 
 TILES = (2, 4, 6)
@@ -43,8 +44,9 @@ def build(conv: nn.Module, options: Options, activation: FusedActivation | None)
 
 
 def extra_bytes(conv: nn.Module, options: Options) -> int:
-    """Size of the packed weight: (tile + 2)^2 taps for 9."""
-    return (options["tile"] + 2) ** 2 * conv.weight[:, :, 0, 0].numel() * conv.weight.element_size()
+    """Size of the packed weight, float32 for half precision too."""
+    size = max(4, conv.weight.element_size())
+    return packed_size(conv.out_channels, conv.in_channels, options["tile"]) * size
 
 
 def output_size(conv: nn.Module, shape: Size) -> tuple[int, int]:
