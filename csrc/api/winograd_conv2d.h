@@ -7,14 +7,15 @@
 // with input = 0 outside of its map. Computed tile by tile as F(m x m, 3 x 3) of winograd_transforms.h, m =
 // tile: m^2 outputs cost (m + 2)^2 multiplications a channel instead of 9 m^2. Exactness: rounding as of
 // float arithmetic, amplified by the transforms (about 2x, 5x, 17x of direct convolution's for m = 2, 4, 6);
-// denormal numbers count as 0. A NaN or infinity in input spreads over the output tiles whose input tile
-// holds it. Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016,
-// section 4.
+// denormal numbers count as 0. Maps of 16-bit numbers are computed in float and rounded once, at the end. A
+// NaN or infinity in input spreads over the output tiles whose input tile holds it. Source: Lavin and Gray,
+// "Fast Algorithms for Convolutional Neural Networks", CVPR 2016, section 4.
 #pragma once
 
 #include <cstdint>
 
 #include "api/activation.h"
+#include "api/half.h"
 #include "api/map_layout.h"
 
 namespace greenkernels {
@@ -44,13 +45,14 @@ struct WinogradPackArgs {
   bool rotated = false;  // weight is [in_c, out_c, 3, 3], and each filter is read turned by 180 degrees
 };
 
-template <typename T>
+// T is computed in, S is what maps are stored in: T, or for T = float a type of api/half.h.
+template <typename T, typename S = T>
 struct WinogradConv2dArgs {
-  const T* input;   // [batch, in_c, h, w] in input_layout
+  const S* input;   // [batch, in_c, h, w] in input_layout
   const T* packed;  // written by winograd_conv2d_pack with the same out_c, in_c, tile
   const T* bias;    // [out_c], or nullptr for none
-  const T* skip;    // [batch, out_c, out_h, out_w] in out_layout, or nullptr for none
-  T* out;           // [batch, out_c, out_h, out_w] in out_layout; every element is written; aliases only skip
+  const S* skip;    // [batch, out_c, out_h, out_w] in out_layout, or nullptr for none
+  S* out;           // [batch, out_c, out_h, out_w] in out_layout; every element is written; aliases only skip
   Activation activation;      // applied last
   const T* activation_param;  // [1] or [out_c], as activation_params() says; nullptr where it takes none
   int64_t activation_params;  // elements of activation_param: 0, 1 or out_c
@@ -95,6 +97,8 @@ void winograd_conv2d_pack(const WinogradPackArgs<float>& args);
 void winograd_conv2d_pack(const WinogradPackArgs<double>& args);
 void winograd_conv2d(const WinogradConv2dArgs<float>& args);
 void winograd_conv2d(const WinogradConv2dArgs<double>& args);
+void winograd_conv2d(const WinogradConv2dArgs<float, BFloat16>& args);
+void winograd_conv2d(const WinogradConv2dArgs<float, Float16>& args);
 // Bitwise the same for the same number of threads; more threads add up in another order.
 void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<float>& args);
 void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<double>& args);

@@ -1,6 +1,7 @@
 // The last step of every convolution kernel: bias, skip and activation, on the way from a panel of sums,
 // pixel by pixel with 16 or 32 channels adjacent, to the output map. Args is the argument struct of the
 // kernel.
+#include "cpu/map_elements.inl"
 
 // What a half panel needs to know: 16 output channels from `channel`, of which `channels` exist.
 template <typename T>
@@ -23,9 +24,9 @@ struct HalfPanel {
 };
 
 // activation(value + skip_scale * skip); skip: `lanes` values that go with those of the vector, or nullptr.
-template <typename T, typename Args>
-GK_INLINE Vec<T> finish(const Args& args, Vec<T> value, const T* skip, int64_t lanes, Vec<T> slope) {
-  if (skip) value = fma(Vec<T>::broadcast(T(args.skip_scale)), Vec<T>::load_n(skip, lanes), value);
+template <typename T, typename S, typename Args>
+GK_INLINE Vec<T> finish(const Args& args, Vec<T> value, const S* skip, int64_t lanes, Vec<T> slope) {
+  if (skip) value = fma(Vec<T>::broadcast(T(args.skip_scale)), load_elements_n(skip, lanes), value);
   if (args.activation == Activation::kNone) return value;
   if (args.activation == Activation::kRelu) return relu(value);
   return activate(args.activation, value, slope);
@@ -51,9 +52,9 @@ void finish_pixels_nchw(const Args& args, const HalfPanel<T>& half, int64_t offs
         const Vec<T> value = finish(args, block[i], args.skip ? args.skip + position : nullptr, count - x,
                                     Vec<T>::broadcast(half.slope[c + i]));
         if (count - x >= kWidth) {
-          value.store(args.out + position);
+          store_elements(value, args.out + position);
         } else {
-          value.store_n(args.out + position, count - x);
+          store_elements_n(value, args.out + position, count - x);
         }
       }
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "api/activation.h"
+#include "api/half.h"
 
 #include <optional>
 #include <string>
@@ -17,6 +18,9 @@ using OptionalTensor = std::optional<Tensor>;
 
 // The arguments that every convolution op has, named as in the schemas.
 struct ConvCall {
+  // Whether the kernel reads and writes maps of 16-bit numbers; else they are converted to float32 and back.
+  static constexpr bool kHalfMaps = false;
+
   const char* op;
   const Tensor& input;
   const OptionalTensor& bias;

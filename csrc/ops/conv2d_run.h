@@ -1,12 +1,14 @@
 // How a checked call of a convolution op runs: the layouts its kernel reads and writes, packing, allocation.
-// Float16 and bfloat16 tensors are converted to float32 and back here; the kernels know float and double.
+// Maps of float16 and bfloat16 go to the kernel as they are where it takes them (kHalfMaps), else converted
+// to float32 and back; weight, bias and slopes are float32 to every kernel.
 //
 // Call is a ConvCall with these members:
 //   MapSizes out_sizes();                    of the output
 //   int64_t packed_size();                   elements of the packed weight
 //   void pack(const T* weight, T* packed);   packs a row-major weight
 //   Args args<T>();                          the kernel's arguments, those filled in that ConvCall does not
-//   have static void run(const Args& args);       the kernel
+//   have; args<T, S>() for maps of S, where kHalfMaps
+//   static void run(const Args& args);       the kernel
 // and `Activation check_call(const Call& call)` is a function beside it.
 #pragma once
 
@@ -15,27 +17,43 @@
 
 namespace greenkernels::ops {
 
-// Runs the kernel into `out`, which is dense in `out_layout` and of type T.
-template <typename T, typename Call>
+// The type of the maps that the kernel of this call reads and writes.
+template <typename Call>
+ScalarType map_dtype(const Call& call) {
+  return Call::kHalfMaps ? call.input.scalar_type() : call.compute_dtype();
+}
+
+template <typename T, typename S, typename Call>
+auto kernel_args(const Call& call) {
+  if constexpr (Call::kHalfMaps) {
+    return call.template args<T, S>();
+  } else {
+    return call.template args<T>();
+  }
+}
+
+// Runs the kernel, which computes in T, into `out`, which is dense in `out_layout` and of type S like all
+// maps.
+template <typename T, typename S, typename Call>
 void run_kernel(const Call& call, Activation activation, const T* packed, const Tensor& out,
                 MapLayout out_layout) {
-  const ScalarType dtype = call.compute_dtype();
+  const ScalarType dtype = call.compute_dtype(), maps = map_dtype(call);
   const MapLayout in_layout = readable_layout(call.input);
-  const Tensor input = as_dense_map(call.op, "a dense copy of input", call.input, dtype, in_layout);
+  const Tensor input = as_dense_map(call.op, "a dense copy of input", call.input, maps, in_layout);
   OptionalTensor bias, param, skip;  // keep what the pointers below point to
   if (call.bias) bias = as_contiguous(call.op, "a copy of bias", *call.bias, dtype);
   if (call.activation_param)
     param = as_contiguous(call.op, "a copy of activation_param", *call.activation_param, dtype);
-  if (call.skip) skip = as_dense_map(call.op, "a dense copy of skip", *call.skip, dtype, out_layout);
+  if (call.skip) skip = as_dense_map(call.op, "a dense copy of skip", *call.skip, maps, out_layout);
   const auto data = [](const OptionalTensor& t) {
     return t ? static_cast<const T*>(t->const_data_ptr()) : nullptr;
   };
-  auto args = call.template args<T>();
-  args.input = static_cast<const T*>(input.const_data_ptr());
+  auto args = kernel_args<T, S>(call);
+  args.input = static_cast<const S*>(input.const_data_ptr());
   args.packed = packed;
   args.bias = data(bias);
-  args.skip = data(skip);
-  args.out = static_cast<T*>(out.mutable_data_ptr());
+  args.skip = skip ? static_cast<const S*>(skip->const_data_ptr()) : nullptr;
+  args.out = static_cast<S*>(out.mutable_data_ptr());
   args.activation = activation;
   args.activation_param = data(param);
   args.activation_params = param ? param->numel() : 0;
@@ -50,7 +68,7 @@ void run_kernel(const Call& call, Activation activation, const T* packed, const 
 
 // Packs if need be and runs; what torch cannot allocate is reported where it is asked for, here the kernels'
 // scratch memory.
-template <typename T, typename Call>
+template <typename T, typename S, typename Call>
 void run_as(const Call& call, Activation activation, const Weight& weight, const Tensor& out,
             MapLayout layout) {
   const double bytes = double(call.packed_size()) * sizeof(T);
@@ -61,13 +79,13 @@ void run_as(const Call& call, Activation activation, const Weight& weight, const
       const auto copy = [&] { return torch::stable::clone(*weight.packed); };
       const Tensor packed =
           aligned ? *weight.packed : allocate(call.op, "an aligned copy of packed", bytes, copy);
-      run_kernel(call, activation, static_cast<const T*>(packed.const_data_ptr()), out, layout);
+      run_kernel<T, S>(call, activation, static_cast<const T*>(packed.const_data_ptr()), out, layout);
       return;
     }
     const Tensor plain = as_contiguous(call.op, "a copy of weight", *weight.plain, call.compute_dtype());
     const cpu::ScratchLease packed(static_cast<int64_t>(bytes));
     call.pack(static_cast<const T*>(plain.const_data_ptr()), packed.as<T>());
-    run_kernel<T>(call, activation, packed.as<T>(), out, layout);
+    run_kernel<T, S>(call, activation, packed.as<T>(), out, layout);
   } catch (const std::bad_alloc&) {
     fail(call.op, "out of memory: could not allocate scratch memory (the packed weight takes ",
          int64_t(bytes), " bytes)");
@@ -77,19 +95,23 @@ void run_as(const Call& call, Activation activation, const Weight& weight, const
 template <typename Call>
 void run_into(const Call& call, Activation activation, const Weight& weight, const Tensor& out,
               MapLayout layout) {
-  if (call.compute_dtype() == ScalarType::Double) {
-    run_as<double>(call, activation, weight, out, layout);
-  } else {
-    run_as<float>(call, activation, weight, out, layout);
+  if (call.compute_dtype() == ScalarType::Double)
+    return run_as<double, double>(call, activation, weight, out, layout);
+  if constexpr (Call::kHalfMaps) {
+    if (map_dtype(call) == ScalarType::BFloat16)
+      return run_as<float, BFloat16>(call, activation, weight, out, layout);
+    if (map_dtype(call) == ScalarType::Half)
+      return run_as<float, Float16>(call, activation, weight, out, layout);
   }
+  run_as<float, float>(call, activation, weight, out, layout);
 }
 
-// Runs into memory of this call's own: the result as compute_dtype(), in the layout that torch's convolution
+// Runs into memory of this call's own: the result as map_dtype(), in the layout that torch's convolution
 // would choose.
 template <typename Call>
 Tensor run(const Call& call, Activation activation, const Weight& weight) {
   const MapLayout layout = suggested_layout(call.input);
-  Tensor out = empty_map(call.op, "the output", call.out_sizes(), layout, call.compute_dtype());
+  Tensor out = empty_map(call.op, "the output", call.out_sizes(), layout, map_dtype(call));
   if (out.numel() > 0) run_into(call, activation, weight, out, layout);
   return out;
 }
@@ -102,8 +124,9 @@ Tensor convolve(const Call& call, const Weight& weight) {
 
 // Whether the kernel may write into `out` while it reads the arguments. skip is the exception: it may be
 // `out` itself.
-inline bool may_write_into(const Tensor& out, MapLayout layout, const ConvCall& call, const Weight& weight) {
-  if (out.scalar_type() != call.compute_dtype() || !is_dense(out, layout) || overlaps(out, call.input))
+template <typename Call>
+bool may_write_into(const Tensor& out, MapLayout layout, const Call& call, const Weight& weight) {
+  if (out.scalar_type() != map_dtype(call) || !is_dense(out, layout) || overlaps(out, call.input))
     return false;
   if (weight.packed && overlaps(out, *weight.packed)) return false;
   for (const OptionalTensor* other : {&call.bias, &call.activation_param}) {

@@ -12,6 +12,8 @@
 namespace greenkernels::ops {
 
 struct WinogradCall : ConvCall {
+  static constexpr bool kHalfMaps = true;
+
   const std::vector<int64_t>& padding;
   int64_t tile;
 
@@ -30,9 +32,9 @@ struct WinogradCall : ConvCall {
   }
 
   // The sizes; run_kernel fills in the rest.
-  template <typename T>
-  WinogradConv2dArgs<T> args() const {
-    WinogradConv2dArgs<T> args{};
+  template <typename T, typename S>
+  WinogradConv2dArgs<T, S> args() const {
+    WinogradConv2dArgs<T, S> args{};
     args.in_c = input.size(1);
     args.out_c = out_channels;
     args.pad_h = padding[0];
@@ -41,8 +43,8 @@ struct WinogradCall : ConvCall {
     return args;
   }
 
-  template <typename T>
-  static void run(const WinogradConv2dArgs<T>& args) {
+  template <typename T, typename S>
+  static void run(const WinogradConv2dArgs<T, S>& args) {
     cpu::winograd_conv2d(args);
   }
 };

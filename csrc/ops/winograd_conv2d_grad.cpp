@@ -1,5 +1,6 @@
 // The torch side of winograd_conv2d's gradients: checks, the layouts the kernels read and write, allocation,
-// registration. Half precision is computed in float32, as in winograd_conv2d.cpp.
+// registration. Half precision is computed in float32: the gradient of the input reads and writes its maps as
+// they are, as winograd_conv2d.cpp does; that of the weight converts them first.
 #include <torch/csrc/stable/library.h>
 
 #include "cpu/scratch.h"
@@ -44,13 +45,12 @@ MapSizes check_input_grad(const Tensor& grad, const Tensor& weight, const std::v
   return in;
 }
 
-template <typename T>
+template <typename T, typename S>
 void run_input_grad(const Tensor& grad, const Tensor& weight, const std::vector<int64_t>& padding,
                     int64_t tile, const Tensor& out, MapLayout out_layout) {
-  const ScalarType dtype = compute_dtype(grad);
   const MapLayout layout = readable_layout(grad);
-  const Tensor source = as_dense_map(kInputOp, "a dense copy of grad", grad, dtype, layout);
-  const Tensor filters = as_contiguous(kInputOp, "a copy of weight", weight, dtype);
+  const Tensor source = as_dense_map(kInputOp, "a dense copy of grad", grad, grad.scalar_type(), layout);
+  const Tensor filters = as_contiguous(kInputOp, "a copy of weight", weight, compute_dtype(grad));
   const int64_t bytes =
       winograd_packed_size(weight.size(1), weight.size(0), static_cast<int>(tile)) * int64_t{sizeof(T)};
   try {
@@ -58,10 +58,10 @@ void run_input_grad(const Tensor& grad, const Tensor& weight, const std::vector<
     cpu::winograd_conv2d_pack(WinogradPackArgs<T>{static_cast<const T*>(filters.const_data_ptr()),
                                                   packed.as<T>(), weight.size(1), weight.size(0),
                                                   static_cast<int>(tile), true});
-    WinogradConv2dArgs<T> args{};
-    args.input = static_cast<const T*>(source.const_data_ptr());
+    WinogradConv2dArgs<T, S> args{};
+    args.input = static_cast<const S*>(source.const_data_ptr());
     args.packed = packed.as<T>();
-    args.out = static_cast<T*>(out.mutable_data_ptr());
+    args.out = static_cast<S*>(out.mutable_data_ptr());
     args.input_layout = layout, args.out_layout = out_layout;
     args.batch = grad.size(0), args.in_c = grad.size(1), args.out_c = weight.size(1);
     args.h = grad.size(2), args.w = grad.size(3);
@@ -71,6 +71,19 @@ void run_input_grad(const Tensor& grad, const Tensor& weight, const std::vector<
   } catch (const std::bad_alloc&) {
     fail(kInputOp, "out of memory: could not allocate scratch memory (the packed weight takes ", bytes,
          " bytes)");
+  }
+}
+
+auto select_input_grad(ScalarType dtype) {
+  switch (dtype) {
+    case ScalarType::Double:
+      return &run_input_grad<double, double>;
+    case ScalarType::BFloat16:
+      return &run_input_grad<float, BFloat16>;
+    case ScalarType::Half:
+      return &run_input_grad<float, Float16>;
+    default:
+      return &run_input_grad<float, float>;
   }
 }
 
@@ -122,13 +135,9 @@ Tensor winograd_conv2d_input_grad(const Tensor& grad, const Tensor& weight, std:
                                   int64_t tile) {
   const MapSizes sizes = check_input_grad(grad, weight, padding, tile);
   const MapLayout layout = suggested_layout(grad);
-  const Tensor out = empty_map(kInputOp, "the gradient of the input", sizes, layout, compute_dtype(grad));
-  if (out.numel() > 0) {
-    (compute_dtype(grad) == ScalarType::Double
-         ? run_input_grad<double>
-         : run_input_grad<float>)(grad, weight, padding, tile, out, layout);
-  }
-  return as_dtype(kInputOp, "the gradient of the input", out, grad.scalar_type());
+  const Tensor out = empty_map(kInputOp, "the gradient of the input", sizes, layout, grad.scalar_type());
+  if (out.numel() > 0) select_input_grad(grad.scalar_type())(grad, weight, padding, tile, out, layout);
+  return out;
 }
 
 Tensor winograd_conv2d_weight_grad(const Tensor& input, const Tensor& grad, std::vector<int64_t> padding,

@@ -51,8 +51,8 @@ def winograd_conv2d(
     it, not only the nine that a direct convolution would touch.
 
     Args:
-        input: ``[batch, in_channels, h, w]``, float16, bfloat16 (both computed in float32), float32 or
-            float64; any strides.
+        input: ``[batch, in_channels, h, w]``, float16, bfloat16 (both computed in float32 and rounded
+            once, at the end), float32 or float64; any strides.
         weight: ``[out_channels, in_channels, 3, 3]``, of the dtype of ``input`` like all tensors below.
         bias: ``[out_channels]``.
         padding: Zeros added on each side, ``p`` or ``(p_h, p_w)``, each 0 or more.

@@ -50,8 +50,8 @@ void add_row_nchw(const T* first, int64_t width, int64_t channels, int64_t plane
 
 }  // namespace
 
-template <typename T>
-int64_t winograd_output_lines(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end,
+template <typename T, typename S>
+int64_t winograd_output_lines(const WinogradJob<T, S>& job, int64_t panel, int64_t begin, int64_t end,
                               int64_t multiple, int64_t room, PrefetchRun* runs) {
   const auto& args = job.args;
   const int64_t m = args.tile, out_h = args.out_h(), out_w = args.out_w();
@@ -64,10 +64,10 @@ int64_t winograd_output_lines(const WinogradJob<T>& job, int64_t panel, int64_t 
     const int64_t x = col * m, width = std::min(count * m, out_w - x), y = strip % job.tiles_h * m;
     for (int64_t row = y; row < std::min(y + m, out_h); ++row) {
       if (args.out_layout == MapLayout::kNhwc) {
-        const T* first = args.out + ((image * out_h + row) * out_w + x) * args.out_c + channel;
+        const S* first = args.out + ((image * out_h + row) * out_w + x) * args.out_c + channel;
         add_row_nhwc(first, width, channels, args.out_c, writer);
       } else {
-        const T* first = args.out + ((image * args.out_c + channel) * out_h + row) * out_w + x;
+        const S* first = args.out + ((image * args.out_c + channel) * out_h + row) * out_w + x;
         add_row_nchw(first, width, channels, out_h * out_w, writer);
       }
     }
@@ -81,6 +81,10 @@ int64_t winograd_output_lines(const WinogradJob<T>& job, int64_t panel, int64_t 
 template int64_t winograd_output_lines(const WinogradJob<float>&, int64_t, int64_t, int64_t, int64_t, int64_t,
                                        PrefetchRun*);
 template int64_t winograd_output_lines(const WinogradJob<double>&, int64_t, int64_t, int64_t, int64_t,
+                                       int64_t, PrefetchRun*);
+template int64_t winograd_output_lines(const WinogradJob<float, BFloat16>&, int64_t, int64_t, int64_t,
+                                       int64_t, int64_t, PrefetchRun*);
+template int64_t winograd_output_lines(const WinogradJob<float, Float16>&, int64_t, int64_t, int64_t, int64_t,
                                        int64_t, PrefetchRun*);
 
 }  // namespace greenkernels::cpu

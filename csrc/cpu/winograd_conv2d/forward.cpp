@@ -9,37 +9,23 @@
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
 #include "cpu/winograd_conv2d/ahead.h"
-#include "cpu/winograd_conv2d/plan.h"
-
-namespace greenkernels::cpu {
-
-// The stages of one instruction set and tile size. v, products and stage are scratch, laid out as WinogradJob
-// says.
-template <typename T>
-struct WinogradStages {
-  int64_t max_rows;  // rows of the micro-kernel
-  void (*input)(const WinogradJob<T>& job, int64_t block, int64_t channel_begin, int64_t channel_end, T* v,
-                T* stage);
-  void (*multiply)(const WinogradJob<T>& job, int64_t panel, int64_t block_begin, int64_t block_end,
-                   const T* v, T* products, PrefetchList& ahead);
-  void (*output)(const WinogradJob<T>& job, int64_t panel, int64_t block, const T* products, T* stage);
-};
-
-}  // namespace greenkernels::cpu
+#include "cpu/winograd_conv2d/stages.h"
 
 #define GK_KERNEL "cpu/winograd_conv2d/forward.inl"
-#include "cpu/foreach_isa.h"  // defines {scalar,avx2,avx512}::winograd_stages<T>(tile)
+#include "cpu/foreach_isa.h"  // defines {scalar,avx2,avx512}::winograd_stages<T, T>(tile)
 
 namespace greenkernels::cpu {
 
 namespace {
 
-template <typename T>
-WinogradStages<T> select_stages(int tile) {
-  if constexpr (std::is_same_v<T, double>) {
-    return scalar::winograd_stages<double>(tile);
+template <typename T, typename S>
+WinogradStages<T, S> select_stages(int tile) {
+  if constexpr (!std::is_same_v<T, S>) {
+    return winograd_half_stages<S>(tile);
+  } else if constexpr (std::is_same_v<T, double>) {
+    return scalar::winograd_stages<double, double>(tile);
   } else {
-    return GK_SELECT_ISA(winograd_stages<float>)(tile);
+    return GK_SELECT_ISA(winograd_stages<float, float>)(tile);
   }
 }
 
@@ -47,7 +33,8 @@ WinogradStages<T> select_stages(int tile) {
 template <typename T>
 class PanelScratch {
  public:
-  PanelScratch(const WinogradJob<T>& job, int64_t blocks)
+  template <typename S>
+  PanelScratch(const WinogradJob<T, S>& job, int64_t blocks)
       : room_(job.taps * blocks * (job.args.in_c / kPrefetchDepth)),
         products_elements_(blocks * job.product_block_stride()),
         lease_((products_elements_ + job.stage_size()) * sizeof(T) + room_ * sizeof(PrefetchRun)) {}
@@ -56,7 +43,8 @@ class PanelScratch {
   T* stage() const { return products() + products_elements_; }
 
   // A list of what to fetch during the products of a panel.
-  PrefetchList ahead(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end) const {
+  template <typename S>
+  PrefetchList ahead(const WinogradJob<T, S>& job, int64_t panel, int64_t begin, int64_t end) const {
     PrefetchRun* runs = reinterpret_cast<PrefetchRun*>(stage() + job.stage_size());
     const int64_t a_call = job.args.in_c / kPrefetchDepth;
     const int64_t count = a_call ? winograd_output_lines(job, panel, begin, end, a_call, room_, runs) : 0;
@@ -70,8 +58,8 @@ class PanelScratch {
 };
 
 // Stages 2 and 3 for one panel of the weight; v: transformed input of the blocks [begin, end).
-template <typename T>
-void run_panel(const WinogradJob<T>& job, const WinogradStages<T>& stages, int64_t panel, int64_t begin,
+template <typename T, typename S>
+void run_panel(const WinogradJob<T, S>& job, const WinogradStages<T, S>& stages, int64_t panel, int64_t begin,
                int64_t end, const T* v, const PanelScratch<T>& scratch) {
   PrefetchList ahead = scratch.ahead(job, panel, begin, end);
   stages.multiply(job, panel, begin, end, v, scratch.products(), ahead);
@@ -82,8 +70,8 @@ void run_panel(const WinogradJob<T>& job, const WinogradStages<T>& stages, int64
 }
 
 // Blocks outermost: a thread transforms a group of blocks, then streams the weight past them.
-template <typename T>
-void run_blocks_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages) {
+template <typename T, typename S>
+void run_blocks_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& stages) {
   const int64_t group = job.plan.group;
   parallel_for(job.plan.blocks, job.plan.grain, [&](int64_t begin, int64_t end) {
     const ScratchLease input(group * job.input_block_stride() * sizeof(T));
@@ -102,8 +90,8 @@ void run_blocks_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages
 }
 
 // Panels outermost: all input is transformed first, then each thread streams its share of the weight once.
-template <typename T>
-void run_panels_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages) {
+template <typename T, typename S>
+void run_panels_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& stages) {
   const int64_t blocks = job.plan.blocks;
   const ScratchLease all_input(blocks * job.input_block_stride() * sizeof(T));
   T* v = all_input.as<T>();
@@ -127,11 +115,11 @@ void run_panels_outer(const WinogradJob<T>& job, const WinogradStages<T>& stages
   });
 }
 
-template <typename T>
-void run(const WinogradConv2dArgs<T>& args) {
+template <typename T, typename S>
+void run(const WinogradConv2dArgs<T, S>& args) {
   if (args.batch == 0 || args.out_c == 0 || args.out_h() == 0 || args.out_w() == 0) return;
-  const WinogradStages<T> stages = select_stages<T>(args.tile);
-  const WinogradJob<T> job = winograd_job(args, stages.max_rows, num_threads(), cache_sizes().l2);
+  const WinogradStages<T, S> stages = select_stages<T, S>(args.tile);
+  const WinogradJob<T, S> job = winograd_job(args, stages.max_rows, num_threads(), cache_sizes().l2);
   job.plan.panels_outer ? run_panels_outer(job, stages) : run_blocks_outer(job, stages);
 }
 
@@ -139,5 +127,7 @@ void run(const WinogradConv2dArgs<T>& args) {
 
 void winograd_conv2d(const WinogradConv2dArgs<float>& args) { run(args); }
 void winograd_conv2d(const WinogradConv2dArgs<double>& args) { run(args); }
+void winograd_conv2d(const WinogradConv2dArgs<float, BFloat16>& args) { run(args); }
+void winograd_conv2d(const WinogradConv2dArgs<float, Float16>& args) { run(args); }
 
 }  // namespace greenkernels::cpu

@@ -8,8 +8,8 @@
 
 // Stage 2: products[tap] = V[tap] * U[tap] for the blocks [begin, end) and one panel. A tap of the panel is
 // read once from outside of L1 and then used for all blocks.
-template <typename T, int kWidth>
-void multiply_panel(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
+template <typename T, int kWidth, typename S>
+void multiply_panel(const WinogradJob<T, S>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
                     T* products, PrefetchList& ahead) {
   const int64_t runs = job.args.in_c / kPrefetchDepth;
   const T* u = job.packed_panel(panel);
@@ -22,22 +22,22 @@ void multiply_panel(const WinogradJob<T>& job, int64_t panel, int64_t begin, int
   }
 }
 
-template <typename T>
-void winograd_multiply(const WinogradJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
+template <typename T, typename S>
+void winograd_multiply(const WinogradJob<T, S>& job, int64_t panel, int64_t begin, int64_t end, const T* v,
                        T* products, PrefetchList& ahead) {
   const bool wide = job.panel_width(panel) == kWinogradPanel;
-  (wide ? &multiply_panel<T, kWinogradPanel> : &multiply_panel<T, kWinogradHalfPanel>)(job, panel, begin, end,
-                                                                                       v, products, ahead);
+  (wide ? &multiply_panel<T, kWinogradPanel, S>
+        : &multiply_panel<T, kWinogradHalfPanel, S>)(job, panel, begin, end, v, products, ahead);
 }
 
-template <typename T>
-WinogradStages<T> winograd_stages(int tile) {
+template <typename T, typename S>
+WinogradStages<T, S> winograd_stages(int tile) {
   switch (tile) {
     case 2:
-      return {kMicroRows, &winograd_input<T, 2>, &winograd_multiply<T>, &winograd_output<T, 2>};
+      return {kMicroRows, &winograd_input<T, 2, S>, &winograd_multiply<T, S>, &winograd_output<T, 2, S>};
     case 4:
-      return {kMicroRows, &winograd_input<T, 4>, &winograd_multiply<T>, &winograd_output<T, 4>};
+      return {kMicroRows, &winograd_input<T, 4, S>, &winograd_multiply<T, S>, &winograd_output<T, 4, S>};
     default:
-      return {kMicroRows, &winograd_input<T, 6>, &winograd_multiply<T>, &winograd_output<T, 6>};
+      return {kMicroRows, &winograd_input<T, 6, S>, &winograd_multiply<T, S>, &winograd_output<T, 6, S>};
   }
 }

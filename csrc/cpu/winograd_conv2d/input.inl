@@ -5,8 +5,8 @@ struct WinogradTile {
   int64_t image, row, col;  // position in units of tiles
 };
 
-template <typename T>
-GK_INLINE WinogradTile winograd_tile(const WinogradJob<T>& job, int64_t index) {
+template <typename T, typename S>
+GK_INLINE WinogradTile winograd_tile(const WinogradJob<T, S>& job, int64_t index) {
   const int64_t strip = index / job.tiles_w;
   return {strip / job.tiles_h, strip % job.tiles_h, index % job.tiles_w};
 }
@@ -106,8 +106,8 @@ void transform_input_nhwc(const WinogradJob<T>& job, int64_t block, int64_t chan
 }
 
 // dst[pixel][16] from 16 rows of `count` pixels, channel_stride apart; channels past `channels` become 0.
-template <typename T>
-void interleave_channels(const T* src, int64_t channel_stride, int64_t channels, int64_t count, T* dst) {
+template <typename T, typename S>
+void interleave_channels(const S* src, int64_t channel_stride, int64_t channels, int64_t count, T* dst) {
   constexpr int kWidth = Vec<T>::kWidth;
   for (int64_t x = 0; x < count; x += kWidth, dst += 16 * kWidth) {
     for (int c = 0; c < 16; c += kWidth) {
@@ -115,8 +115,8 @@ void interleave_channels(const T* src, int64_t channel_stride, int64_t channels,
 #pragma GCC unroll 16
       for (int i = 0; i < kWidth; ++i) {
         const int64_t left = c + i < channels ? count - x : 0;
-        const T* row = src + (left > 0 ? (c + i) * channel_stride + x : 0);
-        block[i] = left >= kWidth ? Vec<T>::load(row) : Vec<T>::load_n(row, left);
+        const S* row = src + (left > 0 ? (c + i) * channel_stride + x : 0);
+        block[i] = left >= kWidth ? load_elements(row) : load_elements_n(row, left);
       }
       transpose(block);
 #pragma GCC unroll 16
@@ -127,11 +127,21 @@ void interleave_channels(const T* src, int64_t channel_stride, int64_t channels,
   }
 }
 
+// dst[pixel][16] from `count` pixels, pixel_stride apart; channels past `channels` become 0.
+template <typename T, typename S>
+void copy_channels(const S* src, int64_t pixel_stride, int64_t channels, int64_t count, T* dst) {
+  for (int64_t x = 0; x < count; ++x, src += pixel_stride, dst += 16) {
+    for (int c = 0; c < 16; c += Vec<T>::kWidth) {
+      (channels >= 16 ? load_elements(src + c) : load_elements_n(src + c, channels - c)).store(dst + c);
+    }
+  }
+}
+
 // stage[i][j][16] = the input at (y + i, x + j) for a strip of m + 2 rows and `width` columns, 0 outside of
 // the map.
-template <typename T, int m>
-void stage_strip_nchw(const WinogradConv2dArgs<T>& args, int64_t image, int64_t y, int64_t x, int64_t width,
-                      int64_t channel, T* stage) {
+template <typename T, int m, typename S>
+void stage_strip(const WinogradConv2dArgs<T, S>& args, int64_t image, int64_t y, int64_t x, int64_t width,
+                 int64_t channel, T* stage) {
   const int64_t begin = x < 0 ? (-x < width ? -x : width) : 0;
   const int64_t inside = args.w - x;
   const int64_t end = inside < begin ? begin : inside < width ? inside : width;
@@ -140,23 +150,31 @@ void stage_strip_nchw(const WinogradConv2dArgs<T>& args, int64_t image, int64_t 
       fill_zero(stage, width * 16);
       continue;
     }
-    const T* row = args.input + ((image * args.in_c + channel) * args.h + y + i) * args.w + x + begin;
     fill_zero(stage, begin * 16);
-    interleave_channels(row, args.h * args.w, args.in_c - channel, end - begin, stage + begin * 16);
+    if (args.input_layout == MapLayout::kNhwc) {
+      const S* row = args.input + ((image * args.h + y + i) * args.w + x + begin) * args.in_c + channel;
+      copy_channels(row, args.in_c, args.in_c - channel, end - begin, stage + begin * 16);
+    } else {
+      const S* row = args.input + ((image * args.in_c + channel) * args.h + y + i) * args.w + x + begin;
+      interleave_channels(row, args.h * args.w, args.in_c - channel, end - begin, stage + begin * 16);
+    }
     fill_zero(stage + end * 16, (width - end) * 16);
   }
 }
 
-template <typename T, int m>
-void transform_input_nchw(const WinogradJob<T>& job, int64_t block, int64_t channel_block, T* v, T* stage) {
+// By way of the stage: maps whose channels are not adjacent, and those of 16-bit numbers, of which the tiles
+// of a strip share 2 in m + 2 columns, so that each is converted once and not twice.
+template <typename T, int m, typename S>
+void transform_input_strips(const WinogradJob<T, S>& job, int64_t block, int64_t channel_block, T* v,
+                            T* stage) {
   const auto& args = job.args;
   const int64_t rows = job.rows(block);
   for (int64_t r = 0; r < rows;) {  // strips of tiles in one row of tiles
     const WinogradTile tile = winograd_tile(job, job.first_tile(block) + r);
     const int64_t strip = job.tiles_w - tile.col < rows - r ? job.tiles_w - tile.col : rows - r;
     const int64_t width = strip * m + 2;
-    stage_strip_nchw<T, m>(args, tile.image, tile.row * m - args.pad_h, tile.col * m - args.pad_w, width,
-                           channel_block * 16, stage);
+    stage_strip<T, m>(args, tile.image, tile.row * m - args.pad_h, tile.col * m - args.pad_w, width,
+                      channel_block * 16, stage);
     for (int64_t i = 0; i < strip; ++i, ++r, v += 16) {
       transform_input_tile<T, m>(stage + i * m * 16, width * 16, 16, v, job.input_tap_stride());
     }
@@ -164,14 +182,16 @@ void transform_input_nchw(const WinogradJob<T>& job, int64_t block, int64_t chan
 }
 
 // v: [tap][channel block][row][16] of `block`; writes the channel blocks [begin, end).
-template <typename T, int m>
-void winograd_input(const WinogradJob<T>& job, int64_t block, int64_t begin, int64_t end, T* v, T* stage) {
+template <typename T, int m, typename S>
+void winograd_input(const WinogradJob<T, S>& job, int64_t block, int64_t begin, int64_t end, T* v, T* stage) {
   for (int64_t channel_block = begin; channel_block < end; ++channel_block) {
     T* panel = v + channel_block * job.rows(block) * 16;
-    if (job.args.input_layout == MapLayout::kNhwc) {
-      transform_input_nhwc<T, m>(job, block, channel_block, panel, stage);
-    } else {
-      transform_input_nchw<T, m>(job, block, channel_block, panel, stage);
+    if constexpr (std::is_same_v<T, S>) {
+      if (job.args.input_layout == MapLayout::kNhwc) {
+        transform_input_nhwc<T, m>(job, block, channel_block, panel, stage);
+        continue;
+      }
     }
+    transform_input_strips<T, m>(job, block, channel_block, panel, stage);
   }
 }

@@ -74,10 +74,10 @@ WinogradPlan winograd_plan(const WinogradProblem& p) {
   return plan;
 }
 
-template <typename T>
-WinogradJob<T> winograd_job(const WinogradConv2dArgs<T>& args, int64_t max_rows, int threads,
-                            int64_t l2_bytes) {
-  WinogradJob<T> job{};
+template <typename T, typename S>
+WinogradJob<T, S> winograd_job(const WinogradConv2dArgs<T, S>& args, int64_t max_rows, int threads,
+                               int64_t l2_bytes) {
+  WinogradJob<T, S> job{};
   job.args = args;
   job.tiles_h = ceil_div(args.out_h(), args.tile);
   job.tiles_w = ceil_div(args.out_w(), args.tile);
@@ -92,5 +92,9 @@ WinogradJob<T> winograd_job(const WinogradConv2dArgs<T>& args, int64_t max_rows,
 
 template WinogradJob<float> winograd_job(const WinogradConv2dArgs<float>&, int64_t, int, int64_t);
 template WinogradJob<double> winograd_job(const WinogradConv2dArgs<double>&, int64_t, int, int64_t);
+template WinogradJob<float, BFloat16> winograd_job(const WinogradConv2dArgs<float, BFloat16>&, int64_t, int,
+                                                   int64_t);
+template WinogradJob<float, Float16> winograd_job(const WinogradConv2dArgs<float, Float16>&, int64_t, int,
+                                                  int64_t);
 
 }  // namespace greenkernels::cpu

@@ -30,9 +30,9 @@ struct WinogradPlan {
 WinogradPlan winograd_plan(const WinogradProblem& problem);
 
 // The sizes and strides that all stages share. Strides are in elements.
-template <typename T>
+template <typename T, typename S = T>
 struct WinogradJob {
-  WinogradConv2dArgs<T> args;
+  WinogradConv2dArgs<T, S> args;
   WinogradPlan plan;
   int64_t tiles_h, tiles_w, tiles;
   int64_t taps;            // (m + 2)^2
@@ -59,8 +59,8 @@ struct WinogradJob {
   int64_t stage_size() const { return (args.tile + 2) * (plan.max_rows * args.tile + 2) * 16; }
 };
 
-template <typename T>
-WinogradJob<T> winograd_job(const WinogradConv2dArgs<T>& args, int64_t max_rows, int threads,
-                            int64_t l2_bytes);
+template <typename T, typename S>
+WinogradJob<T, S> winograd_job(const WinogradConv2dArgs<T, S>& args, int64_t max_rows, int threads,
+                               int64_t l2_bytes);
 
 }  // namespace greenkernels::cpu

@@ -1,5 +1,6 @@
 // The weight gradient of winograd_conv2d for one instruction set: transformed tiles of grad, sums of products
 // over tiles, and the way back to 3x3 filters. The transformed tiles of input are those of input.inl.
+#include "cpu/map_elements.inl"
 #include "cpu/winograd_conv2d/transforms.inl"
 #include "cpu/winograd_conv2d/input.inl"
 
@@ -94,7 +95,7 @@ GK_INLINE void transform_grad_tile(const T* y, int64_t row_stride, int64_t pixel
 }
 
 // The tiles of `block` of 16 channels from `channel`; z: [tap][tile][width]. A tile has m pixels and no
-// border, which is what copy_patch_nhwc and stage_strip_nchw take for a tile of m - 2.
+// border, which is what copy_patch_nhwc and stage_strip take for a tile of m - 2.
 template <typename T, int m>
 void transform_grad_nhwc(const WinogradGradJob<T>& job, int64_t block, int64_t channel, int64_t width, T* z,
                          T* stage) {
@@ -120,8 +121,7 @@ void transform_grad_nchw(const WinogradGradJob<T>& job, int64_t block, int64_t c
   for (int64_t r = 0; r < rows;) {  // strips of tiles in one row of tiles
     const WinogradTile tile = winograd_tile(job.grad, job.grad.first_tile(block) + r);
     const int64_t strip = job.grad.tiles_w - tile.col < rows - r ? job.grad.tiles_w - tile.col : rows - r;
-    stage_strip_nchw<T, m - 2>(job.grad.args, tile.image, tile.row * m, tile.col * m, strip * m, channel,
-                               stage);
+    stage_strip<T, m - 2>(job.grad.args, tile.image, tile.row * m, tile.col * m, strip * m, channel, stage);
     for (int64_t i = 0; i < strip; ++i, ++r, z += width) {
       transform_grad_tile<T, m>(stage + i * m * 16, strip * m * 16, 16, z, job.z_tap_stride());
     }
