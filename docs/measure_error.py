@@ -32,6 +32,16 @@ POINTS = {
     "0, ±3/4, ±3/2 (this library)": (Fraction(3, 4), Fraction(3, 2)),
 }
 
+HALVES = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+
+# Types of U and V.
+FACTORS = {
+    "float32 (this library)": (torch.float32, torch.float32),
+    "U in float16": (torch.float16, torch.float32),
+    "U in bfloat16": (torch.bfloat16, torch.float32),
+    "U and V in bfloat16, as AVX512-BF16 multiplies": (torch.bfloat16, torch.bfloat16),
+}
+
 
 def make_inputs(channels: int) -> tuple[Tensor, Tensor]:
     """``x [1, c, 24, 24]`` and ``weight [64, c, 3, 3]``, normal, scaled so that outputs are as large as inputs."""
@@ -80,17 +90,53 @@ def transforms(pairs: tuple[Fraction | int, ...]) -> tuple[Tensor, Tensor, Tenso
     return bt_, g_, at_.T
 
 
-def points_error(pairs: tuple[Fraction | int, ...], channels: int = 128) -> float:
-    """Of a plain float32 Winograd convolution with these points; U is rounded from float64, as in the kernels."""
-    x, weight = make_inputs(channels)
+def plain_winograd(
+    x: Tensor,
+    weight: Tensor,
+    pairs: tuple[Fraction | int, ...],
+    u_type: torch.dtype = torch.float32,
+    v_type: torch.dtype = torch.float32,
+) -> Tensor:
+    """A plain float32 Winograd convolution with these points; U is rounded from float64, as in the kernels.
+
+    Factors of the products are rounded to ``u_type`` and ``v_type``, and multiplied and added in float32.
+    """
     bt, g, at = transforms(pairs)
     m, alpha = at.shape
-    u = torch.einsum("ai,kcij,bj->abkc", g, weight.double(), g).float()
+    u = torch.einsum("ai,kcij,bj->abkc", g, weight.double(), g).to(u_type).float()
     tiles = F.pad(x, (1, 1, 1, 1)).unfold(2, alpha, m).unfold(3, alpha, m)
-    v = torch.einsum("ai,ncyxij,bj->abcnyx", bt.float(), tiles, bt.float())
+    v = torch.einsum("ai,ncyxij,bj->abcnyx", bt.float(), tiles, bt.float()).to(v_type).float()
     product = torch.einsum("abkc,abcnyx->abknyx", u, v)
     out = torch.einsum("ia,abknyx,jb->nkyixj", at.float(), product, at.float())
-    return relative_error(out.reshape(1, OUT_CHANNELS, SIZE, SIZE), x, weight)
+    return out.reshape(1, OUT_CHANNELS, SIZE, SIZE)
+
+
+def points_error(pairs: tuple[Fraction | int, ...], channels: int = 128) -> float:
+    """Of a plain float32 Winograd convolution with these points."""
+    x, weight = make_inputs(channels)
+    return relative_error(plain_winograd(x, weight, pairs), x, weight)
+
+
+def half_errors(name: str, channels: int = 128) -> dict[str, float]:
+    """Where maps and weights are of this 16-bit type: of the exact result rounded, of torch's and of this library's."""
+    dtype = HALVES[name]
+    x, weight = (tensor.to(dtype) for tensor in make_inputs(channels))
+    exact = F.conv2d(x.double(), weight.double(), padding=1)
+    outputs = {"rounding": exact.to(dtype), "torch": F.conv2d(x, weight, padding=1)}
+    for tile in (2, 4, 6):
+        outputs[f"F{tile}"] = winograd_conv2d(x, weight, padding=1, tile=tile)
+    return {kind: relative_error(out, x, weight) for kind, out in outputs.items()}
+
+
+def factor_errors(name: str, channels: int = 128) -> dict[str, float]:
+    """In maps and weights of bfloat16, if the factors of the products were rounded to this type; tiles 2 and 4."""
+    x, weight = (tensor.bfloat16() for tensor in make_inputs(channels))
+    u_type, v_type = FACTORS[name]
+    errors = {}
+    for tile, pairs in ((2, (1,)), (4, (Fraction(3, 4), Fraction(3, 2)))):
+        out = plain_winograd(x.float(), weight.float(), pairs, u_type, v_type).bfloat16()
+        errors[f"F{tile}"] = relative_error(out, x, weight)
+    return errors
 
 
 def tables() -> str:
@@ -108,7 +154,17 @@ def tables() -> str:
     by_points = markdown_table(
         ["points of F(4x4, 3x3), and infinity", "error, 128 channels"], rows, right=(1,)
     )
-    return f"{by_kernel}\n\n{by_points}"
+    rows = [[name, *(f"{error:.1e}" for error in half_errors(name).values())] for name in HALVES]
+    by_type = markdown_table(
+        ["maps, 128 channels", "exact, rounded", "torch", "tile 2", "tile 4", "tile 6"],
+        rows,
+        right=range(1, 6),
+    )
+    rows = [[name, *(f"{error:.1e}" for error in factor_errors(name).values())] for name in FACTORS]
+    by_factors = markdown_table(
+        ["factors of the products, bfloat16 maps", "tile 2", "tile 4"], rows, right=(1, 2)
+    )
+    return f"{by_kernel}\n\n{by_points}\n\n{by_type}\n\n{by_factors}"
 
 
 def main() -> None:

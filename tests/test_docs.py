@@ -236,3 +236,18 @@ def test_printed_errors_of_points_are_right(measure_error: ModuleType) -> None:
     for name, pairs in measure_error.POINTS.items():
         (printed,) = printed_errors(measure_error.PAGE, name)
         assert printed / SLACK <= measure_error.points_error(pairs) <= printed * SLACK
+
+
+@pytest.mark.parametrize("name", ["float16", "bfloat16"])
+def test_printed_errors_of_half_precision_are_right(measure_error: ModuleType, name: str) -> None:
+    if not _build.ensure_loaded():
+        pytest.skip("no compiled kernels")
+    printed, measured = printed_errors(measure_error.PAGE, name), measure_error.half_errors(name).values()
+    assert all(p / SLACK <= error <= p * SLACK for p, error in zip(printed, measured, strict=True))
+
+
+def test_printed_errors_of_rounded_factors_are_right(measure_error: ModuleType) -> None:
+    for name in measure_error.FACTORS:
+        printed = printed_errors(measure_error.PAGE, name)
+        measured = measure_error.factor_errors(name).values()
+        assert all(p / SLACK <= error <= p * SLACK for p, error in zip(printed, measured, strict=True))
