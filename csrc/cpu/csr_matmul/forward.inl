@@ -1,0 +1,123 @@
+// csr_matmul for one instruction set: a block of a packed weight times a strip of x, and the gradient of the
+// values.
+
+#include "cpu/csr_matmul/gather.inl"
+#include "cpu/csr_matmul/strips.inl"
+
+// Sums that a row keeps side by side, so that a multiply-add (4 cycles) does not wait for the one before.
+template <typename T, int kLines>
+inline constexpr int kCsrVecs = int(kLines * kCsrLanes) / Vec<T>::kWidth;
+template <typename T, int kLines>
+inline constexpr int kCsrSums = kCsrVecs<T, kLines> >= 6   ? 1
+                                : kCsrVecs<T, kLines> >= 3 ? 2
+                                                           : 4;
+
+// Adds value * x[offset] to one of the sums. Offsets are in bytes of one line of floats.
+template <typename T, int kLines>
+GK_INLINE void csr_step(const T* x, uint64_t offset, T value, Vec<T> (&sum)[kCsrVecs<T, kLines>]) {
+  const char* const line = reinterpret_cast<const char*>(x) + offset * (kLines * sizeof(T) / 4);
+  const Vec<T> weight = Vec<T>::broadcast(value);
+#pragma GCC unroll 8
+  for (int j = 0; j < kCsrVecs<T, kLines>; ++j) {
+    sum[j] = fma(weight, Vec<T>::load(reinterpret_cast<const T*>(line) + j * Vec<T>::kWidth), sum[j]);
+  }
+}
+
+// Adds the product of the nonzeros of one row of a block with the block's part of the strip to `row`.
+template <typename T, int kLines>
+GK_INLINE void csr_row(const uint16_t* offset, const T* value, int64_t count, const T* x, T* row) {
+  constexpr int kVecs = kCsrVecs<T, kLines>, kSums = kCsrSums<T, kLines>;
+  Vec<T> sum[kSums][kVecs];
+#pragma GCC unroll 8
+  for (int j = 0; j < kVecs; ++j) {
+    sum[0][j] = Vec<T>::load(row + j * Vec<T>::kWidth);
+#pragma GCC unroll 4
+    for (int s = 1; s < kSums; ++s) sum[s][j] = Vec<T>::broadcast(T(0));
+  }
+  for (; count >= 4; count -= 4, offset += 4, value += 4) {
+    uint64_t four;  // offsets, fetched by one load: loads are what binds
+    std::memcpy(&four, offset, sizeof(four));
+#pragma GCC unroll 4
+    for (int u = 0; u < 4; ++u) {
+      csr_step<T, kLines>(x, four >> (16 * u) & 0xffff, value[u], sum[u % kSums]);
+    }
+  }
+  for (; count > 0; --count, ++offset, ++value) csr_step<T, kLines>(x, *offset, *value, sum[0]);
+#pragma GCC unroll 8
+  for (int j = 0; j < kVecs; ++j) {
+#pragma GCC unroll 4
+    for (int s = 1; s < kSums; ++s) sum[0][j] = sum[0][j] + sum[s][j];
+    sum[0][j].store(row + j * Vec<T>::kWidth);
+  }
+}
+
+template <typename T, int kLines>
+void csr_block(const CsrPanels<T>& panels, int64_t group, const T* x, T* tile) {
+  const CsrEntry* entry = panels.entries + panels.first_entry[group];
+  const CsrEntry* const end = panels.entries + panels.first_entry[group + 1];
+  const uint16_t* offset = panels.offsets + panels.first_value[group];
+  const T* value = panels.values + panels.first_value[group];
+  for (; entry != end; ++entry) {
+    csr_row<T, kLines>(offset, value, entry->count, x, tile + entry->row * (kLines * kCsrLanes));
+    offset += entry->count;
+    value += entry->count;
+  }
+}
+
+// A tile of rows of the weight times a strip of x: blocks of columns one after the other.
+template <typename T, int kLines>
+void csr_tile(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, const T* strip, T* out) {
+  std::fill_n(out, layout.row_tile * kLines * kCsrLanes, T(0));
+  for (int64_t block = 0; block < panels.blocks; ++block) {
+    csr_block<T, kLines>(panels, tile * panels.blocks + block,
+                         strip + block * layout.k_block * kLines * kCsrLanes, out);
+  }
+}
+
+template <typename T>
+void csr_any_tile(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, int64_t lines,
+                  const T* strip, T* out) {
+  static_assert(kCsrMaxLines == 4);
+  switch (lines) {
+    case 1:
+      return csr_tile<T, 1>(panels, layout, tile, strip, out);
+    case 2:
+      return csr_tile<T, 2>(panels, layout, tile, strip, out);
+    case 3:
+      return csr_tile<T, 3>(panels, layout, tile, strip, out);
+    default:
+      return csr_tile<T, 4>(panels, layout, tile, strip, out);
+  }
+}
+
+// grad_values of rows [begin, end): each the dot product of a line of grad and one of x, both of strips of as
+// many rows. A square of dot products is summed up at once.
+template <typename T>
+void csr_dot_rows(const CsrValuesGradArgs<T>& args, int64_t lines, const T* grad, const T* x,
+                  CsrRowRange range) {
+  constexpr int kWidth = Vec<T>::kWidth;
+  const int64_t wide = lines * kCsrLanes;
+  for (int64_t row = range.begin; row < range.end; ++row) {
+    const T* const own = grad + row * wide;
+    for (int64_t p = args.crow_indices[row]; p < args.crow_indices[row + 1]; p += kWidth) {
+      const int64_t count = std::min<int64_t>(kWidth, args.crow_indices[row + 1] - p);
+      Vec<T> sum[kWidth];
+      for (int i = 0; i < kWidth; ++i) {
+        sum[i] = Vec<T>::broadcast(T(0));
+        const T* const line = x + args.col_indices[p + (i < count ? i : 0)] * wide;
+        for (int64_t lane = 0; lane < wide; lane += kWidth) {
+          sum[i] = fma(Vec<T>::load(own + lane), Vec<T>::load(line + lane), sum[i]);
+        }
+      }
+      transpose(sum);
+      Vec<T> total = Vec<T>::load_n(args.grad_values + p, count);
+      for (int i = 0; i < kWidth; ++i) total = total + sum[i];
+      total.store_n(args.grad_values + p, count);
+    }
+  }
+}
+
+template <typename T>
+CsrStages<T> csr_stages() {
+  return {&csr_fill_strip<T>, &csr_any_tile<T>, &csr_empty_tile<T>, &csr_gather_rows<T>, &csr_dot_rows<T>};
+}
