@@ -1,5 +1,6 @@
 """The kernels as functions of tensors; each is also ``torch.ops.greenkernels.<name>``."""
 
+from .csr_matmul import csr_matmul, csr_matmul_pack, csr_matmul_packed
 from .direct_conv2d import direct_conv2d, direct_conv2d_pack, direct_conv2d_packed, direct_conv2d_unpack
 from .winograd_conv2d import (
     winograd_conv2d,
@@ -9,6 +10,9 @@ from .winograd_conv2d import (
 )
 
 __all__ = [
+    "csr_matmul",
+    "csr_matmul_pack",
+    "csr_matmul_packed",
     "direct_conv2d",
     "direct_conv2d_pack",
     "direct_conv2d_packed",
