@@ -36,3 +36,13 @@ def forced(level: str) -> Iterator[None]:
         yield
     finally:
         torch.ops.greenkernels.set_isa(before)
+
+
+@contextmanager
+def without_vnni() -> Iterator[None]:
+    """Runs the block without the instructions for 8-bit dot products, as on a CPU that lacks them."""
+    before = torch.ops.greenkernels.set_vnni(False)
+    try:
+        yield
+    finally:
+        torch.ops.greenkernels.set_vnni(before)

@@ -43,6 +43,16 @@ def test_unknown_levels_are_refused():
 
 
 @needs_kernels
+def test_vnni_is_off_within_the_block_only():
+    before = torch.ops.greenkernels.vnni()
+    with _isa.without_vnni():
+        assert not torch.ops.greenkernels.vnni()
+    assert torch.ops.greenkernels.vnni() == before
+    with _isa.forced("scalar"):
+        assert not torch.ops.greenkernels.vnni()
+
+
+@needs_kernels
 @pytest.mark.parametrize(
     ("level", "message"), [("scalar", ""), ("sse", "GREENKERNELS_ISA must be one of scalar")]
 )

@@ -57,6 +57,8 @@ std::atomic<Isa>& level_in_use() {
   return level;
 }
 
+std::atomic<bool> vnni_allowed{true};
+
 int64_t cache_size(int name, int64_t otherwise) {
   const long bytes = name < 0 ? 0 : sysconf(name);
   return bytes > 0 ? bytes : otherwise;
@@ -98,6 +100,14 @@ const CpuFeatures& cpu_features() {
   static const CpuFeatures features = detect_features();
   return features;
 }
+
+bool vnni() {
+  const bool has =
+      isa() == Isa::kAvx512 ? cpu_features().avx512_vnni : isa() == Isa::kAvx2 && cpu_features().avx_vnni;
+  return has && vnni_allowed.load(std::memory_order_relaxed);
+}
+
+bool set_vnni(bool allowed) { return vnni_allowed.exchange(allowed); }
 
 const CacheSizes& cache_sizes() {
   static const CacheSizes sizes = detect_caches();

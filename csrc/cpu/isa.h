@@ -29,6 +29,13 @@ struct CpuFeatures {
 };
 const CpuFeatures& cpu_features();
 
+// Whether kernels may sum four 8-bit products in one instruction (vpdpbusd): this CPU has it in the registers
+// of the level in use, and set_vnni did not forbid it.
+bool vnni();
+
+// Allows or forbids it, so that a test can run what older CPUs run; returns what held before.
+bool set_vnni(bool allowed);
+
 struct CacheSizes {
   int64_t l1d, l2, l3;  // bytes a core sees; where the system tells nothing: 32 KiB, 256 KiB, 4 MiB
 };

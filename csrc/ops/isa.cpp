@@ -1,4 +1,5 @@
-// torch.ops.greenkernels.set_isa and isa_levels: how tests force an instruction set, and reports name it.
+// torch.ops.greenkernels.set_isa, set_vnni and what they change: how tests force an instruction set, and
+// reports name it.
 #include "cpu/isa.h"
 
 #include <torch/csrc/stable/library.h>
@@ -20,6 +21,10 @@ std::string isa_levels() {
 
 std::string current_isa() { return cpu::isa_name(cpu::isa()); }
 
+bool vnni() { return cpu::vnni(); }
+
+bool set_vnni(bool allowed) { return cpu::set_vnni(allowed); }
+
 }  // namespace
 
 // No tensor among the arguments, so there is no device to dispatch on.
@@ -27,6 +32,8 @@ STABLE_TORCH_LIBRARY_IMPL(greenkernels, CompositeExplicitAutograd, m) {
   m.impl("set_isa", TORCH_BOX(&set_isa));
   m.impl("isa_levels", TORCH_BOX(&isa_levels));
   m.impl("current_isa", TORCH_BOX(&current_isa));
+  m.impl("vnni", TORCH_BOX(&vnni));
+  m.impl("set_vnni", TORCH_BOX(&set_vnni));
 }
 
 }  // namespace greenkernels::ops

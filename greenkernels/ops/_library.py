@@ -140,3 +140,5 @@ def register_plain(op: str, implementation: Callable[..., Any]) -> None:
 define("set_isa(str level) -> str")
 define("isa_levels() -> str")
 define("current_isa() -> str")
+define("vnni() -> bool")
+define("set_vnni(bool allowed) -> bool")
