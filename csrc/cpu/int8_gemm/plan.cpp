@@ -1,0 +1,52 @@
+// The choices behind Int8Plan.
+#include "cpu/int8_gemm/plan.h"
+
+#include <algorithm>
+
+#include "api/int8_gemm.h"
+
+namespace greenkernels::cpu {
+
+namespace {
+
+constexpr int64_t kMaxStagedBytes = 32 << 20;  // scratch for the packed rows of all blocks
+constexpr int64_t kMinTaskOps = 1 << 22;       // about 6 us of one core: less is not worth waking a thread
+constexpr int64_t kMinTaskElements = 1 << 15;  // quantized, the same
+
+int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+Int8Plan int8_plan(const Int8Problem& p) {
+  const int64_t packed_row = ceil_div(p.k, 64) * 64 * p.element_bytes;
+  const int64_t ops = 2 * p.m * p.n * std::max<int64_t>(p.k, 1), weight = p.n * p.k;
+  const int64_t threads = ops < 2 * kMinTaskOps ? 1 : p.threads, panels = ceil_div(p.n, kInt8Panel);
+
+  Int8Plan plan{};
+  plan.blocks = ceil_div(p.m, p.max_rows);
+  // Few blocks: as many for each thread.
+  if (plan.blocks <= 8 * threads) plan.blocks = std::min(p.m, ceil_div(plan.blocks, threads) * threads);
+  plan.max_rows = ceil_div(p.m, plan.blocks);
+  plan.group = std::max<int64_t>(
+      1, std::min(plan.blocks, p.l2_bytes / 2 / std::max<int64_t>(1, packed_row * plan.max_rows)));
+
+  // Blocks outermost, each thread streams the whole weight past each group of its blocks; panels outermost,
+  // the weight is streamed once, and past it the packed rows, unless they stay in L2.
+  const int64_t busy = std::min(threads, plan.blocks), staged = packed_row * p.m;
+  const int64_t blocks_traffic = busy * ceil_div(ceil_div(plan.blocks, busy), plan.group) * weight;
+  const int64_t panels_traffic = weight + (staged > p.l2_bytes / 2 ? staged * panels : staged);
+  const bool idle_threads = plan.blocks < threads;
+  plan.panels_outer =
+      panels > 1 && staged <= kMaxStagedBytes && (idle_threads || panels_traffic < blocks_traffic);
+  if (plan.panels_outer) {
+    plan.blocks = ceil_div(p.m, p.max_rows);
+    plan.max_rows = ceil_div(p.m, plan.blocks);
+    plan.group = std::min(plan.group, plan.blocks);
+  }
+  const int64_t row_ops = std::max<int64_t>(1, ops / (plan.panels_outer ? panels : plan.blocks));
+  plan.grain = std::max<int64_t>(1, kMinTaskOps / row_ops);
+  plan.pack_grain = std::max<int64_t>(1, kMinTaskElements / std::max<int64_t>(1, plan.max_rows * p.k));
+  return plan;
+}
+
+}  // namespace greenkernels::cpu

@@ -1,0 +1,105 @@
+// Stage 1 of int8_gemm: rows of a become blocks of quantized rows, [chunk of 64 of the depth][row][64].
+// Include cpu/int8_dot.inl before.
+
+// Copies the 8-bit integers of a row, with 128 added to them (flip = 0x80) or not (0).
+template <typename Element>
+GK_INLINE void copy_row(const uint8_t* row, uint8_t flip, int64_t k, Element* a, int64_t stride) {
+  for (; k >= 64; k -= 64, row += 64, a += stride) {
+    for (int i = 0; i < 64; ++i) a[i] = Element(row[i] ^ flip);
+  }
+  for (int64_t i = 0; i < k; ++i) a[i] = Element(row[i] ^ flip);
+  for (; k % 4 != 0; ++k) a[k] = 0;  // the rest of a quad
+}
+
+struct Quantizer {
+  float scale, inverse, zero;
+};
+
+GK_INLINE float highest(Vec<float> v) {
+  float lanes[Vec<float>::kWidth], result;
+  v.store(lanes);
+  result = lanes[0];
+  for (const float lane : lanes) result = lane > result ? lane : result;
+  return result;
+}
+
+// The scale and zero point that let a row use all of [0, 255], as the contract says.
+GK_INLINE Quantizer find_quantizer(const float* row, int64_t k) {
+  using V = Vec<float>;
+  constexpr int kWidth = V::kWidth;
+  const V nothing = V::broadcast(0);
+  V high[2] = {nothing, nothing}, low[2] = {nothing, nothing};
+  V poison = nothing;  // 0 * x: a NaN if x is one, or infinite
+  int64_t i = 0;
+  for (; i + 2 * kWidth <= k; i += 2 * kWidth) {
+#pragma GCC unroll 2
+    for (int j = 0; j < 2; ++j) {
+      const V x = V::load(row + i + j * kWidth);
+      high[j] = max(high[j], x);
+      low[j] = min(low[j], x);
+      poison = fma(x, nothing, poison);
+    }
+  }
+  for (; i < k; i += kWidth) {
+    const V x = V::load_n(row + i, k - i);
+    high[0] = max(high[0], x);
+    low[0] = min(low[0], x);
+    poison = fma(x, nothing, poison);
+  }
+  float lanes[kWidth], poisoned = 0;
+  poison.store(lanes);
+  for (const float lane : lanes) poisoned += lane;
+  if (poisoned != 0) return {poisoned, 0, 0};  // a NaN: no other value is left of 0 * x
+  const float top = highest(max(high[0], high[1])), depth = highest(nothing - min(low[0], low[1]));
+  const float range = top / 255 + depth / 255;
+  const float scale = range > 0x1p-126f ? range : 0x1p-126f;
+  return {scale, 1 / scale, std::nearbyint(depth * (1 / scale))};
+}
+
+template <typename Element>
+GK_INLINE void quantize_row(const float* row, const Quantizer& by, int64_t k, Element* a, int64_t stride) {
+  using V = Vec<float>;
+  const V inverse = V::broadcast(by.inverse), zero = V::broadcast(by.zero);
+  for (; k >= 64; k -= 64, row += 64, a += stride) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 64; i += V::kWidth) {
+      store_quantized(quantize(V::load(row + i), inverse, zero), a + i);
+    }
+  }
+  const int64_t end = (k + 3) / 4 * 4;  // of the last quad
+  for (int64_t i = 0; i < end; i += V::kWidth) {
+    store_quantized(quantize(V::load_n(row + i, k - i), inverse, zero), a + i);
+  }
+}
+
+// Packs row r, and says what is known of it.
+template <typename Element>
+GK_INLINE void pack_row(const Int8GemmArgs& args, int64_t r, Element* a, int64_t stride,
+                        const Int8Rows& rows) {
+  const int64_t k = args.shape.k;
+  const float scale = args.row_scales ? args.row_scale[args.row_scales == 1 ? 0 : r] : 0;
+  const int32_t zero = args.zero_points ? args.zero_point[args.zero_points == 1 ? 0 : r] : 0;
+  if (args.input == Int8Input::kFloat) {
+    const float* row = static_cast<const float*>(args.a) + r * k;
+    const Quantizer by = args.row_scales ? Quantizer{scale, 1 / scale, float(zero)} : find_quantizer(row, k);
+    quantize_row(row, by, k, a, stride);
+    rows.scale[r] = by.scale;
+    rows.zero[r] = int32_t(by.zero);
+    return;
+  }
+  const bool is_signed = args.input == Int8Input::kInt8;
+  copy_row(static_cast<const uint8_t*>(args.a) + r * k, is_signed ? 0x80 : 0, k, a, stride);
+  rows.scale[r] = scale;
+  rows.zero[r] = is_signed ? zero + 128 : zero;
+}
+
+// Packs the blocks [begin, end). v: of block `begin`.
+template <bool kVnni>
+void pack_blocks(const Int8GemmArgs& args, const Int8Product& job, int64_t begin, int64_t end, void* v,
+                 const Int8Rows& rows) {
+  auto* a = static_cast<typename Dot<kVnni>::Element*>(v);
+  for (int64_t block = begin; block < end; ++block, a += job.block_stride()) {
+    const int64_t first = job.first_row(block), count = job.rows(block);
+    for (int64_t i = 0; i < count; ++i) pack_row(args, first + i, a + i * 64, count * 64, rows);
+  }
+}

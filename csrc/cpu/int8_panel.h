@@ -1,0 +1,54 @@
+// The integer product that int8_gemm and int8_conv2d share: blocks of quantized rows times one panel of the
+// packed weight, and the float side of the result. How a row came to be is the business of the kernel.
+#pragma once
+
+#include <cstdint>
+
+#include "api/int8_gemm.h"
+
+namespace greenkernels::cpu {
+
+// Panels are multiplied in slices of this depth: a slice of a panel takes 32 KiB of L1 or L2, one of a block
+// of rows 14 KiB.
+inline constexpr int64_t kInt8PanelSlice = 1024;
+static_assert(kInt8Slice % kInt8PanelSlice == 0);
+
+// Blocks that go through all slices of a panel before the next ones do: their sums, 14 KiB with AVX-512, come
+// back from L1 for each slice.
+inline constexpr int64_t kInt8Run = 8;
+
+// What is known of each row, in the order of rows. Quantized values are unsigned here: those of an int8 a,
+// and their zero point, are 128 higher.
+struct Int8Rows {
+  float* scale;   // [m] real value of one step
+  int32_t* zero;  // [m] what stands for 0
+};
+
+struct Int8Product {
+  Int8Weight shape;
+  const int8_t* packed;
+  Int8Epilogue epilogue;
+  Int8Output output;
+  void* out;  // of the type of output; row i begins at element i * out_stride
+  int64_t out_stride;
+  int64_t m, blocks;  // rows are cut into this many blocks, sizes differing by at most 1
+  int64_t max_rows;   // of a block
+  bool one_zero;      // all rows have the zero point of the first
+
+  int64_t first_row(int64_t block) const { return m * block / blocks; }
+  int64_t rows(int64_t block) const { return first_row(block + 1) - first_row(block); }
+
+  // Elements of a block: [chunk of 64 of the depth][row][64].
+  int64_t chunks() const { return (shape.k + 63) / 64; }
+  int64_t block_stride() const { return chunks() * 64 * max_rows; }
+
+  const int8_t* panel(int64_t p) const { return packed + p * shape.panel_bytes(); }
+  // [kInt8Panel] sums of the rows of b that are the columns of the panel.
+  const int32_t* column_sums(int64_t p) const {
+    return reinterpret_cast<const int32_t*>(panel(p) + shape.quads() * kInt8Panel * 4);
+  }
+  // int32 [row of a run of blocks][kInt8Panel].
+  int64_t sums_size() const { return kInt8Run * max_rows * kInt8Panel; }
+};
+
+}  // namespace greenkernels::cpu

@@ -1,0 +1,207 @@
+// Blocks of rows times one panel of the packed weight: the micro-kernel and the float side of the result.
+// Include cpu/activation.inl and cpu/int8_dot.inl before.
+
+// What is added to the sums of a block: row i of it is base + i * stride, or, with zero, -zero[i] * base.
+struct Int8Start {
+  const int32_t* base;
+  int64_t stride;
+  const int32_t* zero;
+};
+
+template <bool kVnni, int kRows>
+GK_INLINE void int8_micro_step(const typename Dot<kVnni>::Element* a, const int8_t* b,
+                               typename Dot<kVnni>::Sum (&sum)[kRows][Dot<kVnni>::kVecs]) {
+  using D = Dot<kVnni>;
+  typename D::B b_row[D::kVecs];
+#pragma GCC unroll 4
+  for (int j = 0; j < D::kVecs; ++j) b_row[j] = D::load_b(b, j);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) {
+    const typename D::A a_quad = D::load_a(a + i * 64);
+#pragma GCC unroll 4
+    for (int j = 0; j < D::kVecs; ++j) D::step(sum[i][j], a_quad, b_row[j]);
+  }
+}
+
+// kColumns columns of kRows rows. a: [quads / 16, rounded up][kRows][64]; b: [quads][kInt8Panel][4];
+// out: [kRows][kInt8Panel].
+template <bool kVnni, int kRows>
+void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
+                      int32_t* out, int64_t quads) {
+  using D = Dot<kVnni>;
+  typename D::Sum sum[kRows][D::kVecs];
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < D::kVecs; ++j) sum[i][j] = D::zero();
+
+  for (; quads >= 16; quads -= 16) {
+#pragma GCC unroll 4
+    for (int q = 0; q < 16; ++q) int8_micro_step<kVnni, kRows>(a + q * 4, b + q * kInt8Panel * 4, sum);
+    a += kRows * 64;
+    b += 16 * kInt8Panel * 4;
+  }
+  for (int64_t q = 0; q < quads; ++q) int8_micro_step<kVnni, kRows>(a + q * 4, b + q * kInt8Panel * 4, sum);
+
+  constexpr int kLanes = Vec<float>::kWidth;
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < D::kColumns / kLanes; ++j) {
+      const Ints base = Ints::load(start.base + i * start.stride + j * kLanes);
+      const Ints add = start.zero ? Ints::broadcast(-start.zero[i]) * base : base;
+      (column_sums<kVnni>(sum[i], j) + add).store(out + i * kInt8Panel + j * kLanes);
+    }
+}
+
+template <bool kVnni, int kRows>
+void int8_micro_rows(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
+                     int32_t* out, int64_t quads) {
+  for (int j = 0; j < kInt8Panel; j += Dot<kVnni>::kColumns) {
+    int8_micro_block<kVnni, kRows>(a, b + 4 * j, {start.base + j, start.stride, start.zero}, out + j, quads);
+  }
+}
+
+template <bool kVnni>
+using Int8Micro = void (*)(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
+                           int32_t* out, int64_t quads);
+
+// The kernel for `rows` rows, 1 <= rows <= Dot<kVnni>::kRows.
+template <bool kVnni, int kRows = Dot<kVnni>::kRows>
+Int8Micro<kVnni> int8_micro(int64_t rows) {
+  if constexpr (kRows == 1) {
+    return &int8_micro_rows<kVnni, 1>;
+  } else {
+    return rows == kRows ? &int8_micro_rows<kVnni, kRows> : int8_micro<kVnni, kRows - 1>(rows);
+  }
+}
+
+// The column parameters of a panel, 0 past the last column.
+struct Int8Columns {
+  float scale[kInt8Panel], bias[kInt8Panel], slope[kInt8Panel];
+  int64_t count;  // columns that exist
+
+  Int8Columns(const Int8Product& job, int64_t panel) {
+    const Int8Epilogue& e = job.epilogue;
+    const int64_t first = panel * kInt8Panel;
+    count = job.shape.n - first < kInt8Panel ? job.shape.n - first : kInt8Panel;
+    for (int64_t c = 0; c < kInt8Panel; ++c) {
+      scale[c] = e.col_scale && c < count ? e.col_scale[first + c] : 0;
+      bias[c] = e.bias && c < count ? e.bias[first + c] : 0;
+      slope[c] = e.activation_params == 1               ? e.activation_param[0]
+                 : e.activation_params > 1 && c < count ? e.activation_param[first + c]
+                                                        : 0;
+    }
+  }
+};
+
+// The float value of sums: integers, or (kConverted) floats already.
+template <bool kConverted>
+GK_INLINE Vec<float> load_sums(const int32_t* sums) {
+  return kConverted ? Vec<float>::load(reinterpret_cast<const float*>(sums)) : to_float(Ints::load(sums));
+}
+
+template <bool kConverted>
+GK_INLINE Vec<float> int8_value(const Int8Product& job, const Int8Columns& columns, Vec<float> row_scale,
+                                const int32_t* sums, int64_t c) {
+  using V = Vec<float>;
+  const V value =
+      fma(load_sums<kConverted>(sums + c), V::load(columns.scale + c) * row_scale, V::load(columns.bias + c));
+  if (job.epilogue.activation == Activation::kNone) return value;
+  if (job.epilogue.activation == Activation::kRelu) return relu(value);
+  return activate(job.epilogue.activation, value, V::load(columns.slope + c));
+}
+
+// Stage 3: sums [count][kInt8Panel] of the rows [first, first + count) become what the caller asked for.
+template <bool kConverted>
+void int8_output(const Int8Product& job, const Int8Columns& columns, int64_t panel, int64_t first,
+                 int64_t count, const int32_t* sums, const Int8Rows& rows) {
+  using V = Vec<float>;
+  const V inverse = V::broadcast(job.output == Int8Output::kUint8 ? 1 / job.epilogue.out_scale : 0);
+  const V zero = V::broadcast(float(job.epilogue.out_zero_point));
+  for (int64_t r = first; r < first + count; ++r, sums += kInt8Panel) {
+    const int64_t at = r * job.out_stride + panel * kInt8Panel;
+    if (job.output == Int8Output::kSums) {
+      int32_t* out = static_cast<int32_t*>(job.out) + at;
+      for (int64_t c = 0; c < columns.count; ++c) out[c] = sums[c];
+      continue;
+    }
+    const V scale = V::broadcast(rows.scale[r]);
+    for (int64_t c = 0; c < columns.count; c += V::kWidth) {
+      const V value = int8_value<kConverted>(job, columns, scale, sums, c);
+      if (job.output == Int8Output::kFloat) {
+        value.store_n(static_cast<float*>(job.out) + at + c, columns.count - c);
+      } else {
+        store_quantized_n(quantize(value, inverse, zero), static_cast<uint8_t*>(job.out) + at + c,
+                          columns.count - c);
+      }
+    }
+  }
+}
+
+// Stage 2 of a run of blocks [begin, end) at the depths [depth, depth + length): sums += products, or, where
+// start is given, = start + products. a: of block `begin`.
+template <bool kVnni>
+void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t end, int64_t depth,
+                   int64_t length, const typename Dot<kVnni>::Element* a, Int8Start start, int32_t* sums) {
+  const int8_t* b = job.panel(panel);
+  const int64_t past = depth + length;
+  for (int64_t slice = depth; slice < past || slice == depth; slice += kInt8PanelSlice) {
+    const int64_t quads = ((past - slice < kInt8PanelSlice ? past - slice : kInt8PanelSlice) + 3) / 4;
+    int32_t* out = sums;
+    for (int64_t block = begin; block < end; ++block) {
+      const int64_t rows = job.rows(block), offset = job.first_row(block) - job.first_row(begin);
+      Int8Start from{out, kInt8Panel, nullptr};
+      if (slice == depth) from = {start.base, 0, start.zero ? start.zero + offset : nullptr};
+      int8_micro<kVnni>(rows)(a + (block - begin) * job.block_stride() + slice * rows, b + slice * kInt8Panel,
+                              from, out, quads);
+      out += rows * kInt8Panel;
+    }
+  }
+}
+
+// Stages 2 and 3 of a block whose sums may not fit in int32: added up in int64 from slices that do.
+template <bool kVnni>
+void int8_deep_block(const Int8Product& job, int64_t panel, int64_t block,
+                     const typename Dot<kVnni>::Element* a, const Int8Rows& rows, int32_t* sums) {
+  const int64_t first = job.first_row(block), size = job.rows(block) * kInt8Panel;
+  const int32_t nothing[kInt8Panel] = {}, *of_columns = job.column_sums(panel);
+  int64_t total[Dot<kVnni>::kRows * kInt8Panel] = {};
+  for (int64_t depth = 0; depth < job.shape.k; depth += kInt8Slice) {
+    const int64_t length = job.shape.k - depth < kInt8Slice ? job.shape.k - depth : kInt8Slice;
+    int8_multiply<kVnni>(job, panel, block, block + 1, depth, length, a, {nothing, 0, nullptr}, sums);
+    for (int64_t i = 0; i < size; ++i) total[i] += sums[i];
+  }
+  float* values = reinterpret_cast<float*>(sums);
+  for (int64_t i = 0; i < size; ++i) {
+    values[i] = float(total[i] - int64_t{rows.zero[first + i / kInt8Panel]} * of_columns[i % kInt8Panel]);
+  }
+  int8_output<true>(job, Int8Columns(job, panel), panel, first, job.rows(block), sums, rows);
+}
+
+// Stages 2 and 3 of the blocks [begin, end) and one panel, by runs of blocks. a: of block `begin`; sums:
+// scratch, sums_size() elements.
+template <bool kVnni>
+void int8_panel(const Int8Product& job, int64_t panel, int64_t begin, int64_t end, const void* a,
+                const Int8Rows& rows, int32_t* sums) {
+  const auto* elements = static_cast<const typename Dot<kVnni>::Element*>(a);
+  if (job.shape.k > kInt8Slice) {
+    for (int64_t block = begin; block < end; ++block) {
+      int8_deep_block<kVnni>(job, panel, block, elements + (block - begin) * job.block_stride(), rows, sums);
+    }
+    return;
+  }
+  const Int8Columns columns(job, panel);
+  int32_t moved[kInt8Panel];  // what the zero point adds to each column, where it is one for all rows
+  for (int64_t c = 0; c < kInt8Panel; ++c) {
+    moved[c] = -rows.zero[job.first_row(begin)] * job.column_sums(panel)[c];
+  }
+  for (int64_t first = begin; first < end; first += kInt8Run) {
+    const int64_t last = first + kInt8Run < end ? first + kInt8Run : end, row = job.first_row(first);
+    const Int8Start start =
+        job.one_zero ? Int8Start{moved, 0, nullptr} : Int8Start{job.column_sums(panel), 0, rows.zero + row};
+    int8_multiply<kVnni>(job, panel, first, last, 0, job.shape.k,
+                         elements + (first - begin) * job.block_stride(), start, sums);
+    int8_output<false>(job, columns, panel, row, job.first_row(last) - row, sums, rows);
+  }
+}

@@ -1,0 +1,138 @@
+// A call of int8_gemm and its checks. greenkernels/ops/int8_gemm_checks.py holds the same checks in the same
+// words for fake tensors and for plain torch; tests compare the two.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "api/int8_gemm.h"
+#include "ops/conv2d_checks.h"
+
+namespace greenkernels::ops {
+
+// What both variants take beside the weight, named as in the schemas.
+struct Int8Call {
+  const char* op;
+  const Tensor& a;
+  const OptionalTensor& row_scale;
+  const OptionalTensor& col_scale;
+  const OptionalTensor& a_zero_point;
+  const OptionalTensor& bias;
+  const std::optional<std::string>& activation;
+  const OptionalTensor& activation_param;
+  std::optional<double> out_scale;
+  int64_t out_zero_point;
+
+  int64_t k() const { return a.size(a.dim() - 1); }
+  int64_t m() const {
+    int64_t rows = 1;
+    for (int64_t d = 0; d + 1 < a.dim(); ++d) rows *= a.size(d);
+    return rows;
+  }
+  bool is_float() const { return a.scalar_type() != ScalarType::Byte && a.scalar_type() != ScalarType::Char; }
+  Int8Input input() const {
+    return a.scalar_type() == ScalarType::Byte   ? Int8Input::kUint8
+           : a.scalar_type() == ScalarType::Char ? Int8Input::kInt8
+                                                 : Int8Input::kFloat;
+  }
+  Int8Output output() const {
+    return !col_scale ? Int8Output::kSums : out_scale ? Int8Output::kUint8 : Int8Output::kFloat;
+  }
+  ScalarType out_dtype() const {
+    if (!col_scale) return ScalarType::Int;
+    if (out_scale) return ScalarType::Byte;
+    return is_float() ? a.scalar_type() : ScalarType::Float;
+  }
+  std::vector<int64_t> out_sizes(int64_t n) const {
+    std::vector<int64_t> sizes(a.sizes().begin(), a.sizes().end());
+    sizes.back() = n;
+    return sizes;
+  }
+};
+
+// One of the vectors beside the matrices: 1-D, float32 unless said otherwise, with 1 or `most` elements.
+inline void check_vector(const Int8Call& call, const char* name, const Tensor& vector, bool one_fits,
+                         int64_t most, ScalarType dtype = ScalarType::Float) {
+  GK_CHECK(vector.dim() == 1, call.op, name, " must be 1-D, got shape ", ops::shape(vector));
+  GK_CHECK(vector.scalar_type() == dtype, call.op, name, " must be ", dtype_name(dtype), ", got ",
+           dtype_name(vector.scalar_type()));
+  GK_CHECK(vector.is_cpu() == call.a.is_cpu(), call.op, name,
+           " must be on the device of a, cpu, got another");
+  GK_CHECK(vector.size(0) == most || (one_fits && vector.size(0) == 1), call.op, name, " must have ",
+           one_fits ? "1 or " : "", most, " elements, got ", vector.size(0));
+}
+
+inline void check_a(const char* op, const Tensor& a) {
+  GK_CHECK(a.dim() >= 1, op, "a must have at least 1 dimension, got shape []");
+  const ScalarType dtype = a.scalar_type();
+  GK_CHECK(dtype == ScalarType::Byte || dtype == ScalarType::Char || dtype == ScalarType::Half ||
+               dtype == ScalarType::BFloat16 || dtype == ScalarType::Float,
+           op, "a must be uint8, int8, float16, bfloat16 or float32, got ", dtype_name(dtype));
+}
+
+inline void check_depth(const char* op, int64_t k, bool sums) {
+  GK_CHECK(k <= kInt8MaxDepth, op, "k must be at most ", kInt8MaxDepth, ", got ", k);
+  GK_CHECK(!sums || k <= kInt8Slice, op, "k must be at most ", kInt8Slice,
+           " for sums in int32 (without col_scale), got ", k);
+}
+
+inline Activation check_activation(const Int8Call& call, int64_t n) {
+  int kind = 0, index = 0;
+  for (const char* name : kActivationNames) {
+    if (call.activation && index > 0 && *call.activation == name) kind = index;
+    ++index;
+  }
+  GK_CHECK(!call.activation || kind, call.op, "activation must be one of ", activation_list(), ", got ",
+           *call.activation);
+  const bool takes = kind == int(Activation::kLeakyRelu) || kind == int(Activation::kPrelu);
+  const OptionalTensor& param = call.activation_param;
+  GK_CHECK(takes || !param, call.op, "activation_param must be None for ",
+           call.activation ? *call.activation : "None", ", got shape ", ops::shape(*param));
+  GK_CHECK(!takes || param, call.op, "activation_param must be a tensor for ", *call.activation,
+           ", got None");
+  if (takes) {
+    const bool one_each = kind == int(Activation::kPrelu);
+    check_vector(call, "activation_param", *param, one_each, one_each ? n : 1);
+  }
+  return static_cast<Activation>(kind);
+}
+
+// Without col_scale the sums themselves are wanted, and nothing that would change them.
+inline void check_sums(const Int8Call& call) {
+  const auto check_absent = [&](const char* name, bool absent) {
+    GK_CHECK(absent, call.op, name, " must be None without col_scale, which asks for the sums, got one");
+  };
+  GK_CHECK(!call.is_float(), call.op, "a must be uint8 or int8 without col_scale, got ",
+           dtype_name(call.a.scalar_type()));
+  check_absent("row_scale", !call.row_scale);
+  check_absent("bias", !call.bias);
+  check_absent("activation", !call.activation);
+  check_absent("out_scale", !call.out_scale);
+}
+
+inline void check_zero_point(const Int8Call& call) {
+  if (!call.a_zero_point) return;
+  GK_CHECK(!call.is_float() || call.row_scale, call.op,
+           "a_zero_point must be None for a float a without row_scale, got one");
+  check_vector(call, "a_zero_point", *call.a_zero_point, true, call.m(), ScalarType::Int);
+}
+
+// Everything but the weight, of which n is known.
+inline Activation check_call(const Int8Call& call, int64_t n) {
+  check_depth(call.op, call.k(), !call.col_scale);
+  if (!call.col_scale) check_sums(call);
+  if (call.row_scale) check_vector(call, "row_scale", *call.row_scale, true, call.m());
+  GK_CHECK(!call.col_scale || call.is_float() || call.row_scale, call.op,
+           "row_scale must be a tensor for an integer a, got None");
+  if (call.col_scale) check_vector(call, "col_scale", *call.col_scale, false, n);
+  check_zero_point(call);
+  if (call.bias) check_vector(call, "bias", *call.bias, false, n);
+  GK_CHECK(!call.out_scale || (*call.out_scale > 0 && *call.out_scale < 3e38), call.op,
+           "out_scale must be positive and finite, got ", *call.out_scale);
+  GK_CHECK(call.out_zero_point >= 0 && call.out_zero_point <= 255, call.op,
+           "out_zero_point must be in [0, 255], got ", call.out_zero_point);
+  return check_activation(call, n);
+}
+
+}  // namespace greenkernels::ops
