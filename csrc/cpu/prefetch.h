@@ -2,6 +2,7 @@
 // between its multiply-adds, since a burst of fetches would stall them.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace greenkernels::cpu {
@@ -15,12 +16,28 @@ struct PrefetchRun {
   int64_t step;      // bytes from one line to the next
 };
 
+// Lines that follow one another: the micro-kernel fetches the next for every k. With step 0 the same one.
+struct PrefetchStream {
+  const char* next;  // no address can fault
+  int64_t step;      // bytes from one fetch to the next
+};
+
 // What a call of the micro-kernel fetches: with step 1 one run after the other, with step 0 the same each
-// time.
+// time; and besides a stream.
 struct PrefetchRuns {
   const PrefetchRun* run;
   int64_t step;
+  PrefetchStream stream;
 };
+
+// Part `part` of `bytes` bytes from `first` on, for each of `parts` calls that multiply `depth` k: together
+// they fetch all bytes, unless those are more than a line for every k.
+inline PrefetchStream prefetch_part(const void* first, int64_t bytes, int64_t depth, int64_t part,
+                                    int64_t parts) {
+  const int64_t calls = depth * parts;
+  const int64_t step = calls ? std::min(kCacheLine, (bytes + calls - 1) / calls) : 0;
+  return {static_cast<const char*>(first) + part * depth * step, step};
+}
 
 // A list of runs, handed out call by call. `anything` is an address that is in the cache, for calls past the
 // end of the list.
@@ -29,11 +46,11 @@ class PrefetchList {
   PrefetchList(const PrefetchRun* runs, int64_t count, const void* anything)
       : runs_(runs), left_(count), idle_{static_cast<const char*>(anything), 0} {}
 
-  PrefetchRuns take(int64_t count) {
-    if (count > left_) return {&idle_, 0};
+  PrefetchRuns take(int64_t count, PrefetchStream stream) {
+    if (count > left_) return {&idle_, 0, stream};
     runs_ += count;
     left_ -= count;
-    return {runs_ - count, 1};
+    return {runs_ - count, 1, stream};
   }
 
  private:

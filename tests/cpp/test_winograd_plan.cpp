@@ -92,8 +92,8 @@ void output_lines_are_all_fetched(MapLayout layout, int64_t channels, int64_t h,
   std::vector<PrefetchRun> runs(1 << 16);
   int64_t missing = 0;
   for (int64_t panel = 0; panel < job.panels; ++panel) {
-    const int64_t count =
-        winograd_output_lines(job, panel, 0, job.plan.blocks, 4, int64_t(runs.size()), runs.data());
+    const int64_t count = winograd_output_lines(job, panel, {0, job.panels, 0, job.plan.blocks}, 4,
+                                                int64_t(runs.size()), runs.data());
     GK_EXPECT(count % 4 == 0 && count < int64_t(runs.size()), "%ld runs", long(count));
     std::set<int64_t> fetched;
     for (int64_t i = 0; i < count; ++i)
@@ -110,6 +110,22 @@ void output_lines_are_all_fetched(MapLayout layout, int64_t channels, int64_t h,
             long(w));
 }
 
+// All calls of the micro-kernel on a tap fetch the tap after it, unless that is more than a line for each k.
+void the_next_tap_is_fetched(int64_t depth, int64_t parts) {
+  const int64_t bytes = depth * kWinogradPanel * int64_t{sizeof(float)};
+  const char* first = nullptr;
+  std::set<int64_t> fetched;
+  for (int64_t part = 0; part < parts; ++part) {
+    const PrefetchStream stream = prefetch_part(first, bytes, depth, part, parts);
+    for (int64_t k = 0; k < depth; ++k)
+      fetched.insert(((stream.next - first) + k * stream.step) / kCacheLine);
+  }
+  const int64_t lines = std::min(bytes / kCacheLine, depth * parts);
+  for (int64_t line = 0; line < lines; ++line)
+    GK_EXPECT(fetched.count(line), "line %ld of %ld, depth %ld, %ld parts", long(line), long(lines),
+              long(depth), long(parts));
+}
+
 }  // namespace
 
 int main() {
@@ -118,6 +134,8 @@ int main() {
   little_work_stays_on_one_thread();
   scratch_is_bounded();
   deep_layers_with_few_tiles_stream_the_weight_once();
+  for (const int64_t depth : {16, 48, 512})
+    for (const int64_t parts : {1, 2, 3, 4, 7}) the_next_tap_is_fetched(depth, parts);
   for (const MapLayout layout : {MapLayout::kNhwc, MapLayout::kNchw}) {
     output_lines_are_all_fetched(layout, 64, 16, 20);
     output_lines_are_all_fetched(layout, 70, 13, 37);

@@ -28,7 +28,7 @@ void multiply_run(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t
       const T* a = v + (block - begin) * job.block_stride() +
                    (group * job.depth_chunks() * 16 + slice) * (kColumns ? kColumnStep : rows);
       sgemm_micro<T, kWidth, kColumns>(rows)(a, b + slice * kWidth, slice ? out : bias, slice ? kWidth : 0,
-                                             out, depth, {&nothing_ahead, 0});
+                                             out, depth, {&nothing_ahead, 0, {nothing_ahead.line, 0}});
       out += rows * kWidth;
     }
     slice += kDirectSlice;

@@ -51,14 +51,14 @@ void add_row_nchw(const T* first, int64_t width, int64_t channels, int64_t plane
 }  // namespace
 
 template <typename T, typename S>
-int64_t winograd_output_lines(const WinogradJob<T, S>& job, int64_t panel, int64_t begin, int64_t end,
+int64_t winograd_output_lines(const WinogradJob<T, S>& job, int64_t panel, const WinogradPart& part,
                               int64_t multiple, int64_t room, PrefetchRun* runs) {
   const auto& args = job.args;
   const int64_t m = args.tile, out_h = args.out_h(), out_w = args.out_w();
   const int64_t channel = panel * kWinogradPanel, channels = std::min(kWinogradPanel, args.out_c - channel);
   Writer writer{runs, runs + room / multiple * multiple};
-  const int64_t last = job.first_tile(end);
-  for (int64_t tile = job.first_tile(begin); tile < last;) {
+  const int64_t last = job.first_tile(part.block_end);
+  for (int64_t tile = job.first_tile(part.block); tile < last;) {
     const int64_t strip = tile / job.tiles_w, col = tile % job.tiles_w;
     const int64_t count = std::min(last - tile, job.tiles_w - col), image = strip / job.tiles_h;
     const int64_t x = col * m, width = std::min(count * m, out_w - x), y = strip % job.tiles_h * m;
@@ -78,13 +78,13 @@ int64_t winograd_output_lines(const WinogradJob<T, S>& job, int64_t panel, int64
   return writer.next - runs;
 }
 
-template int64_t winograd_output_lines(const WinogradJob<float>&, int64_t, int64_t, int64_t, int64_t, int64_t,
-                                       PrefetchRun*);
-template int64_t winograd_output_lines(const WinogradJob<double>&, int64_t, int64_t, int64_t, int64_t,
+template int64_t winograd_output_lines(const WinogradJob<float>&, int64_t, const WinogradPart&, int64_t,
                                        int64_t, PrefetchRun*);
-template int64_t winograd_output_lines(const WinogradJob<float, BFloat16>&, int64_t, int64_t, int64_t,
+template int64_t winograd_output_lines(const WinogradJob<double>&, int64_t, const WinogradPart&, int64_t,
+                                       int64_t, PrefetchRun*);
+template int64_t winograd_output_lines(const WinogradJob<float, BFloat16>&, int64_t, const WinogradPart&,
                                        int64_t, int64_t, PrefetchRun*);
-template int64_t winograd_output_lines(const WinogradJob<float, Float16>&, int64_t, int64_t, int64_t, int64_t,
-                                       int64_t, PrefetchRun*);
+template int64_t winograd_output_lines(const WinogradJob<float, Float16>&, int64_t, const WinogradPart&,
+                                       int64_t, int64_t, PrefetchRun*);
 
 }  // namespace greenkernels::cpu

@@ -8,10 +8,10 @@
 
 namespace greenkernels::cpu {
 
-// Fills `runs` with the lines of the panel's channels of the blocks [begin, end), `room` runs at most; gives
+// Fills `runs` with the lines of the panel's channels of the blocks of `part`, `room` runs at most; gives
 // their number, a multiple of `multiple`: the last is repeated until it is.
 template <typename T, typename S>
-int64_t winograd_output_lines(const WinogradJob<T, S>& job, int64_t panel, int64_t begin, int64_t end,
+int64_t winograd_output_lines(const WinogradJob<T, S>& job, int64_t panel, const WinogradPart& part,
                               int64_t multiple, int64_t room, PrefetchRun* runs);
 
 }  // namespace greenkernels::cpu

@@ -29,43 +29,48 @@ WinogradStages<T, S> select_stages(int tile) {
   }
 }
 
-// Scratch of a thread for stages 2 and 3 of up to `blocks` blocks.
+// Scratch of a thread for stages 2 and 3 of parts as large as `largest`.
 template <typename T>
-class PanelScratch {
+class PartScratch {
  public:
   template <typename S>
-  PanelScratch(const WinogradJob<T, S>& job, int64_t blocks)
-      : room_(job.taps * blocks * (job.args.in_c / kPrefetchDepth)),
-        products_elements_(blocks * job.product_block_stride()),
-        lease_((products_elements_ + job.stage_size()) * sizeof(T) + room_ * sizeof(PrefetchRun)) {}
+  PartScratch(const WinogradJob<T, S>& job, const WinogradPart& largest)
+      : products_size_(job.products_size(largest)),
+        room_(products_size_ / job.product_tap_stride() * (job.args.in_c / kPrefetchDepth)),
+        lease_((products_size_ + job.stage_size()) * sizeof(T) + room_ * sizeof(PrefetchRun)) {}
 
-  T* products() const { return lease_.as<T>(); }  // [block], product_block_stride() apart
-  T* stage() const { return products() + products_elements_; }
+  T* products() const { return lease_.as<T>(); }
+  T* stage() const { return products() + products_size_; }
 
-  // A list of what to fetch during the products of a panel.
+  // A list of what to fetch during the products of a part.
   template <typename S>
-  PrefetchList ahead(const WinogradJob<T, S>& job, int64_t panel, int64_t begin, int64_t end) const {
+  PrefetchList ahead(const WinogradJob<T, S>& job, const WinogradPart& part) const {
     PrefetchRun* runs = reinterpret_cast<PrefetchRun*>(stage() + job.stage_size());
     const int64_t a_call = job.args.in_c / kPrefetchDepth;
-    const int64_t count = a_call ? winograd_output_lines(job, panel, begin, end, a_call, room_, runs) : 0;
+    int64_t count = 0;
+    for (int64_t panel = part.panel; a_call && panel < part.panel_end; ++panel)
+      count += winograd_output_lines(job, panel, part, a_call, room_ - count, runs + count);
     return {runs, count, products()};
   }
 
  private:
+  int64_t products_size_;
   int64_t room_;  // runs: as many as the micro-kernel can fetch
-  int64_t products_elements_;
   ScratchLease lease_;
 };
 
-// Stages 2 and 3 for one panel of the weight; v: transformed input of the blocks [begin, end).
+// Stages 2 and 3 of a part; v: transformed input of its blocks.
 template <typename T, typename S>
-void run_panel(const WinogradJob<T, S>& job, const WinogradStages<T, S>& stages, int64_t panel, int64_t begin,
-               int64_t end, const T* v, const PanelScratch<T>& scratch) {
-  PrefetchList ahead = scratch.ahead(job, panel, begin, end);
-  stages.multiply(job, panel, begin, end, v, scratch.products(), ahead);
-  for (int64_t block = begin; block < end; ++block) {
-    const T* products = scratch.products() + (block - begin) * job.product_block_stride();
-    stages.output(job, panel, block, products, scratch.stage());
+void run_part(const WinogradJob<T, S>& job, const WinogradStages<T, S>& stages, const WinogradPart& part,
+              const T* v, const PartScratch<T>& scratch) {
+  PrefetchList ahead = scratch.ahead(job, part);
+  stages.multiply(job, part, v, scratch.products(), ahead);
+  const T* products = scratch.products();
+  for (int64_t panel = part.panel; panel < part.panel_end; ++panel) {
+    for (int64_t block = part.block; block < part.block_end; ++block) {
+      stages.output(job, panel, block, products, scratch.stage());
+      products += job.product_block_stride();
+    }
   }
 }
 
@@ -75,7 +80,7 @@ void run_blocks_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& 
   const int64_t group = job.plan.group;
   parallel_for(job.plan.blocks, job.plan.grain, [&](int64_t begin, int64_t end) {
     const ScratchLease input(group * job.input_block_stride() * sizeof(T));
-    const PanelScratch<T> scratch(job, group);
+    const PartScratch<T> scratch(job, {0, 1, 0, group});
     T* v = input.as<T>();
     for (int64_t first = begin; first < end; first += group) {
       const int64_t last = std::min(first + group, end);
@@ -84,7 +89,7 @@ void run_blocks_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& 
                      scratch.stage());
       }
       for (int64_t panel = 0; panel < job.panels; ++panel)
-        run_panel(job, stages, panel, first, last, v, scratch);
+        run_part(job, stages, {panel, panel + 1, first, last}, v, scratch);
     }
   });
 }
@@ -103,14 +108,16 @@ void run_panels_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& 
                    stage.as<T>());
     }
   });
-  // Few panels: the blocks of a panel are shared out too.
-  const int64_t shares = std::min<int64_t>(blocks, (2 * num_threads() + job.panels - 1) / job.panels);
-  parallel_for(job.panels * shares, 1, [&](int64_t begin, int64_t end) {
-    const PanelScratch<T> scratch(job, (blocks + shares - 1) / shares);
+  // Few groups of panels: the blocks of a group are shared out too.
+  const int64_t size = job.plan.panel_group, groups = (job.panels + size - 1) / size;
+  const int64_t shares = std::min<int64_t>(blocks, (2 * num_threads() + groups - 1) / groups);
+  parallel_for(groups * shares, 1, [&](int64_t begin, int64_t end) {
+    const PartScratch<T> scratch(job, {0, size, 0, (blocks + shares - 1) / shares});
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t panel = i / shares, share = i % shares;
-      const int64_t first = blocks * share / shares, last = blocks * (share + 1) / shares;
-      run_panel(job, stages, panel, first, last, v + first * job.input_block_stride(), scratch);
+      const int64_t panel = i / shares * size, share = i % shares;
+      const WinogradPart part{panel, std::min(panel + size, job.panels), blocks * share / shares,
+                              blocks * (share + 1) / shares};
+      run_part(job, stages, part, v + part.block * job.input_block_stride(), scratch);
     }
   });
 }

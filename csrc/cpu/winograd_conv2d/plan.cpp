@@ -12,6 +12,8 @@ constexpr int64_t kMaxGroup =
 constexpr int64_t kMaxStagedBytes = 32 << 20;  // scratch for the transformed input of all blocks
 constexpr int64_t kMinTaskFlops = 1 << 20;     // about 10 us of one core: less is not worth waking a thread
 
+constexpr int64_t kPanelGroup = 2;  // where transformed input comes from outside of L2; 4 gave no more
+
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // As few blocks as the micro-kernel allows; where a thread gets few, rounded up so that all threads get as
@@ -34,6 +36,7 @@ WinogradPlan plan_blocks_outer(const WinogradProblem& p, const Bytes& bytes, int
   WinogradPlan plan{};
   plan.blocks = count_blocks(p, threads);
   plan.max_rows = ceil_div(p.tiles, plan.blocks);
+  plan.panel_group = 1;
   const int64_t fit = p.l2_bytes / 2 / ((bytes.input_per_tile + bytes.product_per_tile) * plan.max_rows);
   plan.group = std::clamp<int64_t>(fit, 1, std::min(kMaxGroup, plan.blocks));
   const int64_t busy = std::min(threads, plan.blocks);
@@ -49,8 +52,11 @@ WinogradPlan plan_panels_outer(const WinogradProblem& p, const Bytes& bytes, int
   plan.blocks = ceil_div(p.tiles, p.max_rows);
   plan.max_rows = ceil_div(p.tiles, plan.blocks);
   plan.group = 1;
-  const int64_t staged = bytes.input_per_tile * p.tiles;
-  *traffic = bytes.weight + (staged > p.l2_bytes / 2 ? staged * ceil_div(p.out_c, kWinogradPanel) : staged);
+  const int64_t staged = bytes.input_per_tile * p.tiles, panels = ceil_div(p.out_c, kWinogradPanel);
+  const bool stays = staged <= p.l2_bytes / 2;
+  plan.panel_group = !stays && panels >= 2 * kPanelGroup * p.threads ? kPanelGroup : 1;
+  const int64_t reads = ceil_div(panels, plan.panel_group);
+  *traffic = bytes.weight + (stays ? staged : staged * (2 + reads));  // 2: written, and fetched to be written
   return plan;
 }
 
@@ -70,6 +76,7 @@ WinogradPlan winograd_plan(const WinogradProblem& p) {
   const bool idle_threads = plan.blocks < threads;
   if (p.out_c > kWinogradPanel && staging_fits && (idle_threads || panels_traffic < blocks_traffic))
     plan = panels_plan;
+  plan.stream_weight = bytes.weight > p.l2_bytes;
   plan.grain = std::max<int64_t>(1, kMinTaskFlops / std::max<int64_t>(1, flops / plan.blocks));
   return plan;
 }

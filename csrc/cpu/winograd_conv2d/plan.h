@@ -20,14 +20,22 @@ struct WinogradProblem {
 };
 
 struct WinogradPlan {
-  int64_t blocks;     // tiles are cut into this many blocks, sizes differing by at most 1
-  int64_t max_rows;   // tiles in the largest block
-  int64_t group;      // blocks transformed together before the panels of the weight are streamed past them
-  bool panels_outer;  // all blocks are transformed first; threads then share out the panels
-  int64_t grain;      // least number of blocks that is worth a thread
+  int64_t blocks;       // tiles are cut into this many blocks, sizes differing by at most 1
+  int64_t max_rows;     // tiles in the largest block
+  int64_t group;        // blocks transformed together before the panels of the weight are streamed past them
+  bool panels_outer;    // all blocks are transformed first; threads then share out the panels
+  int64_t panel_group;  // panels multiplied together, so that transformed input is read once for all of them
+  bool stream_weight;   // the weight comes from outside of L2: it is fetched ahead
+  int64_t grain;        // least number of blocks that is worth a thread
 };
 
 WinogradPlan winograd_plan(const WinogradProblem& problem);
+
+// What one round of stages 2 and 3 covers: the panels [panel, panel_end) and the blocks [block, block_end).
+struct WinogradPart {
+  int64_t panel, panel_end, block, block_end;
+  int64_t blocks() const { return block_end - block; }
+};
 
 // The sizes and strides that all stages share. Strides are in elements.
 template <typename T, typename S = T>
@@ -52,9 +60,12 @@ struct WinogradJob {
   // cache sets.
   int64_t input_tap_stride() const { return channel_blocks * plan.max_rows * 16 + 16; }
   int64_t input_block_stride() const { return taps * input_tap_stride(); }
-  // Products of a block and a panel: [tap][row][width of the panel].
+  // Products of a part: [panel][block], of each [tap][row][width of the panel].
   int64_t product_tap_stride() const { return plan.max_rows * kWinogradPanel + 16; }
   int64_t product_block_stride() const { return taps * product_tap_stride(); }
+  int64_t products_size(const WinogradPart& part) const {
+    return (part.panel_end - part.panel) * part.blocks() * product_block_stride();
+  }
   // A strip of tiles of 16 channels, input or output: [m + 2][max_rows * m + 2][16].
   int64_t stage_size() const { return (args.tile + 2) * (plan.max_rows * args.tile + 2) * 16; }
 };

@@ -15,8 +15,8 @@ struct WinogradStages {
   int64_t max_rows;  // rows of the micro-kernel
   void (*input)(const WinogradJob<T, S>& job, int64_t block, int64_t channel_begin, int64_t channel_end, T* v,
                 T* stage);
-  void (*multiply)(const WinogradJob<T, S>& job, int64_t panel, int64_t block_begin, int64_t block_end,
-                   const T* v, T* products, PrefetchList& ahead);
+  void (*multiply)(const WinogradJob<T, S>& job, const WinogradPart& part, const T* v, T* products,
+                   PrefetchList& ahead);
   void (*output)(const WinogradJob<T, S>& job, int64_t panel, int64_t block, const T* products, T* stage);
 };
 
