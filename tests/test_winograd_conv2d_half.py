@@ -12,6 +12,7 @@ from winograd_cases import COMPILED, FORMATS, TILES, make, needs_kernels, refere
 
 import greenkernels as gk
 from greenkernels.nn import WinogradConv2d
+from greenkernels.ops.winograd_conv2d_grad_op import input_grad, weight_grad
 from greenkernels.planning.candidates.winograd_conv2d import STEM
 
 HALVES = (torch.bfloat16, torch.float16)
@@ -197,6 +198,38 @@ def test_autocast_of_a_float32_module_reads_half_maps_and_exact_weights(dtype):
     bound = tolerance(exact, rounded, module.weight, 4, module.bias)
     if COMPILED:  # the packed weight stays that of the float32 weight
         assert ((out.double() - exact).abs() <= bound + rounding(exact.abs() + bound, dtype)).all()
+
+
+@needs_kernels
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gradients_are_the_rounded_gradients_of_float32(dtype, memory_format, isa):
+    for in_c, out_c, h, w, padding in SIZES:
+        padding = padding if isinstance(padding, tuple) else (padding, padding)
+        x, weight = make((2, in_c, h, w), 1, dtype, memory_format), make((out_c, in_c, 3, 3), 2, dtype)
+        out_h, out_w = h + 2 * padding[0] - 2, w + 2 * padding[1] - 2
+        grad = make((2, out_c, out_h, out_w), 3, dtype, memory_format)
+        for tile in (2, 4):
+            found = weight_grad(x, grad, padding, tile)
+            assert torch.equal(found, weight_grad(x.float(), grad.float(), padding, tile).to(dtype))
+            if max(padding) <= 2:
+                found = input_grad(grad, weight, padding, tile)
+                assert torch.equal(found, input_grad(grad.float(), weight.float(), padding, tile).to(dtype))
+
+
+@needs_kernels
+@pytest.mark.parametrize("dtype", HALVES)
+def test_gradients_copy_no_map(dtype):
+    x, grad = make((2, 32, 40, 41), 1, dtype), make((2, 48, 40, 41), 2, dtype)
+    weight = make((48, 32, 3, 3), 3, dtype)
+    for call in (lambda: weight_grad(x, grad, (1, 1), 4), lambda: input_grad(grad, weight, (1, 1), 4)):
+        call()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+            out = call()
+        allocated = sum(max(0, event.self_cpu_memory_usage) for event in profiled.events())
+        assert (
+            allocated <= out.nbytes + 4 * weight.numel() + 4096
+        )  # and the weight or its gradient in float32
 
 
 @pytest.mark.parametrize("dtype", HALVES)

@@ -76,10 +76,10 @@ struct WinogradConv2dArgs {
 // with d and dY the tiles of input and of grad, 0 outside of their maps: (m + 2)^2 multiplications a tile
 // instead of 9 m^2. Exactness: as above, amplified about 2x, 7x for m = 2, 4. It would be 26x
 // for m = 6, which is why there is none.
-template <typename T>
+template <typename T, typename S = T>
 struct WinogradWeightGradArgs {
-  const T* input;  // [batch, in_c, h, w] in input_layout
-  const T* grad;   // [batch, out_c, out_h, out_w] in grad_layout
+  const S* input;  // [batch, in_c, h, w] in input_layout
+  const S* grad;   // [batch, out_c, out_h, out_w] in grad_layout
   T* grad_weight;  // [out_c, in_c, 3, 3] row-major; every element is written; aliases no input
   MapLayout input_layout, grad_layout;
   int64_t batch, in_c, out_c;  // all >= 0
@@ -102,6 +102,8 @@ void winograd_conv2d(const WinogradConv2dArgs<float, Float16>& args);
 // Bitwise the same for the same number of threads; more threads add up in another order.
 void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<float>& args);
 void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<double>& args);
+void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<float, BFloat16>& args);
+void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<float, Float16>& args);
 }  // namespace cpu
 
 }  // namespace greenkernels

@@ -1,6 +1,6 @@
 // The torch side of winograd_conv2d's gradients: checks, the layouts the kernels read and write, allocation,
-// registration. Half precision is computed in float32: the gradient of the input reads and writes its maps as
-// they are, as winograd_conv2d.cpp does; that of the weight converts them first.
+// registration. Maps of half precision are read and written as they are and computed in float32, as in
+// winograd_conv2d.cpp.
 #include <torch/csrc/stable/library.h>
 
 #include "cpu/scratch.h"
@@ -101,17 +101,17 @@ void check_weight_grad(const Tensor& input, const Tensor& grad, const std::vecto
   GK_CHECK(tile == 2 || tile == 4, kWeightOp, "tile must be 2 or 4, got ", tile);
 }
 
-template <typename T>
+template <typename T, typename S>
 void run_weight_grad(const Tensor& input, const Tensor& grad, const std::vector<int64_t>& padding,
                      int64_t tile, const Tensor& out) {
-  const ScalarType dtype = compute_dtype(input);
+  const ScalarType dtype = input.scalar_type();
   const MapLayout input_layout = readable_layout(input), grad_layout = readable_layout(grad);
   const Tensor x = as_dense_map(kWeightOp, "a dense copy of input", input, dtype, input_layout);
   const Tensor dy = as_dense_map(kWeightOp, "a dense copy of grad", grad, dtype, grad_layout);
   try {
-    cpu::winograd_conv2d_weight_grad(WinogradWeightGradArgs<T>{
-        .input = static_cast<const T*>(x.const_data_ptr()),
-        .grad = static_cast<const T*>(dy.const_data_ptr()),
+    cpu::winograd_conv2d_weight_grad(WinogradWeightGradArgs<T, S>{
+        .input = static_cast<const S*>(x.const_data_ptr()),
+        .grad = static_cast<const S*>(dy.const_data_ptr()),
         .grad_weight = static_cast<T*>(out.mutable_data_ptr()),
         .input_layout = input_layout,
         .grad_layout = grad_layout,
@@ -126,6 +126,19 @@ void run_weight_grad(const Tensor& input, const Tensor& grad, const std::vector<
     });
   } catch (const std::bad_alloc&) {
     fail(kWeightOp, "out of memory: could not allocate scratch memory");
+  }
+}
+
+auto select_weight_grad(ScalarType dtype) {
+  switch (dtype) {
+    case ScalarType::Double:
+      return &run_weight_grad<double, double>;
+    case ScalarType::BFloat16:
+      return &run_weight_grad<float, BFloat16>;
+    case ScalarType::Half:
+      return &run_weight_grad<float, Float16>;
+    default:
+      return &run_weight_grad<float, float>;
   }
 }
 
@@ -146,8 +159,7 @@ Tensor winograd_conv2d_weight_grad(const Tensor& input, const Tensor& grad, std:
   const MapSizes sizes = {grad.size(1), input.size(1), 3, 3};
   const Tensor out =
       empty_map(kWeightOp, "the gradient of the weight", sizes, MapLayout::kNchw, compute_dtype(input));
-  (compute_dtype(input) == ScalarType::Double ? run_weight_grad<double>
-                                              : run_weight_grad<float>)(input, grad, padding, tile, out);
+  select_weight_grad(input.scalar_type())(input, grad, padding, tile, out);
   return as_dtype(kWeightOp, "the gradient of the weight", out, input.scalar_type());
 }
 

@@ -8,46 +8,23 @@
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
-#include "cpu/winograd_conv2d/weight_grad_plan.h"
-
-namespace greenkernels::cpu {
-
-// What one call of the second stage multiplies.
-struct WinogradGradSlice {
-  int64_t panel;        // of output channels
-  int64_t begin, end;   // blocks of 16 input channels
-  int64_t tiles;        // depth
-  int64_t chunk_tiles;  // tiles of the chunk that v and z hold
-};
-
-// The stages of one instruction set and tile size. v, z, sums and stage are scratch, laid out as
-// WinogradGradJob says.
-template <typename T>
-struct WinogradGradStages {
-  void (*input)(const WinogradJob<T>& map, int64_t block, int64_t channel_begin, int64_t channel_end, T* v,
-                T* stage);
-  void (*grad)(const WinogradGradJob<T>& job, int64_t block, int64_t panel, T* z, T* stage);
-  void (*multiply)(const WinogradGradJob<T>& job, const WinogradGradSlice& slice, const T* v, const T* z,
-                   T* sums);
-  void (*filters)(const WinogradGradJob<T>& job, int64_t panel, int64_t block, const T* sums, int64_t shares,
-                  int64_t share_stride);
-};
-
-}  // namespace greenkernels::cpu
+#include "cpu/winograd_conv2d/weight_grad_stages.h"
 
 #define GK_KERNEL "cpu/winograd_conv2d/weight_grad.inl"
-#include "cpu/foreach_isa.h"  // defines {scalar,avx2,avx512}::winograd_grad_stages<T>(tile)
+#include "cpu/foreach_isa.h"  // defines {scalar,avx2,avx512}::winograd_grad_stages<T, T>(tile)
 
 namespace greenkernels::cpu {
 
 namespace {
 
-template <typename T>
-WinogradGradStages<T> select_stages(int tile) {
-  if constexpr (std::is_same_v<T, double>) {
-    return scalar::winograd_grad_stages<double>(tile);
+template <typename T, typename S>
+WinogradGradStages<T, S> select_stages(int tile) {
+  if constexpr (!std::is_same_v<T, S>) {
+    return winograd_grad_half_stages<S>(tile);
+  } else if constexpr (std::is_same_v<T, double>) {
+    return scalar::winograd_grad_stages<double, double>(tile);
   } else {
-    return GK_SELECT_ISA(winograd_grad_stages<float>)(tile);
+    return GK_SELECT_ISA(winograd_grad_stages<float, float>)(tile);
   }
 }
 
@@ -62,9 +39,9 @@ struct Chunk {
 
 // Transforms a part of a chunk: 16 input channels if `piece` is less than their number of blocks, else the
 // panel of output channels `piece` - that number after the first.
-template <typename T>
-void transform(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, const Chunk<T>& chunk,
-               int64_t part, int64_t piece, T* stage) {
+template <typename T, typename S>
+void transform(const WinogradGradJob<T, S>& job, const WinogradGradStages<T, S>& stages,
+               const Chunk<T>& chunk, int64_t part, int64_t piece, T* stage) {
   const int64_t block = chunk.index * job.plan.parts + part;
   const int64_t offset = job.input.first_tile(block) - job.first_tile(chunk.index);
   if (piece < job.in_blocks) {
@@ -78,8 +55,8 @@ void transform(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stage
 }
 
 // Every thread by itself: transforms its chunks one by one and adds up their products.
-template <typename T>
-void add_chunks(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, int64_t begin,
+template <typename T, typename S>
+void add_chunks(const WinogradGradJob<T, S>& job, const WinogradGradStages<T, S>& stages, int64_t begin,
                 int64_t end, T* sums) {
   const ScratchLease scratch((job.v_size() + job.z_size() + job.stage_size()) * sizeof(T));
   T *v = scratch.as<T>(), *z = v + job.v_size(), *stage = z + job.z_size();
@@ -97,8 +74,8 @@ void add_chunks(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stag
 }
 
 // From the sums of all shares of the panels [first, last) to grad_weight.
-template <typename T>
-void make_filters(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, int64_t first,
+template <typename T, typename S>
+void make_filters(const WinogradGradJob<T, S>& job, const WinogradGradStages<T, S>& stages, int64_t first,
                   int64_t last, const T* sums) {
   parallel_for((last - first) * job.in_blocks, 4, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
@@ -109,8 +86,8 @@ void make_filters(const WinogradGradJob<T>& job, const WinogradGradStages<T>& st
   });
 }
 
-template <typename T>
-void run_apart(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages) {
+template <typename T, typename S>
+void run_apart(const WinogradGradJob<T, S>& job, const WinogradGradStages<T, S>& stages) {
   const int64_t chunks = job.plan.chunks, shares = job.plan.shares;
   const ScratchLease sums(shares * job.share_size() * sizeof(T));
   parallel_for(shares, 1, [&](int64_t begin, int64_t end) {
@@ -124,9 +101,9 @@ void run_apart(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stage
 
 // One task of run_together: a share of the depth of a chunk, some input channels, a panel of output channels.
 // Where nothing else adds to its sums they live no longer than the task.
-template <typename T>
-void multiply_task(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages, const Chunk<T>& chunk,
-                   int64_t task, T* sums) {
+template <typename T, typename S>
+void multiply_task(const WinogradGradJob<T, S>& job, const WinogradGradStages<T, S>& stages,
+                   const Chunk<T>& chunk, int64_t task, T* sums) {
   const auto& plan = job.plan;
   const int64_t groups = (job.in_blocks + plan.group - 1) / plan.group;
   const int64_t share = task % plan.shares, panel = chunk.first_panel + task / plan.shares / groups;
@@ -144,8 +121,8 @@ void multiply_task(const WinogradGradJob<T>& job, const WinogradGradStages<T>& s
 }
 
 // All threads together: they transform a chunk, then share out the products of its panels and input channels.
-template <typename T>
-void run_together(const WinogradGradJob<T>& job, const WinogradGradStages<T>& stages) {
+template <typename T, typename S>
+void run_together(const WinogradGradJob<T, S>& job, const WinogradGradStages<T, S>& stages) {
   const auto& plan = job.plan;
   const bool fused = plan.chunks == 1 && plan.shares == 1;
   const int64_t group_size = plan.group * job.sums_size(0, 1),
@@ -174,15 +151,15 @@ void run_together(const WinogradGradJob<T>& job, const WinogradGradStages<T>& st
   }
 }
 
-template <typename T>
-void run(const WinogradWeightGradArgs<T>& args) {
+template <typename T, typename S>
+void run(const WinogradWeightGradArgs<T, S>& args) {
   if (args.in_c == 0 || args.out_c == 0) return;
   if (args.batch == 0 || args.out_h() == 0 || args.out_w() == 0) {  // a sum of no terms
     std::fill_n(args.grad_weight, args.out_c * args.in_c * 9, T(0));
     return;
   }
-  const WinogradGradStages<T> stages = select_stages<T>(args.tile);
-  const WinogradGradJob<T> job = winograd_grad_job(args, num_threads(), cache_sizes().l2);
+  const WinogradGradStages<T, S> stages = select_stages<T, S>(args.tile);
+  const WinogradGradJob<T, S> job = winograd_grad_job(args, num_threads(), cache_sizes().l2);
   job.plan.apart ? run_apart(job, stages) : run_together(job, stages);
 }
 
@@ -190,5 +167,7 @@ void run(const WinogradWeightGradArgs<T>& args) {
 
 void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<float>& args) { run(args); }
 void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<double>& args) { run(args); }
+void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<float, BFloat16>& args) { run(args); }
+void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<float, Float16>& args) { run(args); }
 
 }  // namespace greenkernels::cpu

@@ -114,9 +114,10 @@ void transform_grad_nhwc(const WinogradGradJob<T>& job, int64_t block, int64_t c
   }
 }
 
-template <typename T, int m>
-void transform_grad_nchw(const WinogradGradJob<T>& job, int64_t block, int64_t channel, int64_t width, T* z,
-                         T* stage) {
+// By way of the stage, as transform_input_strips.
+template <typename T, int m, typename S>
+void transform_grad_strips(const WinogradGradJob<T, S>& job, int64_t block, int64_t channel, int64_t width,
+                           T* z, T* stage) {
   const int64_t rows = job.grad.rows(block);
   for (int64_t r = 0; r < rows;) {  // strips of tiles in one row of tiles
     const WinogradTile tile = winograd_tile(job.grad, job.grad.first_tile(block) + r);
@@ -129,13 +130,20 @@ void transform_grad_nchw(const WinogradGradJob<T>& job, int64_t block, int64_t c
 }
 
 // z: [tap][tile][width of the panel] of the chunk, at the first tile of `block`.
-template <typename T, int m>
-void winograd_grad_output(const WinogradGradJob<T>& job, int64_t block, int64_t panel, T* z, T* stage) {
+template <typename T, int m, typename S>
+void winograd_grad_output(const WinogradGradJob<T, S>& job, int64_t block, int64_t panel, T* z, T* stage) {
   const int64_t width = job.panel_width(panel);
   const bool nhwc = job.grad.args.input_layout == MapLayout::kNhwc;
-  const auto transform = nhwc ? &transform_grad_nhwc<T, m> : &transform_grad_nchw<T, m>;
-  for (int64_t c = 0; c < width; c += 16)
-    transform(job, block, panel * kWinogradPanel + c, width, z + c, stage);
+  for (int64_t c = 0; c < width; c += 16) {
+    const int64_t channel = panel * kWinogradPanel + c;
+    if constexpr (std::is_same_v<T, S>) {
+      if (nhwc) {
+        transform_grad_nhwc<T, m>(job, block, channel, width, z + c, stage);
+        continue;
+      }
+    }
+    transform_grad_strips<T, m>(job, block, channel, width, z + c, stage);
+  }
 }
 
 // Stage 2: sums[tap] += V[tap]^T Z[tap].
@@ -179,8 +187,8 @@ void add_products(const T* a, const T* b, int64_t depth, T* sums) {
 
 // `tiles` of one panel of z and of the input blocks [begin, end), whose first tile v and z point to; sums:
 // [input block][tap][16][width]. A panel holds `chunk_tiles` tiles.
-template <typename T, int kWidth>
-void multiply_grad(const WinogradGradJob<T>& job, const WinogradGradSlice& slice, const T* v, const T* z,
+template <typename T, int kWidth, typename S>
+void multiply_grad(const WinogradGradJob<T, S>& job, const WinogradGradSlice& slice, const T* v, const T* z,
                    T* sums) {
   constexpr int kVecs = kGradVecs * Vec<T>::kWidth <= kWidth ? kGradVecs : 1;
   constexpr int kStep = kVecs * Vec<T>::kWidth;
@@ -198,11 +206,12 @@ void multiply_grad(const WinogradGradJob<T>& job, const WinogradGradSlice& slice
   }
 }
 
-template <typename T>
-void winograd_grad_multiply(const WinogradGradJob<T>& job, const WinogradGradSlice& slice, const T* v,
+template <typename T, typename S>
+void winograd_grad_multiply(const WinogradGradJob<T, S>& job, const WinogradGradSlice& slice, const T* v,
                             const T* z, T* sums) {
   const bool wide = job.panel_width(slice.panel) == kWinogradPanel;
-  (wide ? &multiply_grad<T, kWinogradPanel> : &multiply_grad<T, kWinogradHalfPanel>)(job, slice, v, z, sums);
+  (wide ? &multiply_grad<T, kWinogradPanel, S> : &multiply_grad<T, kWinogradHalfPanel, S>)(job, slice, v, z,
+                                                                                           sums);
 }
 
 // Stage 3: G^T U G of 16 input channels and a vector of output channels.
@@ -255,8 +264,8 @@ void store_filters(const T* filters, int64_t count, int64_t channels, T* grad_we
 }
 
 // sums: of one panel and one block of input channels, `shares` of them share_stride apart.
-template <typename T, int m>
-void winograd_grad_filters(const WinogradGradJob<T>& job, int64_t panel, int64_t block, const T* sums,
+template <typename T, int m, typename S>
+void winograd_grad_filters(const WinogradGradJob<T, S>& job, int64_t panel, int64_t block, const T* sums,
                            int64_t shares, int64_t share_stride) {
   constexpr int kVec = Vec<T>::kWidth;
   const int64_t width = job.panel_width(panel), in_c = job.input.args.in_c, out_c = job.grad.args.in_c;
@@ -272,12 +281,12 @@ void winograd_grad_filters(const WinogradGradJob<T>& job, int64_t panel, int64_t
   }
 }
 
-template <typename T>
-WinogradGradStages<T> winograd_grad_stages(int tile) {
+template <typename T, typename S>
+WinogradGradStages<T, S> winograd_grad_stages(int tile) {
   if (tile == 2) {
-    return {&winograd_input<T, 2>, &winograd_grad_output<T, 2>, &winograd_grad_multiply<T>,
-            &winograd_grad_filters<T, 2>};
+    return {&winograd_input<T, 2, S>, &winograd_grad_output<T, 2, S>, &winograd_grad_multiply<T, S>,
+            &winograd_grad_filters<T, 2, S>};
   }
-  return {&winograd_input<T, 4>, &winograd_grad_output<T, 4>, &winograd_grad_multiply<T>,
-          &winograd_grad_filters<T, 4>};
+  return {&winograd_input<T, 4, S>, &winograd_grad_output<T, 4, S>, &winograd_grad_multiply<T, S>,
+          &winograd_grad_filters<T, 4, S>};
 }

@@ -81,9 +81,10 @@ WinogradGradPlan winograd_grad_plan(const WinogradGradProblem& p) {
   return plan;
 }
 
-template <typename T>
-WinogradGradJob<T> winograd_grad_job(const WinogradWeightGradArgs<T>& args, int threads, int64_t l2_bytes) {
-  WinogradGradJob<T> job{};
+template <typename T, typename S>
+WinogradGradJob<T, S> winograd_grad_job(const WinogradWeightGradArgs<T, S>& args, int threads,
+                                        int64_t l2_bytes) {
+  WinogradGradJob<T, S> job{};
   const int64_t tiles_h = ceil_div(args.out_h(), args.tile), tiles_w = ceil_div(args.out_w(), args.tile);
   const int64_t tiles = args.batch * tiles_h * tiles_w;
   job.plan =
@@ -94,8 +95,8 @@ WinogradGradJob<T> winograd_grad_job(const WinogradWeightGradArgs<T>& args, int 
   job.in_blocks = ceil_div(args.in_c, 16);
   job.panels = ceil_div(args.out_c, kWinogradPanel);
 
-  const auto map = [&](const T* data, MapLayout layout, int64_t channels, int64_t blocks) {
-    WinogradJob<T> map{};
+  const auto map = [&](const S* data, MapLayout layout, int64_t channels, int64_t blocks) {
+    WinogradJob<T, S> map{};
     map.args.input = data;
     map.args.input_layout = layout;
     map.args.batch = args.batch;
@@ -120,5 +121,9 @@ WinogradGradJob<T> winograd_grad_job(const WinogradWeightGradArgs<T>& args, int 
 
 template WinogradGradJob<float> winograd_grad_job(const WinogradWeightGradArgs<float>&, int, int64_t);
 template WinogradGradJob<double> winograd_grad_job(const WinogradWeightGradArgs<double>&, int, int64_t);
+template WinogradGradJob<float, BFloat16> winograd_grad_job(const WinogradWeightGradArgs<float, BFloat16>&,
+                                                            int, int64_t);
+template WinogradGradJob<float, Float16> winograd_grad_job(const WinogradWeightGradArgs<float, Float16>&, int,
+                                                           int64_t);
 
 }  // namespace greenkernels::cpu

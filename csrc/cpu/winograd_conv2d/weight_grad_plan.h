@@ -31,12 +31,12 @@ struct WinogradGradPlan {
 WinogradGradPlan winograd_grad_plan(const WinogradGradProblem& problem);
 
 // The sizes and strides that all stages share. Strides are in elements.
-template <typename T>
+template <typename T, typename S = T>
 struct WinogradGradJob {
   WinogradGradPlan plan;
   // How the two maps are read: tiles of m + 2 pixels of input, and of m pixels of grad, which stands as the
   // input of a convolution of its own. Their blocks are parts of chunks: plan.blocks = chunks * parts.
-  WinogradJob<T> input, grad;
+  WinogradJob<T, S> input, grad;
   T* grad_weight;
   int64_t taps;         // (m + 2)^2
   int64_t depth;        // tiles in the largest chunk
@@ -68,7 +68,8 @@ struct WinogradGradJob {
   static int64_t channels_of(int64_t left, int64_t most) { return left < most ? left : most; }
 };
 
-template <typename T>
-WinogradGradJob<T> winograd_grad_job(const WinogradWeightGradArgs<T>& args, int threads, int64_t l2_bytes);
+template <typename T, typename S>
+WinogradGradJob<T, S> winograd_grad_job(const WinogradWeightGradArgs<T, S>& args, int threads,
+                                        int64_t l2_bytes);
 
 }  // namespace greenkernels::cpu
