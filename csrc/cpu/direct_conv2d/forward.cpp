@@ -5,6 +5,7 @@
 
 #include "api/direct_conv2d.h"
 #include "cpu/direct_conv2d/plan.h"
+#include "cpu/direct_conv2d/strips.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "cpu/prefetch.h"
@@ -18,6 +19,9 @@ struct DirectStages {
   DirectMicro micro;
   void (*gather)(const DirectJob<T>& job, int64_t begin, int64_t end, T* v, T* stage);
   void (*panel)(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t end, const T* v, T* sums);
+  void (*stage_strip)(const StripJob<T>& job, int64_t begin, int64_t end, T* stage);
+  void (*strip_panel)(const StripJob<T>& job, int64_t panel, int64_t begin, int64_t end, const int64_t* runs,
+                      const T* stage, T* sums);
 };
 
 }  // namespace greenkernels::cpu
@@ -79,11 +83,48 @@ void run_panels_outer(const DirectJob<T>& job, const DirectStages<T>& stages) {
   });
 }
 
+// Where the runs of products lie in what the micro-kernel of strips reads, counted from the first value.
+template <typename T>
+void list_runs(const StripJob<T>& job, int64_t* runs) {
+  const int64_t columns =
+      job.strip.runs / job.args.filter.kernel_h;  // 1 where the taps of a row lie side by side
+  for (int64_t i = 0; i < job.args.filter.kernel_h; ++i) {
+    for (int64_t j = 0; j < columns; ++j) {
+      *runs++ = i * job.args.dilation_h * job.strip.row_step + j * job.args.dilation_w * job.strip.pixel_step;
+    }
+  }
+}
+
+template <typename T>
+void run_strips(const StripJob<T>& job, const DirectStages<T>& stages) {
+  const ScratchLease offsets(job.strip.runs * sizeof(int64_t));
+  int64_t* runs = offsets.as<int64_t>();
+  list_runs(job, runs);
+  parallel_for(job.strip.units, job.strip.grain, [&](int64_t begin, int64_t end) {
+    const int64_t sums_size = job.strip_sums_size(stages.micro.max_rows);
+    const ScratchLease scratch((sums_size + job.strip_size() + 16) * sizeof(T));
+    T* sums = scratch.as<T>();
+    T* stage = sums + sums_size;
+    for (int64_t first = begin; first < end;) {
+      int64_t last = std::min(first + job.strip.group, end);
+      if (job.strip.staged) {
+        last = std::min(last, (first / job.out_h + 1) * job.out_h);  // of one image
+        stages.stage_strip(job, first, last, stage);
+      }
+      for (int64_t panel = 0; panel < job.panels; ++panel)
+        stages.strip_panel(job, panel, first, last, runs, stage, sums);
+      first = last;
+    }
+  });
+}
+
 template <typename T>
 void run(const DirectConv2dArgs<T>& args) {
   if (args.batch == 0 || args.filter.out_c == 0 || args.out_h() == 0 || args.out_w() == 0) return;
   const DirectStages<T> stages = select_stages<T>();
   const DirectJob<T> job = direct_job(args, stages.micro, num_threads(), cache_sizes().l2);
+  const StripJob<T> strips = strip_job(job, stages.micro, num_threads(), cache_sizes());
+  if (takes_strips(strips, stages.micro)) return run_strips(strips, stages);
   job.plan.panels_outer ? run_panels_outer(job, stages) : run_blocks_outer(job, stages);
 }
 

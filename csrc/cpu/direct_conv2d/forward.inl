@@ -104,7 +104,9 @@ void direct_panel(const DirectJob<T>& job, int64_t panel, int64_t begin, int64_t
   }
 }
 
+#include "cpu/direct_conv2d/strips.inl"
+
 template <typename T>
 DirectStages<T> direct_stages() {
-  return {{kMicroRows, kColumnStep}, &direct_gather<T>, &direct_panel<T>};
+  return {{kMicroRows, kColumnStep}, &direct_gather<T>, &direct_panel<T>, &strip_stage<T>, &strip_panel<T>};
 }

@@ -1,0 +1,175 @@
+// Strips: stage 1 copies input rows with their padding, where there is any; stages 2 and 3 are those of
+// strip_micro.inl for each block of output pixels.
+#include "cpu/direct_conv2d/strip_micro.inl"
+
+template <typename T>
+GK_INLINE void copy_run(const T* src, int64_t count, T* dst) {
+  constexpr int kWidth = Vec<T>::kWidth;
+  int64_t i = 0;
+  for (; i + kWidth <= count; i += kWidth) Vec<T>::load(src + i).store(dst + i);
+  if (i < count) Vec<T>::load_n(src + i, count - i).store_n(dst + i, count - i);
+}
+
+template <typename T>
+GK_INLINE void zero_run(int64_t count, T* dst) {
+  for (int64_t i = 0; i < count; ++i) dst[i] = 0;
+}
+
+// Stage 1: the input rows under the output rows [begin, end), all of one image, with their padding.
+template <typename T>
+void strip_stage(const StripJob<T>& job, int64_t begin, int64_t end, T* stage) {
+  const auto& args = job.args;
+  const StripPlan& strip = job.strip;
+  const int64_t columns = job.staged_columns(), rows = job.strip_rows(end - begin), step = strip.pixel_step;
+  const int64_t left = (args.pad_w + strip.column_stride - 1) / strip.column_stride;
+  const int64_t first = left < columns ? left : columns;  // staged columns that stand for input columns
+  const int64_t right = args.w + args.pad_w ? (args.w + args.pad_w - 1) / strip.column_stride + 1 : 0;
+  const int64_t past = right < first ? first : right < columns ? right : columns;
+  const T* map = args.input + begin / job.out_h * args.h * args.w * job.in_c;
+  for (int64_t r = 0; r < rows; ++r, stage += strip.row_step) {
+    const int64_t row = begin % job.out_h * args.stride_h - args.pad_h + r * strip.row_stride;
+    if (row < 0 || row >= args.h) {
+      zero_run(strip.row_step, stage);
+      continue;
+    }
+    const T* src = map + (row * args.w + first * strip.column_stride - args.pad_w) * job.in_c;
+    zero_run(first * step, stage);
+    if (step == job.in_c && strip.column_stride == 1) {
+      copy_run(src, (past - first) * step, stage + first * step);
+    } else {
+      for (int64_t x = first; x < past; ++x, src += strip.column_stride * job.in_c)
+        copy_run(src, job.in_c, stage + x * step);
+    }
+    zero_run((columns - past) * step, stage + past * step);
+  }
+}
+
+// The value under the first tap of an output pixel of `unit`; begin: the unit that stage begins with.
+template <typename T>
+const T* strip_input(const StripJob<T>& job, const T* stage, int64_t begin, int64_t unit, int64_t pixel) {
+  const auto& args = job.args;
+  if (job.strip.flat) return args.input + pixel * job.in_c;
+  const int64_t across = (pixel - unit * job.out_w) * job.pixel_advance();
+  if (job.strip.staged) return stage + (unit - begin) * job.row_advance() + across;
+  const int64_t row = unit / job.out_h * args.h + unit % job.out_h * args.stride_h;
+  return args.input + row * job.strip.row_step + across;
+}
+
+// What all blocks of a panel share.
+template <typename T>
+struct StripPanel {
+  int64_t panel, width, channel, past, input_channel;
+  bool direct;  // from the sums of the micro-kernel to the output map
+  HalfPanel<T> halves[2];
+  T bias[kDirectPanel];
+
+  StripPanel(const StripJob<T>& job, int64_t p)
+      : panel(p),
+        width(job.panel_width(p)),
+        channel(job.panel_channel(p)),
+        past(job.panel_end(p)),
+        input_channel(p / job.group_panels * job.args.filter.group_in_c),
+        direct(!job.args.skip &&
+               (job.args.activation == Activation::kNone || job.args.activation == Activation::kRelu)),
+        halves{{job.args, channel, past}, {job.args, channel + 16, past}} {
+    for (int c = 0; c < kDirectPanel; ++c) bias[c] = halves[c / 16].bias[c % 16];
+  }
+};
+
+// Output pixels of a block, all of `unit`.
+struct StripPixels {
+  int64_t unit, first, count;
+};
+
+// What a slice of the depth multiplies; a: the first value under the filter, of the first group of channels.
+template <typename T>
+StripBlock<T> slice_inputs(const StripJob<T>& job, const StripPanel<T>& panel, const T* a, int64_t slice,
+                           const int64_t* runs) {
+  const StripPlan& strip = job.strip;
+  const StripSlices& slices = strip.slices;
+  const int64_t run = slice / slices.cuts * slices.runs;
+  const int64_t cut = slice % slices.cuts * slices.run_length;  // within a run
+  const int64_t runs_left = strip.runs - run, length_left = strip.run_length - cut;
+  StripBlock<T> block{};
+  block.a = a + panel.input_channel + cut;
+  block.pixel_step = job.pixel_advance();
+  block.runs = runs + run;
+  block.run_count = slices.runs < runs_left ? slices.runs : runs_left;
+  block.run_length = slices.run_length < length_left ? slices.run_length : length_left;
+  block.b = job.packed_panel(panel.panel) + (run * strip.run_length + cut) * panel.width;
+  return block;
+}
+
+// The lines that the next block will need: of the output, and of an input that is read in place.
+template <typename T>
+void fetch_next(const StripJob<T>& job, const StripPanel<T>& panel, int64_t pixels, const T* out,
+                StripBlock<T>& block) {
+  const int64_t steps = block.run_count * (block.run_length / kFetchDepth);
+  if (steps == 0) return;
+  const int64_t out_step = job.args.filter.out_c;
+  block.output = {reinterpret_cast<const char*>(out + pixels * out_step), int64_t(out_step * sizeof(T)),
+                  (pixels + steps - 1) / steps};
+  if (panel.panel > 0 || !job.strip.flat) return;
+  const int64_t lines = pixels * block.run_length * int64_t{sizeof(T)} / kCacheLine;
+  block.input = {reinterpret_cast<const char*>(block.a + pixels * job.in_c), kCacheLine,
+                 (lines + steps - 1) / steps};
+}
+
+// Multiplies one slice of the depth for a block; sums: of the block, between slices.
+template <typename T>
+void strip_slice(const StripJob<T>& job, const StripPanel<T>& panel, const StripPixels& pixels, const T* a,
+                 int64_t slice, const int64_t* runs, T* sums) {
+  StripBlock<T> block = slice_inputs(job, panel, a, slice, runs);
+  block.start = slice ? sums : panel.bias;
+  block.start_step = slice ? kDirectPanel : 0;
+  block.out = sums;
+  block.out_step = kDirectPanel;
+  block.channels = panel.width;
+  if (slice + 1 == job.strip.slices.count) {
+    const int64_t out_c = job.args.filter.out_c, channels = panel.past - panel.channel;
+    T* out = job.args.out + pixels.first * out_c + panel.channel;
+    fetch_next(job, panel, pixels.count, out, block);
+    if (panel.direct) {
+      block.out = out;
+      block.out_step = out_c;
+      block.channels = channels < panel.width ? channels : panel.width;
+      block.relu = job.args.activation == Activation::kRelu;
+    }
+  }
+  const auto micro = panel.width == kDirectPanel ? strip_micro<T, kDirectPanel>(pixels.count)
+                                                 : strip_micro<T, kDirectHalfPanel>(pixels.count);
+  micro(block);
+}
+
+#include "cpu/direct_conv2d/narrow.inl"
+
+// Stages 2 and 3 of the units [begin, end) and one panel; runs: where the products of a value lie.
+template <typename T>
+void strip_panel(const StripJob<T>& job, int64_t index, int64_t begin, int64_t end, const int64_t* runs,
+                 const T* stage, T* sums) {
+  if (job.strip.narrow) return narrow_panel(job, begin, end, runs, stage, sums);
+  const StripPanel<T> panel(job, index);
+  const int64_t blocks = (end - begin) * job.strip.unit_blocks, sums_step = kMicroRows * kDirectPanel;
+  for (int64_t first = 0; first < blocks; first += kStripRun) {
+    const int64_t last = first + kStripRun < blocks ? first + kStripRun : blocks;
+    StripPixels pixels[kStripRun];
+    const T* a[kStripRun];
+    for (int64_t i = first; i < last; ++i) {
+      const int64_t unit = begin + i / job.strip.unit_blocks, block = i % job.strip.unit_blocks;
+      const int64_t pixel = job.block_begin(unit, block);
+      pixels[i - first] = {unit, pixel, job.block_begin(unit, block + 1) - pixel};
+      a[i - first] = strip_input(job, stage, begin, unit, pixel);
+    }
+    for (int64_t slice = 0; slice < job.strip.slices.count; ++slice) {
+      for (int64_t i = 0; i < last - first; ++i)
+        strip_slice(job, panel, pixels[i], a[i], slice, runs, sums + i * sums_step);
+    }
+    if (panel.direct) continue;
+    for (int64_t i = 0; i < last - first; ++i) {
+      for (int64_t c = 0; c < panel.width && panel.halves[c / 16].channels > 0; c += 16) {
+        output_nhwc(job, panel.halves[c / 16], pixels[i].first, pixels[i].count, sums + i * sums_step + c,
+                    kDirectPanel);
+      }
+    }
+  }
+}
