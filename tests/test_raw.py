@@ -78,6 +78,81 @@ def test_matches_float64(raw: ModuleType, tile: int, layout: str, dtype: str) ->
     assert np.abs(out - arrange(expected)).max() <= bound
 
 
+def direct_reference(input, weight, stride, padding, dilation, groups):
+    """The convolution of any geometry in float64, NCHW."""
+    (s_h, s_w), (p_h, p_w), (d_h, d_w) = stride, padding, dilation
+    padded = np.pad(input.astype(np.float64), ((0, 0), (0, 0), (p_h, p_h), (p_w, p_w)))
+    k_h, k_w = weight.shape[2:]
+    out_h = (padded.shape[2] - d_h * (k_h - 1) - 1) // s_h + 1
+    out_w = (padded.shape[3] - d_w * (k_w - 1) - 1) // s_w + 1
+    maps, filters = np.split(padded, groups, axis=1), np.split(weight.astype(np.float64), groups)
+    out = np.zeros((len(input), len(weight), out_h, out_w))
+    for i, j in product(range(k_h), range(k_w)):
+        rows, columns = (
+            slice(at, at + (size - 1) * step + 1, step)
+            for at, size, step in ((i * d_h, out_h, s_h), (j * d_w, out_w, s_w))
+        )
+        parts = [
+            np.einsum("nchw,kc->nkhw", part[:, :, rows, columns], filter[:, :, i, j])
+            for part, filter in zip(maps, filters, strict=True)
+        ]
+        out += np.concatenate(parts, axis=1)
+    return out
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_direct_conv2d_matches_float64(raw: ModuleType, layout: str, dtype: str, groups: int) -> None:
+    random = np.random.default_rng(0)
+    input = random.normal(size=(2, 6, 21, 37)).astype(dtype)
+    weight = random.normal(size=(18, 6 // groups, 5, 3)).astype(dtype)
+    geometry = {"stride": (2, 1), "padding": (2, 1), "dilation": (1, 2)}
+    expected = direct_reference(input, weight, **geometry, groups=groups)
+    bias = random.normal(size=18).astype(dtype)
+    skip = random.normal(size=expected.shape).astype(dtype)
+    expected = np.maximum(expected + bias[:, None, None] + 0.5 * skip, 0)
+
+    def arrange(maps):
+        return np.ascontiguousarray(maps.transpose(0, 2, 3, 1)) if layout == "nhwc" else maps
+
+    options = {"activation": "relu", "skip": arrange(skip), "skip_scale": 0.5, "layout": layout}
+    packed = raw.direct_conv2d_pack(weight, groups)
+    out = raw.direct_conv2d(
+        arrange(input),
+        packed,
+        bias,
+        out_channels=18,
+        kernel_size=(5, 3),
+        groups=groups,
+        **geometry,
+        **options,
+    )
+    # At most 92 terms, each sum of them rounded once; the largest output is taken as the size of all sums, and 4
+    # covers those that cancel.
+    bound = 4 * 92 * np.finfo(dtype).eps / 2 * np.abs(expected).max()
+    assert out.dtype == dtype
+    assert np.abs(out - arrange(expected)).max() <= bound
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"groups": 2}, "groups must be positive and divide 3 input and 4 output channels, got 2"),
+        ({"stride": (0, 1)}, r"stride must be 1 or more, got \[0, 1\]"),
+        ({"kernel_size": (9, 9)}, "padded input is smaller than the filter"),
+        ({"out_channels": 20}, r"packed must be \[864\], got \[432\]"),
+    ],
+)
+def test_wrong_direct_conv2d_is_a_value_error(
+    raw: ModuleType, change: dict[str, object], message: str
+) -> None:
+    packed = raw.direct_conv2d_pack(np.ones((4, 3, 3, 3), "float32"))
+    options = {"out_channels": 4, "kernel_size": (3, 3), **change}
+    with pytest.raises(ValueError, match=message):
+        raw.direct_conv2d(np.ones((1, 3, 5, 5), "float32"), packed, **options)
+
+
 def test_threads_and_levels(raw: ModuleType) -> None:
     assert raw.isa_levels()[0] == "scalar"
     before = raw.set_isa("scalar")
