@@ -56,7 +56,7 @@ class PackedFrom(NamedTuple):
         )
 
 
-def _can_track(weight: Tensor) -> bool:
+def can_track(weight: Tensor) -> bool:
     """Whether writes to the weight are counted and its memory can be looked at."""
     plain = type(weight) in (Tensor, nn.Parameter) and not torch._C._are_functorch_transforms_active()
     return plain and not weight.is_inference() and not weight.is_meta
@@ -81,7 +81,7 @@ class KeepsPackedWeight(nn.Module):
 
     def fresh_packed(self, weight: Tensor) -> Tensor | None:
         """The packed form of ``weight`` as it is now, packed anew if it changed; None where it has none."""
-        if not _can_track(weight):
+        if not can_track(weight):
             return None
         if self._packed_from is None or not self._packed_from.is_state_of(weight):
             self.repack()
@@ -91,7 +91,7 @@ class KeepsPackedWeight(nn.Module):
         """Packs the weight again; needed only after a write that torch does not count (``weight.data``)."""
         weight = self.weight
         packed = packed_from = None
-        if _can_track(weight):
+        if can_track(weight):
             packed_from = PackedFrom.of(weight)
             with (
                 torch.inference_mode(False),
