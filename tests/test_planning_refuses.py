@@ -159,7 +159,7 @@ def test_quantized_layers_are_left_alone():
 def test_linear_layers_are_listed_with_why_they_stay():
     kernels, reasons = why(net(conv(8, 8), nn.Flatten(), nn.Linear(8 * 9 * 11, 4)))
     assert kernels == {"0": "quick tile=4", "2": "stock"}
-    assert reasons["2"] == "no kernel of this package stands in for nn.Linear yet"
+    assert reasons["2"] == "precision leaves out the kernels for nn.Linear"
 
 
 def test_a_kernel_for_linear_layers_needs_its_file_alone(monkeypatch):

@@ -1,6 +1,7 @@
 """Modules that stand in for those of ``torch.nn``: same constructor, same ``state_dict``, our kernels."""
 
+from .csr_matmul import SparseLinear
 from .direct_conv2d import DirectConv2d
 from .winograd_conv2d import WinogradConv2d
 
-__all__ = ["DirectConv2d", "WinogradConv2d"]
+__all__ = ["DirectConv2d", "SparseLinear", "WinogradConv2d"]

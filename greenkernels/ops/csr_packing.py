@@ -37,6 +37,13 @@ class Structure(NamedTuple):
         return self.crow_indices.shape[0] - 1
 
 
+def layout_batch(batch: int, k: int) -> int:
+    """The largest batch of the kind that has the layout for ``batch``; 64 stands for all beyond 32."""
+    if batch <= _MAX_GATHERED_ROWS and k <= _ROWS_MAX_COLUMNS:
+        return _MAX_GATHERED_ROWS
+    return _LANES if batch <= _LANES else 2 * _LANES if batch <= 2 * _LANES else _MAX_LINES * _LANES
+
+
 def layout(n: int, k: int, batch: int) -> Layout:
     """The layout for products with ``batch`` rows of x."""
     if batch <= _MAX_GATHERED_ROWS and k <= _ROWS_MAX_COLUMNS:
