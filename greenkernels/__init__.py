@@ -14,13 +14,14 @@ from ._build import BuildStatus, PlainTorchWarning
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import energy, measure, planning, raw, report, zoo
+    from . import compress, energy, measure, planning, raw, report, zoo
     from .doctor import info
     from .planning import Plan, explain, optimize, plan, restore
 
 # Imported when first asked for: they cost more time than the kernels do. Name -> the module that is it or has it.
 _LAZY = {
     "Plan": "planning",
+    "compress": "compress",
     "energy": "energy",
     "explain": "planning",
     "info": "doctor",
@@ -39,6 +40,7 @@ __all__ = [
     "PlainTorchWarning",
     "Plan",
     "__version__",
+    "compress",
     "energy",
     "explain",
     "info",

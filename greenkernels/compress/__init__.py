@@ -1,0 +1,28 @@
+"""Smaller networks: functions that take and return ordinary modules and work with any training loop.
+
+``prune`` masks weights, ``Pruner`` does so along a schedule while training, ``sparsity`` counts zeros, ``to_sparse``
+makes layers of the nonzeros alone, ``shrink`` takes pruned channels out of the network.
+"""
+
+from .channels import shrink
+from .conversion import load_state, to_sparse
+from .layers import apply_masks
+from .pruning import Pruner, prune
+from .schedules import Constant, Cubic, OneShot, Polynomial
+from .sparsity import LayerSparsity, Sparsity, sparsity
+
+__all__ = [
+    "Constant",
+    "Cubic",
+    "LayerSparsity",
+    "OneShot",
+    "Polynomial",
+    "Pruner",
+    "Sparsity",
+    "apply_masks",
+    "load_state",
+    "prune",
+    "shrink",
+    "sparsity",
+    "to_sparse",
+]
