@@ -1,0 +1,185 @@
+"""From a dense network to a sparse one on real data: train, prune, retrain, convert, evaluate, time.
+
+    python bench/pruning/story.py --out FOLDER [--data FOLDER] [--networks mlp,cnn] [--quick]
+
+Each cell (network, importance, share of zeros) is a file of FOLDER; a run that was stopped goes on where it was. The
+report, `report.md` with a plot, is written at the end, from all cells that are there. Times are taken last, when
+nothing else of the story runs: `--stage train` or `--stage time` does one of the two alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import io
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fashion
+import report
+import torch
+from torch import nn
+from training import NETWORKS, accuracy, pruner_for, train
+
+import greenkernels as gk
+from greenkernels.measure.contender import Contender
+from greenkernels.measure.machine import cpu_facts
+from greenkernels.measure.turns import Schedule, take_turns
+
+AMOUNTS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
+IMPORTANCES = ("magnitude", "gradient", "fisher", "obs")
+EPOCHS, RETRAIN = 4, 2  # of the dense network, and of each pruned one after that
+TIMED_BATCH = 256
+TIMING = Schedule(rounds=9, budget_s=2.0)
+
+
+def cells(arguments: argparse.Namespace) -> Iterator[tuple[str, str, float]]:
+    """The dense control first: it trains as long as the pruned ones do."""
+    for network in arguments.networks.split(","):
+        yield network, "dense", 0.0
+        for importance in arguments.importances.split(","):
+            for amount in AMOUNTS:
+                yield network, importance, amount
+
+
+def path_of(out: Path, network: str, importance: str, amount: float, ending: str) -> Path:
+    """Where a cell is kept."""
+    return out / f"{network}-{importance}-{amount:.2f}.{ending}"
+
+
+def write(path: Path, row: dict[str, Any]) -> None:
+    """All or nothing, so that a run that was stopped leaves no half of a file."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(row, indent=1))
+    part.replace(path)
+
+
+def dense_network(
+    out: Path, network: str, data: tuple[fashion.Split, fashion.Split], epochs: int
+) -> nn.Module:
+    """The trained dense network, from its file if it is there."""
+    torch.manual_seed(0)
+    model = NETWORKS[network]()
+    path = out / f"{network}.pt"
+    if path.exists():
+        model.load_state_dict(torch.load(path, weights_only=True))
+    else:
+        train(model, data[0], range(epochs), epochs)
+        torch.save(model.state_dict(), path)
+    return model
+
+
+def sparse_of(model: nn.Module, importance: str) -> nn.Module:
+    """What is saved and timed: the network itself where nothing was pruned."""
+    model = copy.deepcopy(model).eval()
+    return model if importance == "dense" else gk.compress.to_sparse(model, warn=False)
+
+
+def train_cell(out: Path, cell: tuple[str, str, float], data: Any, epochs: int, retrain: int) -> None:
+    """Trains one cell and writes its row and its network."""
+    network, importance, amount = cell
+    model = dense_network(out, network, data, epochs)
+    began = time.perf_counter()
+    pruner = None
+    if importance != "dense":
+        pruner = pruner_for(model, data[0], amount, importance, retrain)
+    train(model, data[0], range(epochs, epochs + retrain), epochs + retrain, pruner)
+    gk.compress.apply_masks(model)
+    sparse = sparse_of(model, importance)
+    file = io.BytesIO()
+    torch.save(sparse.state_dict(), file)
+    path_of(out, *cell, "pt").write_bytes(file.getvalue())
+    counted = gk.compress.sparsity(sparse)
+    row = {
+        "network": network,
+        "importance": importance,
+        "amount": amount,
+        "accuracy": accuracy(sparse, data[1]),
+        "nonzeros": counted.weights - counted.zeros,
+        "weights": counted.weights,
+        "file_bytes": len(file.getvalue()),
+        "train_s": time.perf_counter() - began,
+        "epochs": [epochs, retrain],
+        "layers": [[layer.name, layer.kind, layer.zeros, layer.weights] for layer in counted.layers],
+        "torch": torch.__version__,
+    }
+    write(path_of(out, *cell, "json"), row)
+    print(
+        f"{network} {importance} {amount:.0%}: accuracy {row['accuracy']:.2%}, {row['file_bytes']:,} bytes",
+        flush=True,
+    )
+
+
+def time_cell(out: Path, cell: tuple[str, str, float], images: torch.Tensor) -> None:
+    """Times the sparse network beside the dense one on a batch, with one thread, and adds what that says to its row."""
+    network, importance, _ = cell
+    path = path_of(out, *cell, "json")
+    row = json.loads(path.read_text())
+    dense = NETWORKS[network]().eval()
+    dense.load_state_dict(torch.load(path_of(out, network, "dense", 0.0, "pt"), weights_only=True))
+    state = torch.load(path_of(out, *cell, "pt"), weights_only=True)
+    model = gk.compress.load_state(NETWORKS[network](), state).eval()
+    x = images[:TIMED_BATCH]
+    turns = take_turns([Contender("dense", dense, keep=True), Contender("this", model)], (x,), TIMING)
+    said = turns.compare("dense", "this")
+    estimate = gk.energy.estimate(model, x)
+    row |= {
+        "batch": TIMED_BATCH,
+        "threads": torch.get_num_threads(),
+        "time_s": said.contender.value,
+        "dense_time_s": said.baseline.value,
+        "speedup": [said.ratio.low, said.ratio.value, said.ratio.high],
+        "verdict": said.verdict,
+        "modelled_energy_j": None if estimate.energy_j is None else estimate.energy_j.value,
+        "machine": cpu_facts()["name"],
+    }
+    write(path, row)
+    print(
+        f"{network} {importance} {cell[2]:.0%}: {row['time_s'] * 1e3:.3f} ms, {said.ratio.value:.2f}x",
+        flush=True,
+    )
+
+
+def main() -> None:
+    """See the top of this file."""
+    parser = argparse.ArgumentParser(description="From a dense network to a sparse one on Fashion-MNIST.")
+    parser.add_argument("--out", type=Path, required=True, help="folder for cells and report")
+    parser.add_argument(
+        "--data", type=Path, default=fashion.FOLDER, help="folder with the four files of the data"
+    )
+    parser.add_argument("--networks", default=",".join(NETWORKS))
+    parser.add_argument("--importances", default=",".join(IMPORTANCES))
+    parser.add_argument("--stage", choices=("all", "train", "time"), default="all")
+    parser.add_argument(
+        "--minutes", type=float, default=1e9, help="begin no cell after this time; call again to go on"
+    )
+    parser.add_argument(
+        "--quick", action="store_true", help="one epoch each, 2,000 images: to see that it runs"
+    )
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    data = fashion.load(arguments.data)
+    epochs, retrain = EPOCHS, RETRAIN
+    if arguments.quick:
+        epochs = retrain = 1
+        data = tuple(fashion.Split(split.images[:2000], split.labels[:2000]) for split in data)
+    stop = time.monotonic() + 60 * arguments.minutes
+    todo = list(cells(arguments))
+    if arguments.stage != "time":
+        for cell in todo:
+            if time.monotonic() < stop and not path_of(arguments.out, *cell, "json").exists():
+                train_cell(arguments.out, cell, data, epochs, retrain)
+    if arguments.stage != "train":
+        torch.set_num_threads(1)
+        for cell in todo:
+            path = path_of(arguments.out, *cell, "json")
+            if time.monotonic() < stop and path.exists() and "time_s" not in json.loads(path.read_text()):
+                time_cell(arguments.out, cell, data[1].images)
+    report.write(arguments.out)
+
+
+if __name__ == "__main__":
+    main()
