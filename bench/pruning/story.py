@@ -41,7 +41,7 @@ def cells(arguments: argparse.Namespace) -> Iterator[tuple[str, str, float]]:
     for network in arguments.networks.split(","):
         yield network, "dense", 0.0
         for importance in arguments.importances.split(","):
-            for amount in AMOUNTS:
+            for amount in map(float, arguments.amounts.split(",")):
                 yield network, importance, amount
 
 
@@ -152,6 +152,7 @@ def main() -> None:
     )
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--importances", default=",".join(IMPORTANCES))
+    parser.add_argument("--amounts", default=",".join(map(str, AMOUNTS)), help="shares of zeros")
     parser.add_argument("--stage", choices=("all", "train", "time"), default="all")
     parser.add_argument(
         "--minutes", type=float, default=1e9, help="begin no cell after this time; call again to go on"

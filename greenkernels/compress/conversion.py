@@ -12,7 +12,7 @@ from ..nn import SparseLinear
 from ..nn.sparse_weight import PACKED_KEY, KeepsSparseWeight, pruned_weight
 from .layers import apply_masks
 
-AT_LEAST = 0.5  # share of zeros; docs/csr_matmul.md has the break-even points
+AT_LEAST = 0.4  # share of zeros; docs/csr_matmul.md has the break-even points
 
 # Stock class -> what stands in for it, and an empty one of the same sizes.
 SPARSE: dict[type[nn.Module], tuple[Callable[..., nn.Module], Callable[[Any], nn.Module]]] = {
