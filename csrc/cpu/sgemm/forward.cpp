@@ -1,0 +1,125 @@
+// sgemm on the CPU: cuts the product into shares for threads and runs the stages of share.inl on them.
+#include "api/sgemm.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "cpu/scratch.h"
+#include "cpu/sgemm/plan.h"
+#include "cpu/sgemm/stages.h"
+
+#define GK_KERNEL "cpu/sgemm/share.inl"
+#include "cpu/foreach_isa.h"  // defines {scalar,avx2,avx512}::sgemm_stages<T>()
+
+namespace greenkernels::cpu {
+
+template <>
+SgemmStages<double> sgemm_stages_in_use() {
+  return scalar::sgemm_stages<double>();
+}
+
+template <>
+SgemmStages<float> sgemm_stages_in_use() {
+  return GK_SELECT_ISA(sgemm_stages<float>)();
+}
+
+template <typename T>
+void sgemm_pack_operand(const SgemmOperand<T>& b, int64_t n, int64_t k, T* packed) {
+  const auto pack_panel = sgemm_stages_in_use<T>().pack_panel;
+  const int64_t padded = sgemm_padded_columns(n), panels = (padded + kSgemmPanel - 1) / kSgemmPanel;
+  const int64_t slices = (k + kSgemmSlice - 1) / kSgemmSlice;
+  parallel_for(slices * panels, 8, [&](int64_t begin, int64_t end) {  // 8: 256 KiB, some 20 us
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t d = i / panels * kSgemmSlice, column = i % panels * kSgemmPanel;
+      const int64_t depth = std::min(k - d, kSgemmSlice), width = std::min(padded - column, kSgemmPanel);
+      pack_panel(b, column, width, d, depth, packed + padded * d + column * depth);
+    }
+  });
+}
+
+template void sgemm_pack_operand(const SgemmOperand<float>&, int64_t, int64_t, float*);
+template void sgemm_pack_operand(const SgemmOperand<double>&, int64_t, int64_t, double*);
+
+namespace {
+
+template <typename T>
+SgemmOperand<T> operand(const T* data, int64_t rows, int64_t depth, int64_t row_stride,
+                        int64_t depth_stride) {
+  return {{{data, T(1), rows, depth}}, 1, row_stride, depth_stride};
+}
+
+template <typename T>
+void pack(const SgemmPackArgs<T>& args) {
+  sgemm_pack_operand(operand(args.b, args.n, args.k, args.row_stride, args.depth_stride), args.n, args.k,
+                     args.packed);
+}
+
+template <typename T>
+SgemmProduct<T> product(const SgemmArgs<T>& args, int64_t item) {
+  SgemmProduct<T> p{};
+  p.a = operand(args.a + item * args.a_batch, args.m, args.k, args.a_row, args.a_depth);
+  p.b = operand(args.b + item * args.b_batch, args.n, args.k, args.b_row, args.b_depth);
+  p.packed = args.packed;
+  p.outs = 1;
+  p.out[0] = {args.out + item * args.out_batch,
+              T(1),
+              args.m,
+              args.n,
+              true,
+              true,
+              args.beta != 0,
+              args.bias,
+              args.activation_params ? args.activation_param : nullptr};
+  p.out_stride = args.out_row;
+  p.activation = args.activation;
+  p.slope_step = args.activation_params > 1 ? 1 : 0;
+  p.m = args.m;
+  p.n = args.n;
+  p.k = args.k;
+  return p;
+}
+
+// out = beta * out + bias, in place: where beta is not 0, sums start from that.
+template <typename T>
+void scale_share(const SgemmArgs<T>& args, T* out, const SgemmShare& share) {
+  for (int64_t i = share.row; i < share.row_end; ++i) {
+    for (int64_t j = share.column; j < share.column_end; ++j) {
+      T& value = out[i * args.out_row + j];
+      value = args.beta * value + (args.bias ? args.bias[j] : T(0));
+    }
+  }
+}
+
+template <typename T>
+void run(const SgemmArgs<T>& args) {
+  if (args.batch == 0 || args.m == 0 || args.n == 0) return;
+  const SgemmStages<T> stages = sgemm_stages_in_use<T>();
+  const SgemmSizes sizes{args.batch, args.m, args.n, args.k, args.packed != nullptr, int64_t{sizeof(T)}};
+  const SgemmSplit split = sgemm_split(sizes, stages.max_rows, num_threads());
+  const SgemmBlocks blocks = sgemm_blocks(sizeof(T), stages.max_rows, cache_sizes());
+  const SgemmScratch scratch_sizes = sgemm_scratch(sizes, split, blocks);
+  const int64_t shares = split.rows * split.columns;
+  const double flops =
+      2.0 * double(args.m) * double(args.n) * double(std::max<int64_t>(1, args.k)) / double(shares);
+  const int64_t grain = std::max<int64_t>(1, int64_t((1 << 20) / flops));
+  parallel_for(args.batch * shares, grain, [&](int64_t begin, int64_t end) {
+    const ScratchLease scratch(scratch_sizes.size() * sizeof(T));
+    for (int64_t i = begin; i < end; ++i) {
+      const SgemmShare share = sgemm_share(sizes, split, i % shares);
+      const SgemmProduct<T> p = product(args, i / shares);
+      if (args.beta != 0) scale_share(args, p.out[0].data, share);
+      stages.multiply(p, share, blocks, scratch_sizes, scratch.as<T>());
+    }
+  });
+}
+
+}  // namespace
+
+void sgemm_pack(const SgemmPackArgs<float>& args) { pack(args); }
+void sgemm_pack(const SgemmPackArgs<double>& args) { pack(args); }
+void sgemm(const SgemmArgs<float>& args) { run(args); }
+void sgemm(const SgemmArgs<double>& args) { run(args); }
+
+}  // namespace greenkernels::cpu

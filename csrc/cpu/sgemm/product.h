@@ -1,0 +1,93 @@
+// One matrix product as the stages of sgemm see it: out += a * b^T, where a and b may each be a sum of parts
+// and the product may go to several parts of the output. A plain product has one part each; the products of
+// Strassen's algorithm have more (csrc/cpu/strassen_gemm).
+#pragma once
+
+#include <cstdint>
+
+#include "api/sgemm.h"
+
+namespace greenkernels::cpu {
+
+inline constexpr int kSgemmTerms = 4;  // two levels of Strassen's algorithm
+
+// A part of an operand: sign * data, which is 0 from row `rows` and from depth `depth` on.
+template <typename T>
+struct SgemmTerm {
+  const T* data;
+  T sign;  // 1 or -1
+  int64_t rows, depth;
+};
+
+// The sum of terms[0, count): element (i, d) of a term at data[i * row_stride + d * depth_stride].
+template <typename T>
+struct SgemmOperand {
+  SgemmTerm<T> terms[kSgemmTerms];
+  int count;
+  int64_t row_stride, depth_stride;  // one of them is 1
+};
+
+// A part of the output, which gets sign * product in its first `rows` rows and `columns` columns.
+template <typename T>
+struct SgemmOutput {
+  T* data;
+  T sign;
+  int64_t rows, columns;
+  bool first, last;  // whether no product before, and none after this one, goes to this part
+  bool keep;         // first, but what data holds counts: beta and bias are in it already
+  const T* bias;     // [columns], or nullptr
+  const T* slope;    // [1] or [columns] for activations with a slope
+};
+
+template <typename T>
+struct SgemmProduct {
+  SgemmOperand<T> a, b;  // [m, k] and [n, k]
+  const T* packed;       // b as sgemm_pack leaves it, or nullptr
+  SgemmOutput<T> out[kSgemmTerms];
+  int outs;
+  int64_t out_stride;     // from row to row
+  Activation activation;  // of parts that are complete
+  int64_t slope_step;     // 0 where all columns share one slope
+  int64_t m, n, k;
+};
+
+// What one thread computes of a product: rows [row, row_end) and columns [column, column_end), the latter
+// from a multiple of kSgemmPanel on.
+struct SgemmShare {
+  int64_t row, row_end, column, column_end;
+};
+
+// Sizes that depend on the caches and the instruction set.
+struct SgemmBlocks {
+  int64_t max_rows;       // of the micro-kernel
+  int64_t block_rows;     // rows of a whose slice is packed at a time, for L2
+  int64_t block_columns;  // columns of b whose slice is packed at a time, for L3
+};
+
+// Scratch of one thread, in elements: the packed rows of a, the packed columns of b, a tile.
+struct SgemmScratch {
+  int64_t a, b, tile;
+  int64_t size() const { return a + b + tile; }
+};
+
+// Where the micro-kernel's results go: out = from + sign * sum, or sign * sum where from is nullptr.
+template <typename T>
+struct SgemmTarget {
+  T* out;
+  const T* from;
+  int64_t from_stride;
+  T sign;
+};
+
+// Lines that are needed soon, fetched into L2 by the micro-kernel, some for each 16 k.
+struct SgemmFetch {
+  const char*
+      out;  // of the output: lines out, out + 64, out + out_pair and its neighbour, then out_step further
+  int64_t out_pair, out_step;
+  const char*
+      b;  // of the next panel of b: lines b, b + 64, b + b_pair and its neighbour, then b_step further
+  int64_t b_pair, b_step;
+  const char* a;  // of the next block of a, line by line
+};
+
+}  // namespace greenkernels::cpu
