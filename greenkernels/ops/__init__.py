@@ -3,6 +3,7 @@
 from .csr_matmul import csr_matmul, csr_matmul_pack, csr_matmul_packed
 from .direct_conv2d import direct_conv2d, direct_conv2d_pack, direct_conv2d_packed, direct_conv2d_unpack
 from .int8_gemm import int8_gemm, int8_gemm_pack, int8_gemm_packed, int8_gemm_unpack
+from .sgemm import matmul, sgemm, sgemm_pack, sgemm_packed, sgemm_unpack
 from .winograd_conv2d import (
     winograd_conv2d,
     winograd_conv2d_pack,
@@ -22,6 +23,11 @@ __all__ = [
     "int8_gemm_pack",
     "int8_gemm_packed",
     "int8_gemm_unpack",
+    "matmul",
+    "sgemm",
+    "sgemm_pack",
+    "sgemm_packed",
+    "sgemm_unpack",
     "winograd_conv2d",
     "winograd_conv2d_pack",
     "winograd_conv2d_packed",
