@@ -1,6 +1,6 @@
 // Loads and stores of the elements of a map: as Vec<T> where the map holds T, as Vec<float> where it holds
-// 16-bit numbers. The variants with n touch and give the first n lanes, n at most the width; lanes past them
-// are 0.
+// 16-bit numbers. The variants with n touch and give the first n lanes, all of them if n is the width or more
+// and none if it is 0 or less; lanes past them are 0.
 
 template <typename T>
 GK_INLINE Vec<T> load_elements(const T* p) {
@@ -68,15 +68,17 @@ GK_INLINE void store_half(Vec<float> v, S* p) {
 // AVX2 masks no 16-bit lanes, so these go through a whole vector in memory.
 template <typename S>
 GK_INLINE Vec<float> load_half_n(const S* p, int64_t n) {
+  if (n >= 8) return load_half(p);
   S lanes[8] = {};
-  for (int64_t i = 0; i < n && i < 8; ++i) lanes[i] = p[i];
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
   return load_half(lanes);
 }
 template <typename S>
 GK_INLINE void store_half_n(Vec<float> v, S* p, int64_t n) {
+  if (n >= 8) return store_half(v, p);
   S lanes[8];
   store_half(v, lanes);
-  for (int64_t i = 0; i < n && i < 8; ++i) p[i] = lanes[i];
+  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
 }
 
 #else
