@@ -47,16 +47,20 @@ struct StripRows {
     // and then run out of them.
     Vec<T> value;
     const T* p = base[kBase];
-    if constexpr (kSteps == 0) asm("vbroadcastss %c2(%1), %0" : "=v"(value.v) : "r"(p), "i"(k * 4), "m"(*p));
+    if constexpr (kSteps == 0)
+      asm("vbroadcastss %c2(%1), %0" : "=v"(value.v) : "r"(p), "i"(k * 4), "m"(all(p)));
     if constexpr (kSteps == 1)
-      asm("vbroadcastss %c3(%1,%2,4), %0" : "=v"(value.v) : "r"(p), "r"(step), "i"(k * 4), "m"(*p));
+      asm("vbroadcastss %c3(%1,%2,4), %0" : "=v"(value.v) : "r"(p), "r"(step), "i"(k * 4), "m"(all(p)));
     if constexpr (kSteps == 2)
-      asm("vbroadcastss %c3(%1,%2,8), %0" : "=v"(value.v) : "r"(p), "r"(step), "i"(k * 4), "m"(*p));
+      asm("vbroadcastss %c3(%1,%2,8), %0" : "=v"(value.v) : "r"(p), "r"(step), "i"(k * 4), "m"(all(p)));
     return value;
 #else
     return Vec<T>::broadcast(base[kBase][kSteps * step + k]);
 #endif
   }
+  // What the assembler reads, for the compiler: anything from p on.
+  static GK_INLINE auto& all(const T* p) { return *reinterpret_cast<const T(*)[]>(p); }
+
   GK_INLINE void advance(int k) {
 #pragma GCC unroll 6
     for (int i = 0; i < 6; ++i) base[i] += k;
