@@ -1,5 +1,5 @@
-// Sums of products of 8-bit integers: what each instruction set has for them, and the conversions around
-// them.
+// Sums of products of 8-bit integers: what each instruction set has for them. Include cpu/int8_convert.inl
+// before.
 //
 // Dot<kVnni> holds the register block of the micro-kernel: kRows rows by kColumns columns, in kVecs sums a
 // row, and the Element that rows of a are made of. Without vpdpbusd products are made of 16-bit integers
@@ -25,31 +25,10 @@ struct Dot {
   }
 };
 
-// Lanes of int32.
-struct Ints {
-  int32_t v;
-  static GK_INLINE Ints broadcast(int32_t x) { return {x}; }
-  static GK_INLINE Ints load(const int32_t* p) { return {*p}; }
-  GK_INLINE void store(int32_t* p) const { *p = v; }
-};
-GK_INLINE Ints operator+(Ints a, Ints b) { return {int32_t(uint32_t(a.v) + uint32_t(b.v))}; }
-GK_INLINE Ints operator-(Ints a, Ints b) { return {int32_t(uint32_t(a.v) - uint32_t(b.v))}; }
-GK_INLINE Ints operator*(Ints a, Ints b) { return {int32_t(uint32_t(a.v) * uint32_t(b.v))}; }
-GK_INLINE Vec<float> to_float(Ints a) { return {float(a.v)}; }
-
 // The sums of columns j * Vec<float>::kWidth and up.
 template <bool kVnni>
 GK_INLINE Ints column_sums(const int32_t (&sum)[Dot<kVnni>::kVecs], int j) {
   return {sum[j]};
-}
-
-// Stores integral values of [0, 255].
-template <typename Element>
-GK_INLINE void store_quantized(Vec<float> v, Element* p) {
-  *p = Element(v.v);
-}
-GK_INLINE void store_quantized_n(Vec<float> v, uint8_t* p, int64_t n) {
-  if (n > 0) *p = uint8_t(v.v);
 }
 
 #elif GK_ISA_WIDTH == 8
@@ -97,42 +76,11 @@ struct Dot<false> {
   static GK_INLINE void step(Sum& sum, A a, B b) { sum = _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)); }
 };
 
-struct Ints {
-  __m256i v;
-  static GK_INLINE Ints broadcast(int32_t x) { return {_mm256_set1_epi32(x)}; }
-  static GK_INLINE Ints load(const int32_t* p) {
-    return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
-  }
-  GK_INLINE void store(int32_t* p) const { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), v); }
-};
-GK_INLINE Ints operator+(Ints a, Ints b) { return {_mm256_add_epi32(a.v, b.v)}; }
-GK_INLINE Ints operator-(Ints a, Ints b) { return {_mm256_sub_epi32(a.v, b.v)}; }
-GK_INLINE Ints operator*(Ints a, Ints b) { return {_mm256_mullo_epi32(a.v, b.v)}; }
-GK_INLINE Vec<float> to_float(Ints a) { return {_mm256_cvtepi32_ps(a.v)}; }
-
 template <bool kVnni>
 GK_INLINE Ints column_sums(const __m256i (&sum)[2], int j) {
   if (kVnni) return {sum[j]};
   // Per half: columns 0, 1 of the first vector, then of the second.
   return {_mm256_permute4x64_epi64(_mm256_hadd_epi32(sum[0], sum[1]), 0xD8)};
-}
-
-GK_INLINE __m128i to_int16(Vec<float> v) {
-  const __m256i wide = _mm256_cvtps_epi32(v.v);
-  return _mm_packs_epi32(_mm256_castsi256_si128(wide), _mm256_extracti128_si256(wide, 1));
-}
-GK_INLINE void store_quantized(Vec<float> v, uint8_t* p) {
-  const __m128i words = to_int16(v);
-  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
-}
-GK_INLINE void store_quantized(Vec<float> v, int16_t* p) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), to_int16(v));
-}
-GK_INLINE void store_quantized_n(Vec<float> v, uint8_t* p, int64_t n) {
-  if (n >= 8) return store_quantized(v, p);
-  uint8_t bytes[8];
-  store_quantized(v, bytes);
-  for (int64_t i = 0; i < n; ++i) p[i] = bytes[i];
 }
 
 #else
@@ -174,17 +122,6 @@ struct Dot<false> {
   static GK_INLINE void step(Sum& sum, A a, B b) { sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a, b)); }
 };
 
-struct Ints {
-  __m512i v;
-  static GK_INLINE Ints broadcast(int32_t x) { return {_mm512_set1_epi32(x)}; }
-  static GK_INLINE Ints load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
-  GK_INLINE void store(int32_t* p) const { _mm512_storeu_si512(p, v); }
-};
-GK_INLINE Ints operator+(Ints a, Ints b) { return {_mm512_add_epi32(a.v, b.v)}; }
-GK_INLINE Ints operator-(Ints a, Ints b) { return {_mm512_sub_epi32(a.v, b.v)}; }
-GK_INLINE Ints operator*(Ints a, Ints b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
-GK_INLINE Vec<float> to_float(Ints a) { return {_mm512_cvtepi32_ps(a.v)}; }
-
 template <bool kVnni>
 GK_INLINE Ints column_sums(const __m512i (&sum)[2], int j) {
   if (kVnni) return {sum[j]};
@@ -196,30 +133,4 @@ GK_INLINE Ints column_sums(const __m512i (&sum)[2], int j) {
   return {_mm512_permutexvar_epi64(order, _mm512_add_epi32(even, odd))};
 }
 
-GK_INLINE void store_quantized(Vec<float> v, uint8_t* p) {
-  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v.v)));
-}
-GK_INLINE void store_quantized(Vec<float> v, int16_t* p) {
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(v.v)));
-}
-GK_INLINE void store_quantized_n(Vec<float> v, uint8_t* p, int64_t n) {
-  _mm_mask_storeu_epi8(p, Vec<float>::mask(n), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v.v)));
-}
-
 #endif
-
-// The sum of the four integers of each of kWidth quads.
-template <bool kVnni>
-GK_INLINE Ints sums_of_quads(const int8_t* quads) {
-  int32_t sums[Vec<float>::kWidth];
-  for (int i = 0; i < Vec<float>::kWidth; ++i) {
-    sums[i] = quads[4 * i] + quads[4 * i + 1] + quads[4 * i + 2] + quads[4 * i + 3];
-  }
-  return Ints::load(sums);
-}
-
-// clamp(round(x * inverse) + zero, 0, 255); a NaN becomes 0.
-GK_INLINE Vec<float> quantize(Vec<float> x, Vec<float> inverse, Vec<float> zero) {
-  const Vec<float> q = round(x * inverse) + zero;
-  return min(max(q, Vec<float>::broadcast(0)), Vec<float>::broadcast(255));
-}

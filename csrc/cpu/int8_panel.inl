@@ -1,5 +1,6 @@
 // Blocks of rows times one panel of the packed weight: the micro-kernel and the float side of the result.
-// Include cpu/activation.inl and cpu/int8_dot.inl before.
+// Include cpu/activation.inl,
+// cpu/int8_convert.inl and cpu/int8_dot.inl before.
 
 // What is added to the sums of a block: row i of it is base + i * stride, or, with zero, -zero[i] * base.
 struct Int8Start {
@@ -7,6 +8,31 @@ struct Int8Start {
   int64_t stride;
   const int32_t* zero;
 };
+
+// Cache lines that are needed soon, fetched while products are made: for each chunk of 16 quads
+// `weight_lines` of what follows in the weight, `ahead_lines` of the input, and the lines of two of the
+// out_rows rows of the output.
+struct Int8Fetch {
+  const char* weight;
+  int64_t weight_lines;
+  const char* ahead;
+  int64_t ahead_lines;
+  const char* out;
+  int64_t out_step, out_rows;
+};
+
+GK_INLINE const char* fetch_lines(const char* line, int64_t count) {
+  for (; count > 0; --count, line += 64) __builtin_prefetch(line, 0, 2);
+  return line;
+}
+
+GK_INLINE void fetch_step(Int8Fetch& fetch) {
+  fetch.weight = fetch_lines(fetch.weight, fetch.weight_lines);
+  fetch.ahead = fetch_lines(fetch.ahead, fetch.ahead_lines);
+  for (int i = 0; i < 2 && fetch.out_rows > 0; ++i, --fetch.out_rows, fetch.out += fetch.out_step) {
+    fetch_lines(fetch.out, 2);
+  }
+}
 
 template <bool kVnni, int kRows>
 GK_INLINE void int8_micro_step(const typename Dot<kVnni>::Element* a, const int8_t* b,
@@ -27,7 +53,7 @@ GK_INLINE void int8_micro_step(const typename Dot<kVnni>::Element* a, const int8
 // out: [kRows][kInt8Panel].
 template <bool kVnni, int kRows>
 void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
-                      int32_t* out, int64_t quads) {
+                      int32_t* out, int64_t quads, Int8Fetch fetch) {
   using D = Dot<kVnni>;
   typename D::Sum sum[kRows][D::kVecs];
 #pragma GCC unroll 16
@@ -40,6 +66,7 @@ void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, co
     for (int q = 0; q < 16; ++q) int8_micro_step<kVnni, kRows>(a + q * 4, b + q * kInt8Panel * 4, sum);
     a += kRows * 64;
     b += 16 * kInt8Panel * 4;
+    fetch_step(fetch);
   }
   for (int64_t q = 0; q < quads; ++q) int8_micro_step<kVnni, kRows>(a + q * 4, b + q * kInt8Panel * 4, sum);
 
@@ -56,15 +83,16 @@ void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, co
 
 template <bool kVnni, int kRows>
 void int8_micro_rows(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
-                     int32_t* out, int64_t quads) {
+                     int32_t* out, int64_t quads, const Int8Fetch& fetch) {
   for (int j = 0; j < kInt8Panel; j += Dot<kVnni>::kColumns) {
-    int8_micro_block<kVnni, kRows>(a, b + 4 * j, {start.base + j, start.stride, start.zero}, out + j, quads);
+    int8_micro_block<kVnni, kRows>(a, b + 4 * j, {start.base + j, start.stride, start.zero}, out + j, quads,
+                                   j == 0 ? fetch : Int8Fetch{});
   }
 }
 
 template <bool kVnni>
 using Int8Micro = void (*)(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
-                           int32_t* out, int64_t quads);
+                           int32_t* out, int64_t quads, const Int8Fetch& fetch);
 
 // The kernel for `rows` rows, 1 <= rows <= Dot<kVnni>::kRows.
 template <bool kVnni, int kRows = Dot<kVnni>::kRows>
@@ -101,60 +129,124 @@ GK_INLINE Vec<float> load_sums(const int32_t* sums) {
   return kConverted ? Vec<float>::load(reinterpret_cast<const float*>(sums)) : to_float(Ints::load(sums));
 }
 
-template <bool kConverted>
-GK_INLINE Vec<float> int8_value(const Int8Product& job, const Int8Columns& columns, Vec<float> row_scale,
-                                const int32_t* sums, int64_t c) {
+// How a float value becomes one of out; held in registers, since a store to bytes may alias anything in
+// memory.
+struct Int8Finish {
+  Activation activation;
+  Vec<float> least;  // below which values are cut: 0 for relu, which so costs no more than none
+  Vec<float> inverse;
+  Ints zero;
+
+  GK_INLINE explicit Int8Finish(const Int8Epilogue& e) {
+    const bool is_relu = e.activation == Activation::kRelu;
+    activation = is_relu ? Activation::kNone : e.activation;
+    least = Vec<float>::broadcast(is_relu ? 0 : -INFINITY);
+    inverse = Vec<float>::broadcast(1 / e.out_scale);
+    zero = Ints::broadcast(e.out_zero_point);
+  }
+  GK_INLINE Vec<float> value(Vec<float> sum, Vec<float> row_scale, const Int8Columns& columns,
+                             int64_t c) const {
+    using V = Vec<float>;
+    const V v = fma(sum, V::load(columns.scale + c) * row_scale, V::load(columns.bias + c));
+    if (activation != Activation::kNone) return activate(activation, v, V::load(columns.slope + c));
+    return max(least, v);  // in this order a NaN comes through
+  }
+  GK_INLINE void store(Vec<float> v, float* out) const { v.store(out); }
+  GK_INLINE void store_n(Vec<float> v, float* out, int64_t n) const { v.store_n(out, n); }
+  GK_INLINE void store(Vec<float> v, uint8_t* out) const { store_elements(quantize(v, inverse, zero), out); }
+  GK_INLINE void store_n(Vec<float> v, uint8_t* out, int64_t n) const {
+    store_bytes_n(quantize(v, inverse, zero), out, n);
+  }
+};
+
+// Rows of values; out: at the panel, of the first row.
+template <bool kConverted, typename T>
+void finish_rows(const Int8Product& job, const Int8Columns& columns, int64_t count, const int32_t* sums,
+                 const float* row_scale, T* out) {
   using V = Vec<float>;
-  const V value =
-      fma(load_sums<kConverted>(sums + c), V::load(columns.scale + c) * row_scale, V::load(columns.bias + c));
-  if (job.epilogue.activation == Activation::kNone) return value;
-  if (job.epilogue.activation == Activation::kRelu) return relu(value);
-  return activate(job.epilogue.activation, value, V::load(columns.slope + c));
+  const Int8Finish finish(job.epilogue);
+  const int64_t lanes = columns.count, stride = job.out_stride;
+  for (int64_t r = 0; r < count; ++r, sums += kInt8Panel, out += stride) {
+    const V scale = V::broadcast(row_scale[r]);
+    if (lanes == kInt8Panel) {
+#pragma GCC unroll 2
+      for (int c = 0; c < kInt8Panel; c += V::kWidth) {
+        finish.store(finish.value(load_sums<kConverted>(sums + c), scale, columns, c), out + c);
+      }
+      continue;
+    }
+    for (int64_t c = 0; c < lanes; c += V::kWidth) {
+      finish.store_n(finish.value(load_sums<kConverted>(sums + c), scale, columns, c), out + c, lanes - c);
+    }
+  }
+}
+
+// Rows of sums as they are.
+inline void copy_sums(const Int8Product& job, int64_t lanes, int64_t count, const int32_t* sums,
+                      int32_t* out) {
+  for (int64_t r = 0; r < count; ++r, sums += kInt8Panel, out += job.out_stride) {
+    if (lanes == kInt8Panel) {
+      for (int c = 0; c < kInt8Panel; c += Vec<float>::kWidth) Ints::load(sums + c).store(out + c);
+    } else {
+      for (int64_t c = 0; c < lanes; ++c) out[c] = sums[c];
+    }
+  }
 }
 
 // Stage 3: sums [count][kInt8Panel] of the rows [first, first + count) become what the caller asked for.
 template <bool kConverted>
 void int8_output(const Int8Product& job, const Int8Columns& columns, int64_t panel, int64_t first,
                  int64_t count, const int32_t* sums, const Int8Rows& rows) {
-  using V = Vec<float>;
-  const V inverse = V::broadcast(job.output == Int8Output::kUint8 ? 1 / job.epilogue.out_scale : 0);
-  const V zero = V::broadcast(float(job.epilogue.out_zero_point));
-  for (int64_t r = first; r < first + count; ++r, sums += kInt8Panel) {
-    const int64_t at = r * job.out_stride + panel * kInt8Panel;
-    if (job.output == Int8Output::kSums) {
-      int32_t* out = static_cast<int32_t*>(job.out) + at;
-      for (int64_t c = 0; c < columns.count; ++c) out[c] = sums[c];
-      continue;
-    }
-    const V scale = V::broadcast(rows.scale[r]);
-    for (int64_t c = 0; c < columns.count; c += V::kWidth) {
-      const V value = int8_value<kConverted>(job, columns, scale, sums, c);
-      if (job.output == Int8Output::kFloat) {
-        value.store_n(static_cast<float*>(job.out) + at + c, columns.count - c);
-      } else {
-        store_quantized_n(quantize(value, inverse, zero), static_cast<uint8_t*>(job.out) + at + c,
-                          columns.count - c);
-      }
-    }
+  const int64_t at = first * job.out_stride + panel * kInt8Panel;
+  switch (job.output) {
+    case Int8Output::kSums:
+      return copy_sums(job, columns.count, count, sums, static_cast<int32_t*>(job.out) + at);
+    case Int8Output::kFloat:
+      return finish_rows<kConverted>(job, columns, count, sums, rows.scale + first,
+                                     static_cast<float*>(job.out) + at);
+    case Int8Output::kUint8:
+      return finish_rows<kConverted>(job, columns, count, sums, rows.scale + first,
+                                     static_cast<uint8_t*>(job.out) + at);
   }
 }
 
-// Stage 2 of a run of blocks [begin, end) at the depths [depth, depth + length): sums += products, or, where
-// start is given, = start + products. a: of block `begin`.
+// What a call of the micro-kernel fetches: block number `index` of a run of `count`, `quads` of the panel
+// from `b` on. The blocks of a run share what follows in the weight.
+inline Int8Fetch int8_fetch(const Int8Product& job, const int8_t* b, int64_t quads, int64_t index,
+                            int64_t count, Int8Ahead& ahead) {
+  const int64_t chunks = quads / 16, share = (32 + count - 1) / count;
+  const int8_t* next = b + quads * kInt8Panel * 4;
+  const bool is_last = next + kInt8Panel * 4 >= job.packed + job.shape.packed_bytes();
+  const char* weight = reinterpret_cast<const char*>(next) + index * share * chunks * 64;
+  const int64_t ahead_lines = ahead.next < ahead.end ? ahead.lines : 0;
+  return {weight, is_last ? 0 : share, ahead.take(chunks), ahead_lines, nullptr, 0, 0};
+}
+
+// Stage 2 of a run of blocks [begin, end) at the depths [depth, depth + length): sums = start + products. a:
+// of block `begin`.
 template <bool kVnni>
 void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t end, int64_t depth,
-                   int64_t length, const typename Dot<kVnni>::Element* a, Int8Start start, int32_t* sums) {
-  const int8_t* b = job.panel(panel);
-  const int64_t past = depth + length;
+                   int64_t length, const typename Dot<kVnni>::Element* a, Int8Start start, int32_t* sums,
+                   Int8Ahead& ahead) {
+  const int64_t past = depth + length, element = job.output == Int8Output::kUint8 ? 1 : 4;
   for (int64_t slice = depth; slice < past || slice == depth; slice += kInt8PanelSlice) {
+    const int8_t* b = job.panel(panel) + slice * kInt8Panel;
     const int64_t quads = ((past - slice < kInt8PanelSlice ? past - slice : kInt8PanelSlice) + 3) / 4;
     int32_t* out = sums;
     for (int64_t block = begin; block < end; ++block) {
-      const int64_t rows = job.rows(block), offset = job.first_row(block) - job.first_row(begin);
+      const int64_t rows = job.rows(block), first = job.first_row(block);
       Int8Start from{out, kInt8Panel, nullptr};
-      if (slice == depth) from = {start.base, 0, start.zero ? start.zero + offset : nullptr};
-      int8_micro<kVnni>(rows)(a + (block - begin) * job.block_stride() + slice * rows, b + slice * kInt8Panel,
-                              from, out, quads);
+      if (slice == depth) {
+        from = {start.base, 0, start.zero ? start.zero + first - job.first_row(begin) : nullptr};
+      }
+      Int8Fetch fetch = int8_fetch(job, b, quads, block - begin, end - begin, ahead);
+      if (slice + kInt8PanelSlice >= past) {
+        fetch.out_rows = rows;
+        fetch.out_step = job.out_stride * element;
+        fetch.out = static_cast<const char*>(job.out) + first * fetch.out_step + panel * kInt8Panel * element;
+      }
+      int8_micro<kVnni>(rows)(a + (block - begin) * job.block_stride() + slice * rows, b, from, out, quads,
+                              fetch);
       out += rows * kInt8Panel;
     }
   }
@@ -164,12 +256,14 @@ void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t
 template <bool kVnni>
 void int8_deep_block(const Int8Product& job, int64_t panel, int64_t block,
                      const typename Dot<kVnni>::Element* a, const Int8Rows& rows, int32_t* sums) {
+  Int8Ahead nothing_ahead{};
   const int64_t first = job.first_row(block), size = job.rows(block) * kInt8Panel;
   const int32_t nothing[kInt8Panel] = {}, *of_columns = job.column_sums(panel);
   int64_t total[Dot<kVnni>::kRows * kInt8Panel] = {};
   for (int64_t depth = 0; depth < job.shape.k; depth += kInt8Slice) {
     const int64_t length = job.shape.k - depth < kInt8Slice ? job.shape.k - depth : kInt8Slice;
-    int8_multiply<kVnni>(job, panel, block, block + 1, depth, length, a, {nothing, 0, nullptr}, sums);
+    int8_multiply<kVnni>(job, panel, block, block + 1, depth, length, a, {nothing, 0, nullptr}, sums,
+                         nothing_ahead);
     for (int64_t i = 0; i < size; ++i) total[i] += sums[i];
   }
   float* values = reinterpret_cast<float*>(sums);
@@ -183,7 +277,7 @@ void int8_deep_block(const Int8Product& job, int64_t panel, int64_t block,
 // scratch, sums_size() elements.
 template <bool kVnni>
 void int8_panel(const Int8Product& job, int64_t panel, int64_t begin, int64_t end, const void* a,
-                const Int8Rows& rows, int32_t* sums) {
+                const Int8Rows& rows, int32_t* sums, Int8Ahead& ahead) {
   const auto* elements = static_cast<const typename Dot<kVnni>::Element*>(a);
   if (job.shape.k > kInt8Slice) {
     for (int64_t block = begin; block < end; ++block) {
@@ -201,7 +295,7 @@ void int8_panel(const Int8Product& job, int64_t panel, int64_t begin, int64_t en
     const Int8Start start =
         job.one_zero ? Int8Start{moved, 0, nullptr} : Int8Start{job.column_sums(panel), 0, rows.zero + row};
     int8_multiply<kVnni>(job, panel, first, last, 0, job.shape.k,
-                         elements + (first - begin) * job.block_stride(), start, sums);
+                         elements + (first - begin) * job.block_stride(), start, sums, ahead);
     int8_output<false>(job, columns, panel, row, job.first_row(last) - row, sums, rows);
   }
 }

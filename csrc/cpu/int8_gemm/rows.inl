@@ -15,43 +15,43 @@ struct Quantizer {
   float scale, inverse, zero;
 };
 
-GK_INLINE float highest(Vec<float> v) {
-  float lanes[Vec<float>::kWidth], result;
-  v.store(lanes);
-  result = lanes[0];
-  for (const float lane : lanes) result = lane > result ? lane : result;
-  return result;
-}
+// What a pass over a row finds. Four chains hide the latency of each.
+struct Ends {
+  static constexpr int kChains = 4;
+  Vec<float> high[kChains], low[kChains];
+  Vec<float> poison[kChains];  // 0 * x: a NaN if x is one, or infinite
+
+  GK_INLINE Ends() {
+    const Vec<float> nothing = Vec<float>::broadcast(0);
+    for (int j = 0; j < kChains; ++j) high[j] = low[j] = poison[j] = nothing;
+  }
+  GK_INLINE void see(Vec<float> x, int j) {
+    high[j] = max(high[j], x);
+    low[j] = min(low[j], x);
+    poison[j] = fma(x, Vec<float>::broadcast(0), poison[j]);
+  }
+};
 
 // The scale and zero point that let a row use all of [0, 255], as the contract says.
 GK_INLINE Quantizer find_quantizer(const float* row, int64_t k) {
   using V = Vec<float>;
-  constexpr int kWidth = V::kWidth;
-  const V nothing = V::broadcast(0);
-  V high[2] = {nothing, nothing}, low[2] = {nothing, nothing};
-  V poison = nothing;  // 0 * x: a NaN if x is one, or infinite
+  constexpr int kWidth = V::kWidth, kChains = Ends::kChains;
+  Ends ends;
   int64_t i = 0;
-  for (; i + 2 * kWidth <= k; i += 2 * kWidth) {
-#pragma GCC unroll 2
-    for (int j = 0; j < 2; ++j) {
-      const V x = V::load(row + i + j * kWidth);
-      high[j] = max(high[j], x);
-      low[j] = min(low[j], x);
-      poison = fma(x, nothing, poison);
-    }
+  for (; i + kChains * kWidth <= k; i += kChains * kWidth) {
+#pragma GCC unroll 4
+    for (int j = 0; j < kChains; ++j) ends.see(V::load(row + i + j * kWidth), j);
   }
-  for (; i < k; i += kWidth) {
-    const V x = V::load_n(row + i, k - i);
-    high[0] = max(high[0], x);
-    low[0] = min(low[0], x);
-    poison = fma(x, nothing, poison);
+  for (; i < k; i += kWidth) ends.see(V::load_n(row + i, k - i), 0);
+#pragma GCC unroll 4
+  for (int j = 1; j < kChains; ++j) {
+    ends.high[0] = max(ends.high[0], ends.high[j]);
+    ends.low[0] = min(ends.low[0], ends.low[j]);
+    ends.poison[0] = ends.poison[0] + ends.poison[j];
   }
-  float lanes[kWidth], poisoned = 0;
-  poison.store(lanes);
-  for (const float lane : lanes) poisoned += lane;
-  if (poisoned != 0) return {poisoned, 0, 0};  // a NaN: no other value is left of 0 * x
-  const float top = highest(max(high[0], high[1])), depth = highest(nothing - min(low[0], low[1]));
-  const float range = top / 255 + depth / 255;
+  if (any_nan(ends.poison[0])) return {std::nanf(""), 0, 0};
+  const float high = highest(ends.high[0]), depth = highest(V::broadcast(0) - ends.low[0]);
+  const float range = high / 255 + depth / 255;
   const float scale = range > 0x1p-126f ? range : 0x1p-126f;
   return {scale, 1 / scale, std::nearbyint(depth * (1 / scale))};
 }
@@ -59,16 +59,12 @@ GK_INLINE Quantizer find_quantizer(const float* row, int64_t k) {
 template <typename Element>
 GK_INLINE void quantize_row(const float* row, const Quantizer& by, int64_t k, Element* a, int64_t stride) {
   using V = Vec<float>;
-  const V inverse = V::broadcast(by.inverse), zero = V::broadcast(by.zero);
-  for (; k >= 64; k -= 64, row += 64, a += stride) {
-#pragma GCC unroll 4
-    for (int i = 0; i < 64; i += V::kWidth) {
-      store_quantized(quantize(V::load(row + i), inverse, zero), a + i);
-    }
-  }
+  const V inverse = V::broadcast(by.inverse);
+  const Ints zero = Ints::broadcast(int32_t(by.zero));
+  for (; k >= 64; k -= 64, row += 64, a += stride) quantize_chunk(row, inverse, zero, a);
   const int64_t end = (k + 3) / 4 * 4;  // of the last quad
   for (int64_t i = 0; i < end; i += V::kWidth) {
-    store_quantized(quantize(V::load_n(row + i, k - i), inverse, zero), a + i);
+    store_elements(quantize(V::load_n(row + i, k - i), inverse, zero), a + i);
   }
 }
 
