@@ -5,6 +5,7 @@ Quantization of the input is inside the time, for us and for the others; weights
 contender by itself (`pytest bench --benchmark-enable`), or, without that, the small cases once.
 """
 
+import copy
 import warnings
 from functools import partial
 from typing import NamedTuple
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from greenkernels.measure.suite import Case, Trial
 from greenkernels.measure.turns import Contender
 from greenkernels.measure.work import Work
-from greenkernels.ops import int8_gemm_pack, int8_gemm_packed
+from greenkernels.nn import Int8Linear
+from greenkernels.nn.int8_weights import quantize_weight
 
 EPS = torch.finfo(torch.float32).eps
 # 8 bits for normally distributed rows and weights leave a relative error of about 1e-2: steps of 1/100 of the
@@ -47,23 +49,12 @@ SHAPES = {
     "square 2048": Shape(2048, 2048, 2048),
     "square 4096": Shape(4096, 4096, 4096),
 }
-OURS = "greenkernels int8_gemm"
-
-
-def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
-    scale = weight.abs().amax(1) / 127
-    return (weight / scale[:, None]).round().to(torch.int8), scale
+OURS = "greenkernels Int8Linear"
 
 
 def our_contender(stock: nn.Linear, work: Work) -> Contender:
-    b, scale = quantize_weight(stock.weight.detach())
-    packed, bias, n = int8_gemm_pack(b), stock.bias.detach(), stock.out_features
-    return Contender(
-        OURS,
-        lambda x: int8_gemm_packed(x, packed, None, scale, n=n, bias=bias),
-        work=work,
-        fresh=partial(our_contender, stock, work),
-    )
+    module = Int8Linear.from_module(copy.deepcopy(stock))
+    return Contender(OURS, module, work=work, fresh=partial(our_contender, stock, work))
 
 
 def int_mm_contender(stock: nn.Linear) -> Contender:

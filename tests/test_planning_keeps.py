@@ -86,7 +86,7 @@ def test_bad_arguments():
         plan(model, X, objective="speed", **OPTIONS)
     with pytest.raises(ValueError, match="max_error must be positive, got 0"):
         plan(model, X, max_error=0, **OPTIONS)
-    with pytest.raises(ValueError, match="precision must be 'float32' or a set"):
+    with pytest.raises(ValueError, match="precision must be 'float32', 'int8' or a set"):
         plan(model, X, precision={"magic"}, **OPTIONS)
 
 

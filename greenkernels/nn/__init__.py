@@ -2,6 +2,7 @@
 
 from .csr_matmul import SparseLinear
 from .direct_conv2d import DirectConv2d
+from .int8_gemm import Int8Linear
 from .winograd_conv2d import WinogradConv2d
 
-__all__ = ["DirectConv2d", "SparseLinear", "WinogradConv2d"]
+__all__ = ["DirectConv2d", "Int8Linear", "SparseLinear", "WinogradConv2d"]

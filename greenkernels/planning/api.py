@@ -61,7 +61,8 @@ def plan(
         max_drop: how much of the metric may be lost; default 0.
         metric_of: "output" or "model": what ``metric`` is called with.
         calibration: more inputs to check ``max_error`` and ``metric`` on, each spelled as ``example_inputs``.
-        precision: "float32", or the names of the kernels that may be used.
+        precision: "float32", "int8" (8-bit kernels too, layer by layer, under ``max_error`` and ``metric``), or the
+            names of the kernels that may be used.
         measure: False chooses by rules without timing: the same plan on every machine.
         time_budget: seconds to spend on timing, about; None for as long as verdicts take. Layers that take longest
             come first; the whole network gets its fewest rounds in any case.

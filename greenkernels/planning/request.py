@@ -90,10 +90,12 @@ def wanted_stems(precision: str | set[str]) -> tuple[Stem, ...]:
     """The kernels that may be used; raises ValueError for an argument out of range."""
     if precision == "float32":
         return tuple(stem for stem in candidates.registered() if not stem.lossy)
+    if precision == "int8":  # beside those that lose nothing: what suits a layer is measured
+        return tuple(s for s in candidates.registered() if not s.lossy or s.precision == "int8")
     names = {stem.name for stem in candidates.registered()}
     if isinstance(precision, str) or not isinstance(precision, Iterable) or not set(precision) <= names:
         raise ValueError(
-            f"plan: precision must be 'float32' or a set out of {sorted(names)}, got {precision!r}"
+            f"plan: precision must be 'float32', 'int8' or a set out of {sorted(names)}, got {precision!r}"
         )
     return tuple(stem for stem in candidates.registered() if stem.name in precision)
 

@@ -2,6 +2,7 @@
 #include "cpu/activation.inl"
 #include "cpu/int8_convert.inl"
 #include "cpu/int8_dot.inl"
+#include "cpu/int8_output.inl"
 #include "cpu/int8_panel.inl"
 #include "cpu/int8_gemm/rows.inl"
 #include "cpu/int8_gemm/weight.inl"

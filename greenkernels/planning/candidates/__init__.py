@@ -57,6 +57,7 @@ class Stem:
         name: stem of the kernel.
         replaces: the stock class; subclasses of it are never replaced, they may mean something else.
         lossy: True if it changes results by more than rounding; only taken where asked for.
+        precision: the ``precision`` of `gk.plan` that asks for it, beside its name.
         activations: kinds that it can fuse.
         refuses: why it cannot stand in for this module, or None.
         options: what to try on this module.
@@ -79,6 +80,7 @@ class Stem:
     cold_start: Callable[[nn.Module, Sequence[Size]], Options | str]
     counts: Callable[[nn.Module, Sequence[Size]], Counts | None] = own_counts
     scratch_bytes: Callable[[nn.Module, Options, Sequence[Size]], int] = no_scratch
+    precision: str = "float32"
 
 
 @cache
