@@ -24,22 +24,6 @@ struct Int8Rows {
   int32_t* zero;  // [m] what stands for 0
 };
 
-// Memory that will be read after this group of blocks, fetched into L2 while products are made: `lines` cache
-// lines for every 64 of the depth of a block. Packing waits for memory otherwise: +7 % at m = n = k = 1024
-// with a float a (a Xeon of family 6, model 207, 1 thread).
-struct Int8Ahead {
-  const char* next;
-  const char* end;
-  int64_t lines;
-
-  // What the next `steps` steps fetch.
-  const char* take(int64_t steps) {
-    const char* from = next;
-    next = next < end ? next + steps * lines * 64 : next;
-    return from;
-  }
-};
-
 struct Int8Product {
   Int8Weight shape;
   const int8_t* packed;

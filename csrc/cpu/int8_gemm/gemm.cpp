@@ -16,7 +16,7 @@ struct Int8Stages {
   void (*pack_rows)(const Int8GemmArgs& args, const Int8Product& job, int64_t begin, int64_t end, void* v,
                     const Int8Rows& rows);
   void (*panel)(const Int8Product& job, int64_t panel, int64_t begin, int64_t end, const void* v,
-                const Int8Rows& rows, int32_t* sums, Int8Ahead& ahead);
+                const Int8Rows& rows, int32_t* sums);
   void (*pack_panels)(const Int8PackArgs& args, int64_t begin, int64_t end);
 };
 
@@ -41,15 +41,6 @@ struct Gemm {
   Int8Rows rows;
 
   int64_t block_bytes() const { return job.block_stride() * stages.element_bytes; }
-
-  // The rows of the blocks [begin, end), to fetch while `group` blocks go past all panels.
-  Int8Ahead ahead(int64_t begin, int64_t end, int64_t group) const {
-    const int64_t row_bytes = job.shape.k * (args.input == Int8Input::kFloat ? 4 : 1);
-    const int64_t first = job.first_row(begin), bytes = (job.first_row(end) - first) * row_bytes;
-    const int64_t steps = std::max<int64_t>(1, group * job.shape.panels() * (job.shape.k / 64));
-    const char* from = static_cast<const char*>(args.a) + first * row_bytes;
-    return {from, from + bytes, (bytes / 64 + steps) / steps};
-  }
 };
 
 // Blocks outermost: a thread packs a group of blocks, then streams the weight past them.
@@ -59,11 +50,9 @@ void run_blocks_outer(const Gemm& gemm) {
     const ScratchLease packed(group * gemm.block_bytes()), sums(gemm.job.sums_size() * 4);
     for (int64_t first = begin; first < end; first += group) {
       const int64_t last = std::min(first + group, end);
-      Int8Ahead ahead = gemm.ahead(last, std::min(last + group, end), last - first);
       gemm.stages.pack_rows(gemm.args, gemm.job, first, last, packed.as<void>(), gemm.rows);
       for (int64_t panel = 0; panel < gemm.job.shape.panels(); ++panel) {
-        gemm.stages.panel(gemm.job, panel, first, last, packed.as<void>(), gemm.rows, sums.as<int32_t>(),
-                          ahead);
+        gemm.stages.panel(gemm.job, panel, first, last, packed.as<void>(), gemm.rows, sums.as<int32_t>());
       }
     }
   });
@@ -79,9 +68,8 @@ void run_panels_outer(const Gemm& gemm) {
   });
   parallel_for(gemm.job.shape.panels(), gemm.plan.grain, [&](int64_t begin, int64_t end) {
     const ScratchLease sums(gemm.job.sums_size() * 4);
-    Int8Ahead nothing_ahead{};
     for (int64_t panel = begin; panel < end; ++panel) {
-      gemm.stages.panel(gemm.job, panel, 0, blocks, v, gemm.rows, sums.as<int32_t>(), nothing_ahead);
+      gemm.stages.panel(gemm.job, panel, 0, blocks, v, gemm.rows, sums.as<int32_t>());
     }
   });
 }
