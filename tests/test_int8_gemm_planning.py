@@ -55,9 +55,13 @@ def test_a_layer_that_errs_too_much_stays_and_says_so(network):
 
 @pytest.mark.usefixtures("_vnni")
 def test_a_metric_bounds_it_too(network):
-    made = plan(network, precision="int8", max_error=1.0, metric=lambda y: -y.abs().max().item() * 0, max_drop=0.0)
+    made = plan(
+        network, precision="int8", max_error=1.0, metric=lambda y: -y.abs().max().item() * 0, max_drop=0.0
+    )
     assert made.replaced
-    stays = plan(network, precision="int8", max_error=1.0, metric=lambda y: y.double().sum().item() * 1e9, max_drop=0.0)
+    stays = plan(
+        network, precision="int8", max_error=1.0, metric=lambda y: y.double().sum().item() * 1e9, max_drop=0.0
+    )
     assert len(stays.replaced) < 2
 
 
