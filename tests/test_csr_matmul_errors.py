@@ -75,6 +75,15 @@ def test_refuses_in_the_same_words(call, args, message):
     assert str(fake.value) == str(kernel.value)
 
 
+def test_refuses_a_weight_that_was_packed_for_another_shape():
+    """Of the same size, so that only its header tells; a fake tensor has none."""
+    for call in (op.packed_matmul, op.packed_plain):
+        with pytest.raises(
+            RuntimeError, match=r"csr_matmul_packed: .*nonzeros of \[6, 8\], got another weight"
+        ):
+            call(X[:, :8], PACKED, None, 6, NNZ, 64)
+
+
 @pytest.mark.parametrize(("crow", "col", "message"), WRONG_CONTENTS)
 def test_refuses_indices_that_are_no_csr_matrix(crow, col, message):
     for call, plain, args in (

@@ -29,12 +29,10 @@ def mlp() -> nn.Module:
 def cnn() -> nn.Module:
     """Two convolutions and two fully connected layers: 0.4 million weights."""
     return nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1),
+        nn.Conv2d(1, 16, 5, stride=2, padding=2),
         nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(16, 32, 3, padding=1),
+        nn.Conv2d(16, 32, 3, stride=2, padding=1),
         nn.ReLU(),
-        nn.MaxPool2d(2),
         nn.Flatten(),
         nn.Linear(32 * 49, 256),
         nn.ReLU(),

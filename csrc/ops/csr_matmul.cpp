@@ -123,16 +123,17 @@ Tensor csr_matmul_pack(const Tensor& crow_indices, const Tensor& col_indices, co
 Tensor csr_matmul_packed(const Tensor& x, const Tensor& packed, const OptionalTensor& bias,
                          int64_t out_features, int64_t nnz, int64_t batch) {
   check_rows(kPackedOp, "x", x);
-  check_tensor(kPackedOp, "packed", packed, 1, ScalarType::Byte, "csr_matmul_pack's result", x);
   const CsrShape sizes{out_features, x.size(-1), nnz};
   GK_CHECK(0 <= out_features && out_features < kMaxFeatures, kPackedOp,
            "out_features must be in [0, 2^31), got ", out_features);
   GK_CHECK(nnz >= 0, kPackedOp, "nnz must be at least 0, got ", nnz);
+  check_tensor(kPackedOp, "packed", packed, 1, ScalarType::Byte, "csr_matmul_pack's result", x);
   const CsrLayout layout = csr_layout(sizes, batch);
   const int64_t bytes = csr_packed_bytes(sizes, layout, element_bytes(csr_compute_dtype(x)));
   GK_CHECK(packed.size(0) == bytes && packed.is_contiguous(), kPackedOp, "packed must have ", bytes,
            " elements for ", nnz, " nonzeros of [", out_features, ", ", x.size(-1), "], got ",
            packed.size(0));
+  check_header(kPackedOp, packed, sizes, layout, element_bytes(csr_compute_dtype(x)));
   check_csr_bias(kPackedOp, bias, x, out_features);
   // Memory of torch is 64-byte aligned; a view or a mapped file need not be.
   if (reinterpret_cast<uintptr_t>(packed.const_data_ptr()) % 64 == 0) {

@@ -6,9 +6,11 @@
 #include "api/csr_matmul.h"
 
 #include <atomic>
+#include <cstring>
 #include <optional>
 #include <vector>
 
+#include "cpu/csr_matmul/formats/panels.h"
 #include "cpu/parallel.h"
 #include "ops/conv2d_checks.h"
 
@@ -54,6 +56,15 @@ inline void check_csr_bias(const char* op, const OptionalTensor& bias, const Ten
   if (!bias) return;
   check_tensor(op, "bias", *bias, 1, x.scalar_type(), "x", x);
   GK_CHECK(bias->size(0) == n, op, "bias must have ", n, " elements, got ", bias->size(0));
+}
+
+// That a packed weight of the right size was made for this shape.
+inline void check_header(const char* op, const Tensor& packed, const CsrShape& shape, const CsrLayout& layout,
+                         int64_t element_bytes) {
+  const cpu::CsrHeader wanted = cpu::CsrHeader::of(shape, layout, element_bytes);
+  GK_CHECK(std::memcmp(packed.const_data_ptr(), &wanted, sizeof(wanted)) == 0, op,
+           "packed must be what csr_matmul_pack returned for ", shape.nnz, " nonzeros of [", shape.n, ", ",
+           shape.k, "], got another weight");
 }
 
 // The indices as int64, row-major, and their contents checked: only a look at all of them tells.

@@ -8,7 +8,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..nn import SparseLinear
+from ..nn import SparseConv2d, SparseLinear
+from ..nn.conversion import conv_arguments
 from ..nn.sparse_weight import PACKED_KEY, KeepsSparseWeight, pruned_weight
 from .layers import apply_masks
 
@@ -21,6 +22,10 @@ SPARSE: dict[type[nn.Module], tuple[Callable[..., nn.Module], Callable[[Any], nn
         lambda stock: SparseLinear(
             stock.in_features, stock.out_features, stock.bias is not None, dtype=stock.weight.dtype
         ),
+    ),
+    nn.Conv2d: (
+        SparseConv2d.from_module,
+        lambda stock: SparseConv2d(**conv_arguments(stock) | {"device": stock.weight.device}),
     ),
 }
 
@@ -52,9 +57,14 @@ def to_sparse(
             _, kept = pruned_weight(module)
             if 1 - int(kept.sum()) / max(1, kept.numel()) < at_least:
                 continue
-            made[module] = SPARSE[type(module)][0](module, **options)
+            made[module] = SPARSE[type(module)][0](module, **_options_of(type(module), options))
         model = _put(model, name, made[module])
     return apply_masks(model)
+
+
+def _options_of(kind: type[nn.Module], options: dict[str, Any]) -> dict[str, Any]:
+    """Those that its sparse form has: a convolution has no batch to be packed for."""
+    return {name: value for name, value in options.items() if name != "batch" or kind is nn.Linear}
 
 
 def copy_pruned(model: nn.Module) -> nn.Module:

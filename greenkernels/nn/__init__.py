@@ -1,8 +1,9 @@
 """Modules that stand in for those of ``torch.nn``: same constructor, same ``state_dict``, our kernels."""
 
+from .csr_conv2d import SparseConv2d
 from .csr_matmul import SparseLinear
 from .direct_conv2d import DirectConv2d
 from .int8_gemm import Int8Linear
 from .winograd_conv2d import WinogradConv2d
 
-__all__ = ["DirectConv2d", "Int8Linear", "SparseLinear", "WinogradConv2d"]
+__all__ = ["DirectConv2d", "Int8Linear", "SparseConv2d", "SparseLinear", "WinogradConv2d"]

@@ -1,5 +1,6 @@
 """The kernels as functions of tensors; each is also ``torch.ops.greenkernels.<name>``."""
 
+from .csr_conv2d import csr_conv2d_packed
 from .csr_matmul import csr_matmul, csr_matmul_pack, csr_matmul_packed
 from .direct_conv2d import direct_conv2d, direct_conv2d_pack, direct_conv2d_packed, direct_conv2d_unpack
 from .int8_gemm import int8_gemm, int8_gemm_pack, int8_gemm_packed, int8_gemm_unpack
@@ -12,6 +13,7 @@ from .winograd_conv2d import (
 )
 
 __all__ = [
+    "csr_conv2d_packed",
     "csr_matmul",
     "csr_matmul_pack",
     "csr_matmul_packed",

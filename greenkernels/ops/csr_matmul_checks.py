@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .conv2d_checks import check_float, check_tensor, compute_dtype, dtype_name, fail, shape_text
-from .csr_packing import packed_bytes
+from .csr_packing import header, packed_bytes
 
 _MAX_FEATURES = 1 << 31
 
@@ -77,27 +77,46 @@ def check_pack(op: str, crow_indices: Tensor, col_indices: Tensor, values: Tenso
     return check_structure(op, crow_indices, col_indices, values, values.shape[0], in_features)
 
 
-def check_packed(
-    op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, nnz: int, batch: int
+def check_packed_bytes(
+    op: str, x: Tensor, packed: Tensor, expected: int, sizes: tuple[int, int, int]
 ) -> None:
-    check_rows(op, "x", x)
+    """That ``packed`` is what csr_matmul_pack returns for ``sizes``: nonzeros, rows and columns."""
     if packed.dim() != 1:
         fail(op, f"packed must be 1-D, got shape {shape_text(packed.shape)}")
     if packed.dtype != torch.uint8:
         fail(op, f"packed must be uint8 as csr_matmul_pack's result is, got {dtype_name(packed.dtype)}")
     if packed.device != x.device:
         fail(op, f"packed must be on the device of csr_matmul_pack's result, {x.device}, got {packed.device}")
+    if packed.shape[0] != expected or not packed.is_contiguous():
+        nnz, n, k = sizes
+        fail(
+            op,
+            f"packed must have {expected} elements for {nnz} nonzeros of [{n}, {k}], got {packed.shape[0]}",
+        )
+
+
+def check_header(
+    op: str, packed: Tensor, sizes: tuple[int, int, int], batch: int, element_bytes: int
+) -> None:
+    """What only a look at the packed bytes tells: that they were made for these nonzeros, rows and columns."""
+    nnz, n, k = sizes
+    if not torch.equal(packed[:64].cpu(), header(n, k, nnz, batch, element_bytes).view(torch.uint8)):
+        fail(
+            op,
+            f"packed must be what csr_matmul_pack returned for {nnz} nonzeros of [{n}, {k}], got another weight",
+        )
+
+
+def check_packed(
+    op: str, x: Tensor, packed: Tensor, bias: Tensor | None, out_features: int, nnz: int, batch: int
+) -> None:
+    check_rows(op, "x", x)
     if not 0 <= out_features < _MAX_FEATURES:
         fail(op, f"out_features must be in [0, 2^31), got {out_features}")
     if nnz < 0:
         fail(op, f"nnz must be at least 0, got {nnz}")
     expected = packed_bytes(out_features, x.shape[-1], nnz, batch, compute_dtype(x).itemsize)
-    if packed.shape[0] != expected or not packed.is_contiguous():
-        fail(
-            op,
-            f"packed must have {expected} elements for {nnz} nonzeros of [{out_features}, {x.shape[-1]}], "
-            f"got {packed.shape[0]}",
-        )
+    check_packed_bytes(op, x, packed, expected, (nnz, out_features, x.shape[-1]))
     _check_bias(op, bias, x, out_features)
 
 

@@ -21,6 +21,7 @@ from . import _library, csr_packing
 from .conv2d_checks import compute_dtype, fail, shape_text
 from .csr_matmul_checks import (
     check_contents,
+    check_header,
     check_matmul,
     check_pack,
     check_packed,
@@ -103,6 +104,7 @@ def packed_plain(
     """csr_matmul_packed in torch's own ops."""
     check_packed(_PACKED, x, packed, bias, out_features, nnz, batch)
     dtype = compute_dtype(x)
+    check_header(_PACKED, packed, (nnz, out_features, x.shape[-1]), batch, dtype.itemsize)
     weight = csr_packing.unpack(packed, out_features, x.shape[-1], nnz, batch, dtype)
     return _sums(weight, x.to(dtype), None if bias is None else bias.to(dtype)).to(x.dtype)
 

@@ -14,6 +14,7 @@ _MAX_GATHERED_ROWS = 2  # of x: beyond, strips of it are multiplied
 _MAX_LINES = 4
 _BLOCK_LINES = 512  # of x in a block
 _ROWS_MAX_COLUMNS = 65536
+_HEADER, _MAGIC = 64, 0x315253434B47  # bytes of what every packed weight begins with; "GKCSR1"
 _MIN_TILE, _MAX_TILE, _TILES = 64, 1024, 8
 
 
@@ -68,7 +69,7 @@ def section_bytes(n: int, k: int, nnz: int, batch: int, element_bytes: int) -> t
 
 def packed_bytes(n: int, k: int, nnz: int, batch: int, element_bytes: int) -> int:
     """Bytes of the packed weight."""
-    return sum(_ceil(size, 64) * 64 for size in section_bytes(n, k, nnz, batch, element_bytes))
+    return _HEADER + sum(_ceil(size, 64) * 64 for size in section_bytes(n, k, nnz, batch, element_bytes))
 
 
 def rows_of(crow_indices: Tensor, nnz: int) -> Tensor:
@@ -77,6 +78,11 @@ def rows_of(crow_indices: Tensor, nnz: int) -> Tensor:
     return torch.repeat_interleave(
         torch.arange(counts.shape[0], device=counts.device), counts, output_size=nnz
     )
+
+
+def header(n: int, k: int, nnz: int, batch: int, element_bytes: int) -> Tensor:
+    """``CsrHeader``: int64 ``[8]``."""
+    return torch.tensor([_MAGIC, n, k, nnz, *layout(n, k, batch), element_bytes, 0])
 
 
 def _joined(sections: list[Tensor]) -> Tensor:
@@ -91,8 +97,9 @@ def pack(weight: Structure, batch: int) -> Tensor:
     """The bytes that csr_matmul_pack gives; ``values`` float64 or float32."""
     crow, col, values, k = weight.crow_indices.long(), weight.col_indices.long(), weight.values, weight.k
     k_block, row_tile = layout(weight.n, k, batch)
+    head = header(weight.n, k, values.shape[0], batch, values.element_size())
     if k_block == 0:
-        return _joined([crow, col.to(torch.int16), values])
+        return _joined([head, crow, col.to(torch.int16), values])
     row, blocks = rows_of(crow, values.shape[0]), _ceil(k, k_block)
     groups = _ceil(weight.n, row_tile) * blocks
     cell = row * blocks + col // k_block  # row and block of columns: what an entry stands for
@@ -112,13 +119,13 @@ def pack(weight: Structure, batch: int) -> Tensor:
         for of in (used_group, group)
     ]
     offsets = (col[order] % k_block * _OFFSET_STEP).to(torch.int16)
-    return _joined([*starts, entries.to(torch.int32), offsets, values[order]])
+    return _joined([head, *starts, entries.to(torch.int32), offsets, values[order]])
 
 
 def unpack(packed: Tensor, n: int, k: int, nnz: int, batch: int, dtype: torch.dtype) -> Structure:
     """The weight that ``packed`` was made from; ``dtype`` of its values: float64 or float32."""
     sizes = section_bytes(n, k, nnz, batch, dtype.itemsize)
-    starts = [0]
+    starts = [_HEADER]
     for size in sizes:
         starts.append(starts[-1] + _ceil(size, 64) * 64)
     parts = [

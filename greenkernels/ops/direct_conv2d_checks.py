@@ -84,12 +84,12 @@ def check_packed(
     return _check_call(op, x, bias, out_channels, kernel_size, *options)
 
 
-def _out_size(size: int, padding: int, extent: int, stride: int) -> int:
+def out_size(size: int, padding: int, extent: int, stride: int) -> int:
     room = size + 2 * padding - extent
     return 0 if room < 0 else room // stride + 1
 
 
-def _check_sizes(op: str, x: Tensor, extent: Sequence[int], padding: Sequence[int]) -> None:
+def check_sizes(op: str, x: Tensor, extent: Sequence[int], padding: Sequence[int]) -> None:
     padded = [x.shape[2 + d] + 2 * padding[d] for d in (0, 1)]
     for d in (0, 1):
         empty = x.shape[2 + d] == 0 and padded[d] + 1 == extent[d]
@@ -122,8 +122,8 @@ def _check_call(
     check_pair(op, "padding", padding, 0)
     check_pair(op, "dilation", dilation, 1)
     extent = [dilation[d] * (kernel_size[d] - 1) + 1 for d in (0, 1)]
-    _check_sizes(op, x, extent, padding)
-    h, w = (_out_size(x.shape[2 + d], padding[d], extent[d], stride[d]) for d in (0, 1))
+    check_sizes(op, x, extent, padding)
+    h, w = (out_size(x.shape[2 + d], padding[d], extent[d], stride[d]) for d in (0, 1))
     shape = x.shape[0], out_channels, h, w
     check_activation(op, x, out_channels, activation, param)
     check_skip(op, x, skip, shape)

@@ -1,5 +1,6 @@
 // Packing of a CSR weight into the formats, and its transpose: the same on all instruction sets.
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "api/csr_matmul.h"
@@ -116,6 +117,8 @@ void pack_panels(const CsrPackArgs<T>& args) {
 
 template <typename T>
 void pack(const CsrPackArgs<T>& args) {
+  const CsrHeader header = CsrHeader::of(args.weight.shape, args.layout, sizeof(T));
+  std::memcpy(args.packed, &header, sizeof(header));
   args.layout.format == CsrFormat::kRows ? pack_rows(args) : pack_panels(args);
 }
 

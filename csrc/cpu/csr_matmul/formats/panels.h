@@ -1,7 +1,7 @@
 // The panels format, for products with more than a few rows of x: the weight in tiles of rows and, within a
 // tile, in blocks of columns whose part of x stays in the L1 cache.
 //
-//   [first_entry, first_value][entries][offsets][values], each section 64-byte aligned
+//   [header][first_entry, first_value][entries][offsets][values], each section 64-byte aligned
 //
 // A block (tile, block of columns) lists the rows that have nonzeros in it as entries, in the order of their
 // number of nonzeros: the inner loop then ends after as many rounds as for the row before, which the CPU
@@ -25,6 +25,17 @@ struct CsrEntry {
   uint16_t count;  // of nonzeros, >= 1
 };
 
+// What every packed weight begins with: for whom it was made, so that no other is multiplied with it.
+struct CsrHeader {
+  int64_t magic, n, k, nnz, k_block, row_tile, element_bytes, reserved;
+
+  static CsrHeader of(const CsrShape& shape, const CsrLayout& layout, int64_t element_bytes) {
+    return {kMagic, shape.n, shape.k, shape.nnz, layout.k_block, layout.row_tile, element_bytes, 0};
+  }
+  static constexpr int64_t kMagic = 0x31525343'4b47;  // "GKCSR1", little-endian
+};
+static_assert(sizeof(CsrHeader) == 64);
+
 constexpr int64_t csr_aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 // Where the sections of a packed weight begin. T is the type of the values.
@@ -41,8 +52,8 @@ struct CsrPanels {
   CsrPanels(const CsrShape& shape, const CsrLayout& layout, void* packed, int64_t element_bytes = sizeof(T)) {
     tiles = (shape.n + layout.row_tile - 1) / layout.row_tile;
     blocks = (shape.k + layout.k_block - 1) / layout.k_block;
-    char* at = static_cast<char*>(packed);
-    char* const begin = at;
+    char* const begin = static_cast<char*>(packed);
+    char* at = begin + sizeof(CsrHeader);
     const auto section = [&](int64_t section_bytes) {
       char* const start = at;
       at += csr_aligned(section_bytes);

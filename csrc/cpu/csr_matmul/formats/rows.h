@@ -1,7 +1,7 @@
 // The rows format, for products with one or two rows of x, where memory is the limit: CSR with 16-bit
 // columns, 6 bytes a nonzero where torch's CSR has 12. For weights of at most 65,536 columns.
 //
-//   [crow_indices][columns][values], each section 64-byte aligned
+//   [header][crow_indices][columns][values], each section 64-byte aligned
 #pragma once
 
 #include "cpu/csr_matmul/formats/panels.h"
@@ -19,8 +19,8 @@ struct CsrRows {
 
   CsrRows(const CsrShape& shape, void* packed, int64_t element_bytes = sizeof(T)) {
     char* const begin = static_cast<char*>(packed);
-    crow_indices = reinterpret_cast<int64_t*>(begin);
-    char* const after = begin + csr_aligned((shape.n + 1) * 8);
+    crow_indices = reinterpret_cast<int64_t*>(begin + sizeof(CsrHeader));
+    char* const after = begin + sizeof(CsrHeader) + csr_aligned((shape.n + 1) * 8);
     columns = reinterpret_cast<uint16_t*>(after);
     values = reinterpret_cast<T*>(after + csr_aligned(shape.nnz * 2));
     bytes = reinterpret_cast<char*>(values) + csr_aligned(shape.nnz * element_bytes) - begin;

@@ -1,0 +1,87 @@
+// A tile of a packed weight times a strip: the part that csr_matmul and csr_conv2d share.
+
+// Sums that a row keeps side by side, so that a multiply-add (4 cycles) does not wait for the one before.
+template <typename T, int kLines>
+inline constexpr int kCsrVecs = int(kLines * kCsrLanes) / Vec<T>::kWidth;
+template <typename T, int kLines>
+inline constexpr int kCsrSums = kCsrVecs<T, kLines> >= 6   ? 1
+                                : kCsrVecs<T, kLines> >= 3 ? 2
+                                                           : 4;
+
+// Adds value * x[offset] to one of the sums. Offsets are in bytes of one line of floats.
+template <typename T, int kLines>
+GK_INLINE void csr_step(const T* x, uint64_t offset, T value, Vec<T> (&sum)[kCsrVecs<T, kLines>]) {
+  const char* const line = reinterpret_cast<const char*>(x) + offset * (kLines * sizeof(T) / 4);
+  const Vec<T> weight = Vec<T>::broadcast(value);
+#pragma GCC unroll 8
+  for (int j = 0; j < kCsrVecs<T, kLines>; ++j) {
+    sum[j] = fma(weight, Vec<T>::load(reinterpret_cast<const T*>(line) + j * Vec<T>::kWidth), sum[j]);
+  }
+}
+
+// Adds the product of the nonzeros of one row of a block with the block's part of the strip to `row`.
+template <typename T, int kLines>
+GK_INLINE void csr_row(const uint16_t* offset, const T* value, int64_t count, const T* x, T* row) {
+  constexpr int kVecs = kCsrVecs<T, kLines>, kSums = kCsrSums<T, kLines>;
+  Vec<T> sum[kSums][kVecs];
+#pragma GCC unroll 8
+  for (int j = 0; j < kVecs; ++j) {
+    sum[0][j] = Vec<T>::load(row + j * Vec<T>::kWidth);
+#pragma GCC unroll 4
+    for (int s = 1; s < kSums; ++s) sum[s][j] = Vec<T>::broadcast(T(0));
+  }
+  for (; count >= 4; count -= 4, offset += 4, value += 4) {
+    uint64_t four;  // offsets, fetched by one load: loads are what binds
+    std::memcpy(&four, offset, sizeof(four));
+#pragma GCC unroll 4
+    for (int u = 0; u < 4; ++u) {
+      csr_step<T, kLines>(x, four >> (16 * u) & 0xffff, value[u], sum[u % kSums]);
+    }
+  }
+  for (; count > 0; --count, ++offset, ++value) csr_step<T, kLines>(x, *offset, *value, sum[0]);
+#pragma GCC unroll 8
+  for (int j = 0; j < kVecs; ++j) {
+#pragma GCC unroll 4
+    for (int s = 1; s < kSums; ++s) sum[0][j] = sum[0][j] + sum[s][j];
+    sum[0][j].store(row + j * Vec<T>::kWidth);
+  }
+}
+
+template <typename T, int kLines>
+void csr_block(const CsrPanels<T>& panels, int64_t group, const T* x, T* tile) {
+  const CsrEntry* entry = panels.entries + panels.first_entry[group];
+  const CsrEntry* const end = panels.entries + panels.first_entry[group + 1];
+  const uint16_t* offset = panels.offsets + panels.first_value[group];
+  const T* value = panels.values + panels.first_value[group];
+  for (; entry != end; ++entry) {
+    csr_row<T, kLines>(offset, value, entry->count, x, tile + entry->row * (kLines * kCsrLanes));
+    offset += entry->count;
+    value += entry->count;
+  }
+}
+
+// A tile of rows of the weight times a strip of x: blocks of columns one after the other.
+template <typename T, int kLines>
+void csr_tile(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, const T* strip, T* out) {
+  std::fill_n(out, layout.row_tile * kLines * kCsrLanes, T(0));
+  for (int64_t block = 0; block < panels.blocks; ++block) {
+    csr_block<T, kLines>(panels, tile * panels.blocks + block,
+                         strip + block * layout.k_block * kLines * kCsrLanes, out);
+  }
+}
+
+template <typename T>
+void csr_any_tile(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, int64_t lines,
+                  const T* strip, T* out) {
+  static_assert(kCsrMaxLines == 4);
+  switch (lines) {
+    case 1:
+      return csr_tile<T, 1>(panels, layout, tile, strip, out);
+    case 2:
+      return csr_tile<T, 2>(panels, layout, tile, strip, out);
+    case 3:
+      return csr_tile<T, 3>(panels, layout, tile, strip, out);
+    default:
+      return csr_tile<T, 4>(panels, layout, tile, strip, out);
+  }
+}
