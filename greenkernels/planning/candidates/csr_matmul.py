@@ -12,7 +12,9 @@ from ...nn import SparseLinear
 from ...ops.csr_packing import layout, layout_batch, packed_bytes
 from . import FusedActivation, Options, Stem
 
-# Below, no shape was seen to win against the fastest dense product; from the other on, all did (docs/csr_matmul.md).
+# A sparse product runs at 76 % of the peak at most, for its loads, a dense one at about 95 %: below a fifth of zeros it
+# cannot win, and strips and tiles cost some more. From 90 % on it took less than a third of the time of torch's dense
+# product, n = k = 2048, for 1 to 256 rows of x (docs/csr_matmul.md).
 MIN_ZEROS, RULE_ZEROS = 0.3, 0.9
 MAX_STRIP = 64  # rows of x in a strip of the kernel
 
