@@ -15,13 +15,13 @@ from .csr_matmul import MIN_ZEROS, zeros_of
 
 
 def refuses(conv: nn.Module) -> str | None:
+    zeros = zeros_of(conv)
+    if zeros < MIN_ZEROS:
+        return f"{zeros:.0%} of its weights are zero, too few for a sparse product (rule: {MIN_ZEROS:.0%})"
     try:
         SparseConv2d.from_module(conv)
     except (ValueError, TypeError) as error:
         return str(error).splitlines()[0]
-    zeros = zeros_of(conv)
-    if zeros < MIN_ZEROS:
-        return f"{zeros:.0%} of its weights are zero, too few for a sparse product (rule: {MIN_ZEROS:.0%})"
     return None
 
 

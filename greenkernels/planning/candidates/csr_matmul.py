@@ -25,13 +25,13 @@ def zeros_of(linear: nn.Module) -> float:
 
 
 def refuses(linear: nn.Module) -> str | None:
+    zeros = zeros_of(linear)
+    if zeros < MIN_ZEROS:
+        return f"{zeros:.0%} of its weights are zero, too few for a sparse product (rule: {MIN_ZEROS:.0%})"
     try:
         SparseLinear.from_module(linear, warn=False)
     except (ValueError, TypeError) as error:
         return str(error).splitlines()[0]
-    zeros = zeros_of(linear)
-    if zeros < MIN_ZEROS:
-        return f"{zeros:.0%} of its weights are zero, too few for a sparse product (rule: {MIN_ZEROS:.0%})"
     return None
 
 
