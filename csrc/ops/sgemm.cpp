@@ -13,13 +13,6 @@ constexpr const char* kPackedOp = "sgemm_packed";
 
 using OptionalString = std::optional<std::string>;
 
-// An aligned packed weight: torch's memory is, a view or a mapped file need not be.
-Tensor aligned(const char* op, const Tensor& packed) {
-  if (reinterpret_cast<uintptr_t>(packed.const_data_ptr()) % 64 == 0) return packed;
-  return allocate(op, "an aligned copy of packed", double(packed.numel()) * double(packed.element_size()),
-                  [&] { return torch::stable::clone(packed); });
-}
-
 // beta * out + a b^T and the epilogue into `out`, which is row-major of the compute type. Of b and packed one
 // is set.
 void multiply_into(const GemmCall& call, const OptionalTensor& b, const OptionalTensor& packed,
@@ -56,21 +49,8 @@ Tensor multiply(const GemmCall& call, const OptionalTensor& b, const OptionalTen
 Tensor sgemm_pack(const Tensor& b) {
   GK_CHECK(b.dim() == 2, kPackOp, "b must be 2-D, got shape ", shape(b));
   check_float(kPackOp, "b", b);
-  const ScalarType dtype = b.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  const Tensor plain = readable_matrix(kPackOp, "a copy of b", b, dtype);
-  const int64_t n = b.size(0), k = b.size(1), size = sgemm_padded_columns(n) * k;
-  Tensor packed = allocate(kPackOp, "the packed weight", double(size) * (dtype == ScalarType::Double ? 8 : 4),
-                           [&] { return torch::stable::new_empty(plain, {size}); });
-  if (size == 0) return packed;
-  cpu::prefer_huge_pages(packed.mutable_data_ptr(), size * int64_t(packed.element_size()));
-  const MatrixStrides strides = strides_of(plain);
-  with_compute_type(dtype, [&](auto type) {
-    using T = decltype(type);
-    cpu::sgemm_pack(SgemmPackArgs<T>{static_cast<const T*>(plain.const_data_ptr()),
-                                     static_cast<T*>(packed.mutable_data_ptr()), strides.row, strides.depth,
-                                     n, k});
-  });
-  return packed;
+  return pack_matrix(kPackOp, b, sgemm_padded_columns(b.size(0)) * b.size(1),
+                     [](auto args) { cpu::sgemm_pack(args); });
 }
 
 Tensor sgemm(const Tensor& a, const Tensor& b, const OptionalTensor& bias, const OptionalString& activation,

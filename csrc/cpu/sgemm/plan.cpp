@@ -13,6 +13,7 @@ constexpr int64_t kMaxColumns = 4096;       // packed at a time: a slice of 4 Mi
 // Moving an element of an operand costs a thread about what this many multiplications do: 4 bytes from L3 at
 // 28 GB/s, against 87 G multiply-adds a second (Sapphire Rapids class).
 constexpr int64_t kMoveCost = 12;
+constexpr int64_t kStreamCost = 2;  // of a packed operand, which is fetched while others are multiplied
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -31,7 +32,7 @@ SgemmSplit sgemm_split(const SgemmSizes& s, int64_t max_rows, int64_t threads) {
       const int64_t m = ceil_div(s.m, rows), n = ceil_div(panels_of(s.n), columns) * kSgemmPanel;
       const int64_t turns =
           ceil_div(s.batch * rows * columns, wanted);  // shares that the busiest thread gets
-      const int64_t cost = turns * (m * n + kMoveCost * (m + n));
+      const int64_t cost = turns * (m * n + kMoveCost * m + (s.packed ? kStreamCost : kMoveCost) * n);
       if (best_cost < 0 || cost < best_cost) {
         best_cost = cost;
         best = {rows, columns};

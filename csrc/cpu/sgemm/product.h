@@ -9,7 +9,7 @@
 
 namespace greenkernels::cpu {
 
-inline constexpr int kSgemmTerms = 4;  // two levels of Strassen's algorithm
+inline constexpr int kSgemmTerms = 8;  // three levels of Strassen's algorithm
 
 // A part of an operand: sign * data, which is 0 from row `rows` and from depth `depth` on.
 template <typename T>

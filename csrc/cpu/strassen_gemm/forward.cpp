@@ -1,0 +1,171 @@
+// strassen_gemm on the CPU: the products of the scheme, one after the other, as stages of sgemm. A thread
+// does its share of every product, rows and columns being cut alike in all blocks, so threads never meet.
+#include <algorithm>
+#include <vector>
+
+#include "api/strassen_gemm.h"
+#include "cpu/parallel.h"
+#include "cpu/scratch.h"
+#include "cpu/sgemm/plan.h"
+#include "cpu/sgemm/stages.h"
+#include "cpu/strassen_gemm/scheme.h"
+
+namespace greenkernels::cpu {
+
+static_assert(kSgemmTerms >= 1 << kMaxStrassenLevels);
+
+namespace {
+
+// Rows (or columns) of a block that exist: those past the matrix count as 0.
+int64_t extent(int64_t size, int64_t block, int index) {
+  return std::clamp<int64_t>(size - index * block, 0, block);
+}
+
+// A matrix [rows, depth] in memory, and its cut into blocks.
+template <typename T>
+struct Blocked {
+  const T* data;
+  int64_t rows, depth, row_stride, depth_stride;
+
+  SgemmOperand<T> sum(const std::vector<StrassenTerm>& terms, int levels) const {
+    const int64_t block_rows = strassen_block(rows, levels), block_depth = strassen_block(depth, levels);
+    SgemmOperand<T> operand{{}, 0, row_stride, depth_stride};
+    for (const StrassenTerm& t : terms) {
+      const int64_t offset = t.row * block_rows * row_stride + t.column * block_depth * depth_stride;
+      operand.terms[operand.count++] = {data + offset, T(t.sign), extent(rows, block_rows, t.row),
+                                        extent(depth, block_depth, t.column)};
+    }
+    return operand;
+  }
+};
+
+template <typename T>
+Blocked<T> weight_of(const SgemmPackArgs<T>& w) {
+  return {w.b, w.n, w.k, w.row_stride, w.depth_stride};
+}
+
+template <typename T>
+void pack(const StrassenPackArgs<T>& args) {
+  const int64_t n = strassen_block(args.weight.n, args.levels),
+                k = strassen_block(args.weight.k, args.levels);
+  T* packed = args.weight.packed;
+  for (const StrassenProduct& product : strassen_scheme(args.levels)) {
+    sgemm_pack_operand(weight_of(args.weight).sum(product.b, args.levels), n, k, packed);
+    packed += sgemm_padded_columns(n) * k;
+  }
+}
+
+// The products of one item of the batch.
+template <typename T>
+struct Item {
+  const StrassenGemmArgs<T>& args;
+  int64_t index;
+
+  SgemmOutput<T> output(const StrassenTerm& t) const {
+    const SgemmArgs<T>& g = args.gemm;
+    const int64_t rows = strassen_block(g.m, args.levels), columns = strassen_block(g.n, args.levels);
+    const int64_t first_column = t.column * columns;
+    const T* slope = g.activation_params > 1 ? g.activation_param + first_column : g.activation_param;
+    return {g.out + index * g.out_batch + t.row * rows * g.out_row + first_column,
+            T(t.sign),
+            extent(g.m, rows, t.row),
+            extent(g.n, columns, t.column),
+            false,
+            false,
+            g.beta != 0,
+            g.bias ? g.bias + first_column : nullptr,
+            g.activation_params ? slope : nullptr};
+  }
+
+  SgemmProduct<T> product(const StrassenProduct& scheme, int64_t position) const {
+    const SgemmArgs<T>& g = args.gemm;
+    SgemmProduct<T> p{};
+    p.m = strassen_block(g.m, args.levels);
+    p.n = strassen_block(g.n, args.levels);
+    p.k = strassen_block(g.k, args.levels);
+    p.a = Blocked<T>{g.a + index * g.a_batch, g.m, g.k, g.a_row, g.a_depth}.sum(scheme.a, args.levels);
+    if (g.packed) {
+      p.packed = g.packed + position * sgemm_padded_columns(p.n) * p.k;
+    } else {
+      p.b = Blocked<T>{g.b + index * g.b_batch, g.n, g.k, g.b_row, g.b_depth}.sum(scheme.b, args.levels);
+    }
+    for (const StrassenTerm& t : scheme.out) p.out[p.outs++] = output(t);
+    p.out_stride = g.out_row;
+    p.activation = g.activation;
+    p.slope_step = g.activation_params > 1 ? 1 : 0;
+    return p;
+  }
+
+  std::vector<SgemmProduct<T>> products() const {
+    const std::vector<StrassenProduct> scheme = strassen_scheme(args.levels);
+    const int blocks = 1 << args.levels;
+    std::vector<SgemmProduct<T>> products;
+    std::vector<int64_t> first(blocks * blocks, -1), last(blocks * blocks, -1);  // product, by block of out
+    for (int64_t i = 0; i < int64_t(scheme.size()); ++i) {
+      products.push_back(product(scheme[i], i));
+      for (const StrassenTerm& t : scheme[i].out) {
+        int64_t& seen = first[t.row * blocks + t.column];
+        if (seen < 0) seen = i;
+        last[t.row * blocks + t.column] = i;
+      }
+    }
+    for (int64_t i = 0; i < int64_t(scheme.size()); ++i) {
+      for (int o = 0; o < products[i].outs; ++o) {
+        const StrassenTerm& t = scheme[i].out[o];
+        products[i].out[o].first = first[t.row * blocks + t.column] == i;
+        products[i].out[o].last = last[t.row * blocks + t.column] == i;
+      }
+    }
+    return products;
+  }
+};
+
+// out = beta * out + bias, in place, before sums are added to it.
+template <typename T>
+void scale(const SgemmArgs<T>& args) {
+  parallel_for(args.batch * args.m, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      T* out = args.out + i / args.m * args.out_batch + i % args.m * args.out_row;
+      for (int64_t j = 0; j < args.n; ++j) out[j] = args.beta * out[j] + (args.bias ? args.bias[j] : T(0));
+    }
+  });
+}
+
+template <typename T>
+void run(const StrassenGemmArgs<T>& args) {
+  const SgemmArgs<T>& g = args.gemm;
+  if (args.levels == 0 || g.k == 0) return sgemm(g);
+  if (g.batch == 0 || g.m == 0 || g.n == 0) return;
+  if (g.beta != 0) scale(g);
+  const SgemmStages<T> stages = sgemm_stages_in_use<T>();
+  const SgemmSizes sizes{1,
+                         strassen_block(g.m, args.levels),
+                         strassen_block(g.n, args.levels),
+                         strassen_block(g.k, args.levels),
+                         g.packed != nullptr,
+                         int64_t{sizeof(T)}};
+  const SgemmSplit split = sgemm_split(sizes, stages.max_rows, num_threads());
+  const SgemmBlocks blocks = sgemm_blocks(sizeof(T), stages.max_rows, cache_sizes());
+  const SgemmScratch scratch_sizes = sgemm_scratch(sizes, split, blocks);
+  for (int64_t item = 0; item < g.batch; ++item) {
+    const std::vector<SgemmProduct<T>> products = Item<T>{args, item}.products();
+    parallel_for(split.rows * split.columns, 1, [&](int64_t begin, int64_t end) {
+      const ScratchLease scratch(scratch_sizes.size() * sizeof(T));
+      for (int64_t i = begin; i < end; ++i) {
+        const SgemmShare share = sgemm_share(sizes, split, i);
+        for (const SgemmProduct<T>& p : products) {
+          stages.multiply(p, share, blocks, scratch_sizes, scratch.as<T>());
+        }
+      }
+    });
+  }
+}
+
+}  // namespace
+
+void strassen_gemm_pack(const StrassenPackArgs<float>& args) { pack(args); }
+void strassen_gemm_pack(const StrassenPackArgs<double>& args) { pack(args); }
+void strassen_gemm(const StrassenGemmArgs<float>& args) { run(args); }
+void strassen_gemm(const StrassenGemmArgs<double>& args) { run(args); }
+
+}  // namespace greenkernels::cpu
