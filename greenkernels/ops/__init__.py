@@ -5,6 +5,8 @@ from .csr_matmul import csr_matmul, csr_matmul_pack, csr_matmul_packed
 from .direct_conv2d import direct_conv2d, direct_conv2d_pack, direct_conv2d_packed, direct_conv2d_unpack
 from .int8_gemm import int8_gemm, int8_gemm_pack, int8_gemm_packed, int8_gemm_unpack
 from .sgemm import matmul, sgemm, sgemm_pack, sgemm_packed, sgemm_unpack
+from .strassen_gemm import strassen_gemm, strassen_gemm_pack, strassen_gemm_packed
+from .strassen_levels import choose_levels, tune_levels
 from .winograd_conv2d import (
     winograd_conv2d,
     winograd_conv2d_pack,
@@ -13,6 +15,7 @@ from .winograd_conv2d import (
 )
 
 __all__ = [
+    "choose_levels",
     "csr_conv2d_packed",
     "csr_matmul",
     "csr_matmul_pack",
@@ -30,6 +33,10 @@ __all__ = [
     "sgemm_pack",
     "sgemm_packed",
     "sgemm_unpack",
+    "strassen_gemm",
+    "strassen_gemm_pack",
+    "strassen_gemm_packed",
+    "tune_levels",
     "winograd_conv2d",
     "winograd_conv2d_pack",
     "winograd_conv2d_packed",

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from .activation import check_activation, param_as_tensor
+from .rows import as_rows
 from .sgemm_op import batched, gemm, gemm_out, pack, packed_gemm, unpack
 
 
@@ -53,20 +54,11 @@ def sgemm(
     if out is None:
         if beta != 0:
             raise ValueError(f"beta must be 0 without out, got {beta}")
-        return _as_rows(a, lambda rows: gemm(rows, b, bias, activation, param))
+        return as_rows(a, lambda rows: gemm(rows, b, bias, activation, param))
     rows = a if a.dim() == 2 else a.flatten(0, -2) if a.dim() > 2 else a.unsqueeze(0)
     out_rows = out if a.dim() == 2 else out.view(rows.shape[0], out.shape[-1])
     gemm_out(rows, b, bias, activation, param, beta, out=out_rows)
     return out
-
-
-def _as_rows(a: Tensor, product) -> Tensor:
-    """``product`` of ``a [..., k]`` as a matrix; its result with the leading dimensions of ``a``."""
-    if a.dim() == 2:
-        return product(a)
-    if a.dim() < 2:
-        return product(a.unsqueeze(0)).squeeze(0)
-    return product(a.flatten(0, -2)).unflatten(0, a.shape[:-1])
 
 
 def sgemm_pack(b: Tensor) -> Tensor:
@@ -115,7 +107,7 @@ def sgemm_packed(
     """
     check_activation(activation, activation_param)
     param = param_as_tensor(activation_param, a)
-    return _as_rows(a, lambda rows: packed_gemm(rows, packed, bias, n, activation, param))
+    return as_rows(a, lambda rows: packed_gemm(rows, packed, bias, n, activation, param))
 
 
 def sgemm_unpack(packed: Tensor, n: int, k: int) -> Tensor:
@@ -149,7 +141,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     if b.dim() == 1:
         return matmul(a, b.unsqueeze(1)).squeeze(-1)
     if b.dim() == 2:
-        return _as_rows(a, lambda rows: gemm(rows, b.t(), None, None, None))
+        return as_rows(a, lambda rows: gemm(rows, b.t(), None, None, None))
     batch = torch.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     left = a.expand(*batch, *a.shape[-2:]).flatten(0, -3)
     right = b.mT.expand(*batch, b.shape[-1], b.shape[-2]).flatten(0, -3)
