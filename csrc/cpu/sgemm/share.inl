@@ -2,6 +2,7 @@
 // block of a is packed for L2, a panel of b for L1; both are walked through in slices of the depth.
 #include "cpu/activation.inl"
 #include "cpu/sgemm/micro.inl"
+#include "cpu/sgemm/few_rows.inl"
 #include "cpu/sgemm/pack.inl"
 
 // A share on its way through the loops.
@@ -21,15 +22,15 @@ struct GemmPass {
   int64_t padded_depth() const { return (depth + kChunk - 1) / kChunk * kChunk; }
 };
 
-// Adds the tile to one part of the output: the first `rows` rows and `columns` columns of it.
+// Adds the tile, its rows tile_stride apart, to the first `rows` rows and `columns` columns of a target.
 template <typename T>
-void add_tile(const SgemmTarget<T>& target, const T* tile, int64_t out_stride, int64_t rows,
-              int64_t columns) {
+void add_tile(const SgemmTarget<T>& target, const T* tile, int64_t tile_stride, int64_t out_stride,
+              int64_t rows, int64_t columns) {
   const Vec<T> sign = Vec<T>::broadcast(target.sign);
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t c = 0; c < columns; c += Vec<T>::kWidth) {
       const int64_t lanes = columns - c;
-      const Vec<T> sum = Vec<T>::load(tile + i * kSgemmPanel + c);
+      const Vec<T> sum = Vec<T>::load_n(tile + i * tile_stride + c, lanes);
       const Vec<T> value =
           target.from ? fma(sign, sum, Vec<T>::load_n(target.from + i * target.from_stride + c, lanes))
                       : sign * sum;
@@ -83,7 +84,7 @@ void multiply_tile(const GemmPass<T>& g, const T* a, const T* b, int64_t row, in
     const int64_t rows_left = part.rows - row, columns_left = part.columns - g.column;
     const int64_t out_rows = rows_left < rows ? rows_left : rows;
     const int64_t out_columns = columns_left < g.width ? columns_left : g.width;
-    if (cut) add_tile(targets[o], g.tile, p.out_stride, out_rows, out_columns);
+    if (cut) add_tile(targets[o], g.tile, kSgemmPanel, p.out_stride, out_rows, out_columns);
     if (p.activation == Activation::kNone || !part.last || !g.last_slice()) continue;
     const T* slope = part.slope ? part.slope + g.column * p.slope_step : nullptr;
     finish_block(p, slope, targets[o].out, out_rows, out_columns);
@@ -172,11 +173,32 @@ void multiply_slice(GemmPass<T>& g, const SgemmBlocks& blocks) {
   }
 }
 
+// A share with few rows, without packing.
+template <typename T>
+void multiply_few_rows(const SgemmProduct<T>& p, const SgemmShare& share, const SgemmBlocks& blocks,
+                       T* sums) {
+  const SgemmOutput<T>& part = p.out[0];
+  const int64_t rows = share.row_end - share.row;
+  const auto multiply = few_rows<T>(rows, p.b.depth_stride == 1);
+  for (int64_t column = share.column; column < share.column_end; column += blocks.block_columns) {
+    const int64_t left = share.column_end - column;
+    const int64_t columns = left < blocks.block_columns ? left : blocks.block_columns;
+    multiply(p, share.row, column, columns, sums, columns);
+    T* out = part.data + share.row * p.out_stride + column;
+    const T* bias = part.bias ? part.bias + column : nullptr;
+    const SgemmTarget<T> target{out, part.keep ? out : bias, part.keep ? p.out_stride : 0, part.sign};
+    add_tile(target, sums, columns, p.out_stride, rows, columns);
+    const T* slope = part.slope ? part.slope + column * p.slope_step : nullptr;
+    if (p.activation != Activation::kNone) finish_block(p, slope, out, rows, columns);
+  }
+}
+
 // 5th and 4th loop: columns whose packed slice fits in L3, and slices of the depth. scratch: share_scratch()
 // elements.
 template <typename T>
 void multiply_share(const SgemmProduct<T>& p, const SgemmShare& share, const SgemmBlocks& blocks,
                     const SgemmScratch& sizes, T* scratch) {
+  if (has_few_rows(p, share)) return multiply_few_rows(p, share, blocks, scratch + sizes.a);
   GemmPass<T> g{p, share, scratch, scratch + sizes.a, scratch + sizes.a + sizes.b, 0, 0, 0, 0, 0, 0, 0, 0, 0};
   for (int64_t column = share.column; column < share.column_end; column += blocks.block_columns) {
     const int64_t left = share.column_end - column;
