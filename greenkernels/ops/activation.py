@@ -41,6 +41,11 @@ NAMES = (
     "hardsigmoid",
 )
 
+# What torch computes tanh with sets itself up on first use, and not safely so: where two threads meet there, one
+# returned errors of 1e-4 for that call. Hence a first use by one thread.
+for _dtype in (torch.float32, torch.float64):
+    torch.tanh(torch.zeros(1, dtype=_dtype, device="cpu"))
+
 # Their derivative is a function of the output, so that the backward pass need not compute their input again.
 FROM_OUTPUT = ("relu", "relu6", "sigmoid", "tanh", "hardsigmoid")
 
