@@ -42,8 +42,8 @@ GK_INLINE void add_row(const T* a, const Vec<T> (&b)[kVecs], Vec<T> (&sum)[kVecs
 #if GK_ISA_WIDTH == 16
 // The same with *a as a memory operand of each multiply-add, which spares the instruction that broadcasts it
 // but loads it kVecs times. Half of the rows this way and half the other leaves both the front end and the
-// load ports air: +6 % where another tenant of the machine keeps the core's second thread busy, +2 % where
-// none does (Sapphire Rapids class; all rows this way +4 %). The compiler would merge the loads again, hence
+// load ports air: +6 % in minutes in which the machine was slow, +2 % in fast ones (Sapphire Rapids class,
+// single runs; all rows this way +4 %). The compiler would merge the loads again, hence
 // the assembly.
 template <int kVecs>
 GK_INLINE void add_row_from_memory(const float* a, const Vec<float> (&b)[kVecs], Vec<float> (&sum)[kVecs]) {

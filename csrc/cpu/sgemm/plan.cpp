@@ -49,9 +49,7 @@ SgemmShare sgemm_share(const SgemmSizes& s, const SgemmSplit& split, int64_t i) 
 }
 
 SgemmBlocks sgemm_blocks(int64_t element_bytes, int64_t max_rows, const CacheSizes& caches) {
-  // An eighth of L2: panels of b, tiles of the output and the next block of a pass through it too, and on a
-  // shared machine half of it may be another tenant's (a third of it: -4 % there at m = n = k = 1024, 2
-  // threads).
+  // An eighth of L2: panels of b, tiles of the output and the next block of a pass through it too.
   const int64_t fit = caches.l2 / 8 / (kSgemmSlice * element_bytes);
   return {max_rows, std::max(max_rows, fit / max_rows * max_rows), kMaxColumns};
 }
