@@ -63,6 +63,7 @@ def test_packing_is_that_of_plain_torch_and_comes_back(levels):
         torch.testing.assert_close(unpack(packed, n, k, levels), b, rtol=0, atol=2 * bound)
 
 
+@needs_kernels
 def test_nan_spreads_to_blocks_and_not_to_rows_that_meet_no_block_of_it():
     """What the docstring says: with levels a NaN reaches rows it would not reach without."""
     a, b = make((8, 8), 1), make((8, 8), 2)

@@ -149,9 +149,17 @@ def unpack_plain(
 def _matmul_eager(crow_indices: Tensor, col_indices: Tensor, *args: Any) -> Tensor:
     if _library.compiled(_MATMUL, crow_indices):
         return matmul(crow_indices, col_indices, *args)
-    out = matmul_plain(crow_indices, col_indices, *args)
+    check_matmul(_MATMUL, crow_indices, col_indices, *args)
     check_contents(_MATMUL, crow_indices, col_indices, args[1].shape[-1])
-    return out
+    return matmul_plain(crow_indices, col_indices, *args)
+
+
+def _values_grad_eager(crow_indices: Tensor, col_indices: Tensor, grad: Tensor, x: Tensor) -> Tensor:
+    if _library.compiled(_GRAD, crow_indices):
+        return values_grad(crow_indices, col_indices, grad, x)
+    check_values_grad(_GRAD, crow_indices, col_indices, grad, x)
+    check_contents(_GRAD, crow_indices, col_indices, x.shape[-1])
+    return values_grad_plain(crow_indices, col_indices, grad, x)
 
 
 def _chosen(name: str, op: Any, plain: Any) -> Any:
@@ -206,7 +214,7 @@ for _name, _kernel, _fake in (
     (_MATMUL, _matmul_eager, _matmul_fake),
     (_PACK, _chosen(_PACK, pack, pack_plain), _pack_fake),
     (_PACKED, _chosen(_PACKED, packed_matmul, packed_plain), _packed_fake),
-    (_GRAD, _chosen(_GRAD, values_grad, values_grad_plain), _values_grad_fake),
+    (_GRAD, _values_grad_eager, _values_grad_fake),
     (_TRANSPOSE, _chosen(_TRANSPOSE, transpose, transpose_plain), _transpose_fake),
     (_UNPACK, unpack_plain, _unpack_fake),
 ):

@@ -64,7 +64,7 @@ def exact_sums(qa: Tensor, zero: Tensor, b: Tensor) -> Tensor:
 
 def _rows_of(op: str, a: Tensor, options: Options) -> tuple[Tensor, Tensor, Tensor | None]:
     """Quantized rows ``[m, k]``, their zero points and their scales."""
-    rows = a.reshape(-1, a.shape[-1])
+    rows = a.unsqueeze(0) if a.dim() == 1 else a.flatten(0, -2)
     check_zero_points(op, a, options.a_zero_point)
     zero = options.a_zero_point
     zero = torch.zeros(1, device=a.device) if zero is None else zero.float()
