@@ -1,5 +1,7 @@
 """gk.plan and gk.optimize with a made-up kernel on a synthetic clock: what is replaced, fused, and backed off from."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from quick_kernel import CLOCK, COST_S, OPTIONS, STOCK_S, QuickConv2d, X, conv, net, quick_kernel, why  # noqa: F401
@@ -8,7 +10,9 @@ from torch import nn
 from greenkernels.planning import explain, optimize, plan, restore
 from greenkernels.planning.candidates.winograd_conv2d import cold_start, effective_cut
 from greenkernels.planning.fusion import FusedAway
-from greenkernels.planning.layout import to_channels_last, worth_trying
+from greenkernels.planning.layout import AS_GIVEN, CHANNELS_LAST, to_channels_last, worth_trying
+from greenkernels.planning.objective import admissible
+from greenkernels.planning.timing import LayerTimes
 
 pytestmark = pytest.mark.usefixtures("quick_kernel")
 
@@ -80,6 +84,13 @@ def test_backs_off_layer_by_layer(monkeypatch):
     assert 1 <= len(kept) <= 2
     assert made.network.error <= 1.5e-6
     assert all("allowed 1.5e-06" in layer.reason for layer in kept)
+
+
+def test_layers_without_a_memory_format_are_replaced_in_any():
+    """As nn.Linear in a network whose maps are better in channels_last."""
+    choice = SimpleNamespace(verdict="faster")
+    times = LayerTimes(stock={AS_GIVEN: None}, choices={AS_GIVEN: [choice]})
+    assert admissible(times, CHANNELS_LAST, "latency") == [choice]
 
 
 def test_picks_the_memory_format(monkeypatch):

@@ -48,7 +48,7 @@ def draft(site: Site, found: LayerTimes | None, form: str, objective: str, unmea
 
 def why_none(found: LayerTimes, form: str, objective: str) -> str:
     """Why no kernel was better than the stock layer."""
-    choices = found.choices.get(form, [])
+    choices = found.choices.get(found.known_form(form), [])
     if choices:
         best = choices[0]
         if math.isinf(best.speedup.high):  # one round only, then it was dropped
@@ -65,8 +65,8 @@ def expected_s(sites: list[Site], times: Times, layers: list[LayerPlan], form: s
     total = 0.0
     for site, layer in zip(sites, layers, strict=True):
         found = times.get(site.signature()) if site.stems else None
-        if found is not None and form in found.stock:
-            total += layer.after.value if layer.after else found.stock[form].value
+        if found is not None and found.stock:
+            total += layer.after.value if layer.after else found.stock[found.known_form(form)].value
     return total
 
 

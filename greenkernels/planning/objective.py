@@ -41,6 +41,7 @@ def admissible(found: LayerTimes, form: str, objective: str) -> list[Choice]:
     For latency the comparison of times decides. For energy and edp a choice must not be slower beyond noise, and its
     cost must be smaller by more than the noise of times.
     """
+    form = found.known_form(form)
     choices = found.choices.get(form, [])
     if objective == "latency":
         return [choice for choice in choices if choice.verdict == "faster"]
@@ -50,6 +51,7 @@ def admissible(found: LayerTimes, form: str, objective: str) -> list[Choice]:
 
 def looks_better(found: LayerTimes, form: str, objective: str) -> list[Choice]:
     """The same with those which looked better but got too few turns to prove it; to fall back to."""
+    form = found.known_form(form)
     choices = found.choices.get(form, [])
     if objective == "latency":
         return [choice for choice in choices if choice.speedup.value > 1 + NOISE_FLOOR]

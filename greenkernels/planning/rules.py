@@ -22,12 +22,17 @@ def _draft(site: Site, activation: nn.Module | None) -> LayerPlan:
     if not site.stems:
         return layer
     layer.energy_before = energy(stock_work(site, activation), None)
+    refusals = {}
     for stem in site.stems:
         options = stem.cold_start(site.module, site.shapes)
         if isinstance(options, str):
-            layer.reason = options
+            refusals[stem.name] = options
             continue
         choice_for(site, activation, stem, options)[0].put_into(layer)
         layer.reason = "by rule, not measured"
-        break
+        return layer
+    if len(refusals) == 1:
+        (layer.reason,) = refusals.values()
+    else:
+        layer.reason = "; ".join(f"{name}: {why}" for name, why in refusals.items())
     return layer

@@ -77,6 +77,10 @@ class LayerTimes:
     work: Work | None = None
     date: str = ""
 
+    def known_form(self, form: str) -> str:
+        """That format, or the only one there is for inputs that have no memory format, as those of nn.Linear."""
+        return form if form in self.stock else AS_GIVEN
+
 
 def time_site(
     site: Site,
