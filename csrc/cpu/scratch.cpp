@@ -36,12 +36,8 @@ int64_t free_bytes = 0;  // by the list
 size_t held_buffers =
     0;  // on the list and leased; the list has room for all, so that a lease ends without allocating
 
-// A buffer this large competes for the L2 cache, where small pages at random addresses evict one another long
-// before it is full.
-constexpr int64_t kHugeScratch = 128 << 10;
-
 Buffer allocate(int64_t bytes) {
-  const int64_t alignment = bytes >= kHugeScratch ? kHugePage : 64;
+  const int64_t alignment = bytes >= 2 * kHugePage ? kHugePage : 64;
   const int64_t capacity = (std::max<int64_t>(bytes, 1) + alignment - 1) / alignment * alignment;
   void* data = std::aligned_alloc(alignment, capacity);
   if (!data) throw std::bad_alloc();
