@@ -1,6 +1,5 @@
 """FusedConv2d: what the stand-ins for nn.Conv2d share, whatever kernel they run on."""
 
-import logging
 from typing import Any, ClassVar
 
 import torch
@@ -11,9 +10,8 @@ from ..ops import _library
 from ..ops import activation as activations
 from ..ops.conv2d_checks import FLOATS
 from .conversion import check_attributes, check_stock, conv_arguments
+from .fallbacks import count_fallback, why_stock
 from .packing import KeepsPackedWeight
-
-_log = logging.getLogger("greenkernels")
 
 
 class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
@@ -170,34 +168,14 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
         return self.fresh_packed(weight)
 
     def _fallback_reason(self, input: Tensor, weight: Tensor) -> str | None:
-        if _library.DISABLED:
-            return "GREENKERNELS_DISABLE=1"
-        for name, needed in self.needed.items():
-            if getattr(self, name) != needed:
-                return f"{name}={getattr(self, name)}"
-        for name, tensor in (("input", input), ("weight", weight)):
-            if tensor.device.type != "cpu":
-                return f"{name}.device={tensor.device.type}"
-            if tensor.dtype not in FLOATS:
-                return f"{name}.dtype={tensor.dtype}"
-            if tensor.layout is not torch.strided:
-                return f"{name}.layout={tensor.layout}"
-        if torch.compiler.is_compiling():
-            return None
-        if type(input) not in (Tensor, nn.Parameter):
-            return f"input.type={type(input).__name__}"
-        return None if _library.compiled(self.stem, weight) else "no compiled kernel"
+        if not _library.DISABLED:
+            for name, needed in self.needed.items():
+                if getattr(self, name) != needed:
+                    return f"{name}={getattr(self, name)}"
+        return why_stock(self.stem, input, weight)
 
     def _forward_stock(self, reason: str, input: Tensor, skip: Tensor | None, skip_scale: float) -> Tensor:
-        name = type(self).__name__
-        if self.strict:
-            raise RuntimeError(
-                f"{name}: strict=True forbids the fallback to torch's convolution, needed for {reason}"
-            )
-        if not torch.compiler.is_compiling():
-            if reason not in self.fallbacks:
-                _log.warning("%s(%s) runs torch's convolution: %s", name, self.extra_repr(), reason)
-            self.fallbacks[reason] = self.fallbacks.get(reason, 0) + 1
+        count_fallback(self, reason, "torch's convolution")
         out = self._conv_forward(input, self.weight, self.bias)
         if skip is not None:
             out = out + skip_scale * skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,12 +15,12 @@ from ..ops import activation as activations
 from ..ops.activation import check_activation
 from ..ops.int8_gemm_op import pack, packed_gemm, unpack
 from .conversion import check_attributes, check_stock
+from .fallbacks import count_fallback
 from .int8_weights import QuantizedWeight, input_quantizer, quantize_weight, quantized_weight_of
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
 
-_log = logging.getLogger("greenkernels")
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 _FORMAT = 1  # of the state_dict
 
@@ -213,14 +212,7 @@ class Int8Linear(nn.Linear):
         return None if _library.compiled("int8_gemm_packed", self.packed) else "no compiled kernel"
 
     def _forward_stock(self, reason: str, input: Tensor) -> Tensor:
-        if self.strict:
-            raise RuntimeError(
-                f"Int8Linear: strict=True forbids the fallback to F.linear, needed for {reason}"
-            )
-        if not torch.compiler.is_compiling():
-            if reason not in self.fallbacks:
-                _log.warning("Int8Linear(%s) runs F.linear: %s", self.extra_repr(), reason)
-            self.fallbacks[reason] = self.fallbacks.get(reason, 0) + 1
+        count_fallback(self, reason, "F.linear")
         dtype = input.dtype if input.is_floating_point() else torch.float32
         bias = None if self.bias is None else self.bias.to(dtype)
         out = F.linear(input, self.weight.to(input.device, dtype), bias)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,12 +13,12 @@ from ..ops import _library, csr_packing
 from ..ops.conv2d_checks import FLOATS
 from ..ops.csr_matmul_op import pack
 from . import sparse_file
+from .fallbacks import count_fallback, why_stock
 from .packing import PackedFrom, can_track
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-_log = logging.getLogger("greenkernels")
 
 PACKED_KEY = "packed_weight"  # of the state_dict
 PRUNED_PER_CALL = ("weight_orig", "weight_mask")  # what torch.nn.utils.prune puts on a module
@@ -206,28 +205,7 @@ class KeepsSparseWeight(nn.Module):
     # --- what it cannot do
 
     def _fallback_reason(self, input: Tensor) -> str | None:
-        if _library.DISABLED:
-            return "GREENKERNELS_DISABLE=1"
-        for name, tensor in (("input", input), ("values", self.values)):
-            if tensor.device.type != "cpu":
-                return f"{name}.device={tensor.device.type}"
-            if tensor.dtype not in FLOATS:
-                return f"{name}.dtype={tensor.dtype}"
-            if tensor.layout is not torch.strided:
-                return f"{name}.layout={tensor.layout}"
-        if torch.compiler.is_compiling():
-            return None
-        if type(input) not in (Tensor, nn.Parameter):
-            return f"input.type={type(input).__name__}"
-        return None if _library.compiled(self.stem, input) else "no compiled kernel"
+        return why_stock(self.stem, input, self.values, "values")
 
     def _count_fallback(self, reason: str) -> None:
-        name = type(self).__name__
-        if self.strict:
-            raise RuntimeError(
-                f"{name}: strict=True forbids the fallback to torch's dense layer, needed for {reason}"
-            )
-        if not torch.compiler.is_compiling():
-            if reason not in self.fallbacks:
-                _log.warning("%s(%s) runs torch's dense layer: %s", name, self.extra_repr(), reason)
-            self.fallbacks[reason] = self.fallbacks.get(reason, 0) + 1
+        count_fallback(self, reason, "torch's dense layer")

@@ -1,6 +1,5 @@
 """StrassenLinear: nn.Linear on the kernels of sgemm and strassen_gemm."""
 
-import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,11 @@ from ..ops.strassen_gemm import check_levels
 from ..ops.strassen_gemm_op import gemm, pack, packed_gemm
 from ..ops.strassen_levels import choose_levels
 from .conversion import check_attributes, check_stock
+from .fallbacks import count_fallback, why_stock
 from .packing import KeepsPackedWeight
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
-
-_log = logging.getLogger("greenkernels")
 
 
 class StrassenLinear(KeepsPackedWeight, nn.Linear):
@@ -109,7 +107,7 @@ class StrassenLinear(KeepsPackedWeight, nn.Linear):
         Returns:
             ``[..., out_features]``, row-major.
         """
-        reason = self._fallback_reason(input, self.weight)
+        reason = why_stock("strassen_gemm", input, self.weight)
         if reason is not None:
             return self._forward_stock(reason, input)
         return as_rows(input, self._product)
@@ -140,32 +138,8 @@ class StrassenLinear(KeepsPackedWeight, nn.Linear):
             return None if self.training else self.packed
         return self.fresh_packed(weight)
 
-    def _fallback_reason(self, input: Tensor, weight: Tensor) -> str | None:
-        if _library.DISABLED:
-            return "GREENKERNELS_DISABLE=1"
-        for name, tensor in (("input", input), ("weight", weight)):
-            if tensor.device.type != "cpu":
-                return f"{name}.device={tensor.device.type}"
-            if tensor.dtype not in FLOATS:
-                return f"{name}.dtype={tensor.dtype}"
-            if tensor.layout is not torch.strided:
-                return f"{name}.layout={tensor.layout}"
-        if torch.compiler.is_compiling():
-            return None
-        if type(input) not in (Tensor, nn.Parameter):
-            return f"input.type={type(input).__name__}"
-        return None if _library.compiled("strassen_gemm", weight) else "no compiled kernel"
-
     def _forward_stock(self, reason: str, input: Tensor) -> Tensor:
-        name = type(self).__name__
-        if self.strict:
-            raise RuntimeError(
-                f"{name}: strict=True forbids the fallback to torch's product, needed for {reason}"
-            )
-        if not torch.compiler.is_compiling():
-            if reason not in self.fallbacks:
-                _log.warning("%s(%s) runs torch's product: %s", name, self.extra_repr(), reason)
-            self.fallbacks[reason] = self.fallbacks.get(reason, 0) + 1
+        count_fallback(self, reason, "torch's product")
         out = F.linear(input, self.weight, self.bias)
         return as_rows(out, lambda rows: apply_activation(self.activation, rows, None))
 
