@@ -22,6 +22,7 @@ MIN_CHANNELS = 16
 MAX_CHANNELS_TILE6 = 63
 # Of csrc/cpu/winograd_conv2d: rows of the micro-kernel, channels of a panel and of a vector, bytes staged at most.
 MAX_ROWS, PANEL, LANES = 14, 32, 16
+PANEL_GROUP = 2  # kPanelGroup of csrc/cpu/winograd_conv2d/plan.cpp
 MAX_STAGED_BYTES = 32 << 20
 
 MIN_CUT = 1.7  # multiplications saved, edge waste counted: below, the transforms eat the gain
@@ -74,7 +75,7 @@ def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> 
         tiles = batch * math.ceil(out_h / options["tile"]) * math.ceil(out_w / options["tile"])
         staged = tiles * taps * channels * size
         if staged <= MAX_STAGED_BYTES:
-            most = max(most, staged + threads * tiles * taps * PANEL * size)
+            most = max(most, staged + threads * tiles * taps * PANEL_GROUP * PANEL * size)
     return most
 
 
