@@ -1,5 +1,5 @@
-// The list behind ScratchLease: the smallest free buffer that fits is leased; too much free memory is given
-// back.
+// The list behind ScratchLease: of the free buffers that fit, one that this thread had before is leased, else
+// the smallest; too much free memory is given back.
 #include "cpu/scratch.h"
 
 #include <algorithm>
@@ -17,7 +17,21 @@ namespace {
 struct Buffer {
   void* data;
   int64_t capacity;
+  const void* thread;  // the last that had it
 };
+
+// A different address in every thread.
+const void* this_thread() {
+  thread_local char token;
+  return &token;
+}
+
+// Whether `a` suits this thread's wish for `bytes` better: one of its own, whose lines may still be in its
+// cache, unless that is far too large; then a small one.
+bool suits_better(const Buffer& a, const Buffer& b, int64_t bytes) {
+  const auto own = [bytes](const Buffer& x) { return x.thread == this_thread() && x.capacity <= 2 * bytes; };
+  return own(a) != own(b) ? own(a) : a.capacity < b.capacity;
+}
 
 std::mutex& mutex() {
   static std::mutex instance;
@@ -42,7 +56,7 @@ Buffer allocate(int64_t bytes) {
   void* data = std::aligned_alloc(alignment, capacity);
   if (!data) throw std::bad_alloc();
   prefer_huge_pages(data, capacity);
-  return {data, capacity};
+  return {data, capacity, nullptr};
 }
 
 }  // namespace
@@ -52,7 +66,7 @@ ScratchLease::ScratchLease(int64_t bytes) {
   auto& list = free_buffers();
   auto best = list.end();
   for (auto it = list.begin(); it != list.end(); ++it) {
-    if (it->capacity >= bytes && (best == list.end() || it->capacity < best->capacity)) best = it;
+    if (it->capacity >= bytes && (best == list.end() || suits_better(*it, *best, bytes))) best = it;
   }
   if (best == list.end()) {
     list.reserve(held_buffers + 1);
@@ -73,7 +87,7 @@ ScratchLease::ScratchLease(int64_t bytes) {
 ScratchLease::~ScratchLease() {
   std::lock_guard<std::mutex> lock(mutex());
   auto& list = free_buffers();
-  list.push_back({data_, capacity_});
+  list.push_back({data_, capacity_, this_thread()});
   free_bytes += capacity_;
   while (free_bytes > kScratchCacheBytes) {  // the buffer that has been free for longest goes first
     std::free(list.front().data);

@@ -1,4 +1,5 @@
-// parallel_for of csrc/raw/parallel.cpp: every index exactly once, the grain, errors, nesting, other callers.
+// parallel_for on the threads of csrc/raw/parallel.cpp: every index exactly once, the grain, pieces that
+// change threads, errors, nesting, other callers.
 #include <atomic>
 #include <cstdio>
 #include <stdexcept>
@@ -12,6 +13,7 @@ namespace {
 
 using greenkernels::cpu::num_threads;
 using greenkernels::cpu::parallel_for;
+using greenkernels::cpu::parallel_for_pieces;
 using greenkernels::raw::set_num_threads;
 
 int failures = 0;
@@ -44,6 +46,28 @@ void test_covers_every_index() {
         expect(covers_once(count, grain), "each index once, no chunk below grain");
     }
   }
+}
+
+// Index 0 is not done before all others are: so the thread that has it gives the rest of its stretch away.
+void test_idle_threads_take_over() {
+  constexpr int64_t kCount = 64;
+  for (const int threads : {2, 3, 5}) {
+    set_num_threads(threads);
+    std::atomic<int64_t> done{0};
+    parallel_for_pieces(kCount, 1, [&](int64_t begin, int64_t end) {
+      while (begin == 0 && done < kCount - 1) std::this_thread::yield();
+      done += end - begin;
+    });
+    expect(done == kCount, "all indices done");
+  }
+}
+
+void test_one_piece_is_one_call() {
+  set_num_threads(3);
+  std::atomic<int> calls{0};
+  parallel_for_pieces(10, 10,
+                      [&](int64_t begin, int64_t end) { calls += begin == 0 && end == 10 ? 1 : 100; });
+  expect(calls == 1, "one piece is done in one call");
 }
 
 void test_rethrows() {
@@ -88,6 +112,8 @@ void test_rejects_zero_threads() {
 
 int main() {
   test_covers_every_index();
+  test_idle_threads_take_over();
+  test_one_piece_is_one_call();
   set_num_threads(3);
   test_rethrows();
   test_nested_and_concurrent();

@@ -39,10 +39,11 @@ void blocks_cover_all_tiles_once() {
   }
 }
 
-// Largest share of tiles over the mean share, chunks as parallel_for cuts them.
+// Largest share of tiles over the mean share, where all threads take pieces equally fast.
 double imbalance(int64_t tiles, const WinogradPlan& plan, int threads) {
-  const int64_t chunk = (plan.blocks + threads - 1) / threads;
-  return double(std::min(tiles, chunk * plan.max_rows)) * threads / tiles;
+  const int64_t pieces = (plan.blocks + plan.piece - 1) / plan.piece;
+  const int64_t blocks = (pieces + threads - 1) / threads * plan.piece;
+  return double(std::min(tiles, blocks * plan.max_rows)) * threads / tiles;
 }
 
 void threads_get_even_shares_of_large_maps() {

@@ -1,4 +1,4 @@
-// sgemm on the CPU: cuts the product into shares for threads and runs the stages of share.inl on them.
+// sgemm on the CPU: packing, and the products of a batch.
 #include "api/sgemm.h"
 
 #include <algorithm>
@@ -6,8 +6,6 @@
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
-#include "cpu/scratch.h"
-#include "cpu/sgemm/plan.h"
 #include "cpu/sgemm/stages.h"
 
 #define GK_KERNEL "cpu/sgemm/share.inl"
@@ -43,6 +41,10 @@ template void sgemm_pack_operand(const SgemmOperand<float>&, int64_t, int64_t, f
 template void sgemm_pack_operand(const SgemmOperand<double>&, int64_t, int64_t, double*);
 
 namespace {
+
+constexpr double kMinTaskFlops = 1 << 20;  // about 10 us of one core: less is not worth waking a thread
+constexpr double kMinItemFlops = 4 << 20;  // of an item of the batch that is worth cutting
+constexpr int64_t kItemsAThread = 4;       // so many need no cutting
 
 template <typename T>
 SgemmOperand<T> operand(const T* data, int64_t rows, int64_t depth, int64_t row_stride,
@@ -81,38 +83,21 @@ SgemmProduct<T> product(const SgemmArgs<T>& args, int64_t item) {
   return p;
 }
 
-// out = beta * out + bias, in place: where beta is not 0, sums start from that.
-template <typename T>
-void scale_share(const SgemmArgs<T>& args, T* out, const SgemmShare& share) {
-  for (int64_t i = share.row; i < share.row_end; ++i) {
-    for (int64_t j = share.column; j < share.column_end; ++j) {
-      T& value = out[i * args.out_row + j];
-      value = args.beta * value + (args.bias ? args.bias[j] : T(0));
-    }
-  }
-}
-
 template <typename T>
 void run(const SgemmArgs<T>& args) {
   if (args.batch == 0 || args.m == 0 || args.n == 0) return;
-  const SgemmStages<T> stages = sgemm_stages_in_use<T>();
-  const SgemmSizes sizes{args.batch, args.m, args.n, args.k, args.packed != nullptr, int64_t{sizeof(T)}};
-  const SgemmSplit split = sgemm_split(sizes, stages.max_rows, num_threads());
-  const SgemmBlocks blocks = sgemm_blocks(sizeof(T), stages.max_rows, cache_sizes());
-  const SgemmScratch scratch_sizes = sgemm_scratch(sizes, split, blocks);
-  const int64_t shares = split.rows * split.columns;
+  if (args.beta != 0) sgemm_scale(args);
   const double flops =
-      2.0 * double(args.m) * double(args.n) * double(std::max<int64_t>(1, args.k)) / double(shares);
-  const int64_t grain = std::max<int64_t>(1, int64_t((1 << 20) / flops));
-  parallel_for(args.batch * shares, grain, [&](int64_t begin, int64_t end) {
-    const ScratchLease scratch(scratch_sizes.size() * sizeof(T));
-    for (int64_t i = begin; i < end; ++i) {
-      const SgemmShare share = sgemm_share(sizes, split, i % shares);
-      const SgemmProduct<T> p = product(args, i / shares);
-      if (args.beta != 0) scale_share(args, p.out[0].data, share);
-      stages.multiply(p, share, blocks, scratch_sizes, scratch.as<T>());
-    }
-  });
+      2.0 * double(args.m) * double(args.n) * double(std::max<int64_t>(1, args.k));  // of an item
+  const bool many_items = args.batch >= kItemsAThread * num_threads();
+  if (many_items || flops < kMinItemFlops) {
+    const int64_t grain = std::max<int64_t>(1, int64_t(kMinTaskFlops / flops));
+    parallel_for(args.batch, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) sgemm_multiply(product(args, item));
+    });
+  } else {
+    for (int64_t item = 0; item < args.batch; ++item) sgemm_multiply(product(args, item));
+  }
 }
 
 }  // namespace

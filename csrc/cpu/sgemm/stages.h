@@ -26,4 +26,13 @@ SgemmStages<double> sgemm_stages_in_use();
 template <typename T>
 void sgemm_pack_operand(const SgemmOperand<T>& b, int64_t n, int64_t k, T* packed);
 
+// Computes a product, shared out over the threads; its sums go on top of what the output holds where that
+// counts.
+template <typename T>
+void sgemm_multiply(const SgemmProduct<T>& p);
+
+// out = beta * out + bias, in place, for sums that start from it.
+template <typename T>
+void sgemm_scale(const SgemmArgs<T>& args);
+
 }  // namespace greenkernels::cpu

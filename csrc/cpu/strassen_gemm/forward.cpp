@@ -1,12 +1,9 @@
-// strassen_gemm on the CPU: the products of the scheme, one after the other, as stages of sgemm. A thread
-// does its share of every product, rows and columns being cut alike in all blocks, so threads never meet.
+// strassen_gemm on the CPU: the products of the scheme, one after the other, each on all threads, as products
+// of sgemm.
 #include <algorithm>
 #include <vector>
 
 #include "api/strassen_gemm.h"
-#include "cpu/parallel.h"
-#include "cpu/scratch.h"
-#include "cpu/sgemm/plan.h"
 #include "cpu/sgemm/stages.h"
 #include "cpu/strassen_gemm/scheme.h"
 
@@ -120,44 +117,14 @@ struct Item {
   }
 };
 
-// out = beta * out + bias, in place, before sums are added to it.
-template <typename T>
-void scale(const SgemmArgs<T>& args) {
-  parallel_for(args.batch * args.m, 16, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      T* out = args.out + i / args.m * args.out_batch + i % args.m * args.out_row;
-      for (int64_t j = 0; j < args.n; ++j) out[j] = args.beta * out[j] + (args.bias ? args.bias[j] : T(0));
-    }
-  });
-}
-
 template <typename T>
 void run(const StrassenGemmArgs<T>& args) {
   const SgemmArgs<T>& g = args.gemm;
   if (args.levels == 0 || g.k == 0) return sgemm(g);
   if (g.batch == 0 || g.m == 0 || g.n == 0) return;
-  if (g.beta != 0) scale(g);
-  const SgemmStages<T> stages = sgemm_stages_in_use<T>();
-  const SgemmSizes sizes{1,
-                         strassen_block(g.m, args.levels),
-                         strassen_block(g.n, args.levels),
-                         strassen_block(g.k, args.levels),
-                         g.packed != nullptr,
-                         int64_t{sizeof(T)}};
-  const SgemmSplit split = sgemm_split(sizes, stages.max_rows, num_threads());
-  const SgemmBlocks blocks = sgemm_blocks(sizeof(T), stages.max_rows, cache_sizes());
-  const SgemmScratch scratch_sizes = sgemm_scratch(sizes, split, blocks);
+  if (g.beta != 0) sgemm_scale(g);
   for (int64_t item = 0; item < g.batch; ++item) {
-    const std::vector<SgemmProduct<T>> products = Item<T>{args, item}.products();
-    parallel_for(split.rows * split.columns, 1, [&](int64_t begin, int64_t end) {
-      const ScratchLease scratch(scratch_sizes.size() * sizeof(T));
-      for (int64_t i = begin; i < end; ++i) {
-        const SgemmShare share = sgemm_share(sizes, split, i);
-        for (const SgemmProduct<T>& p : products) {
-          stages.multiply(p, share, blocks, scratch_sizes, scratch.as<T>());
-        }
-      }
-    });
+    for (const SgemmProduct<T>& p : Item<T>{args, item}.products()) sgemm_multiply(p);
   }
 }
 

@@ -78,7 +78,7 @@ void run_part(const WinogradJob<T, S>& job, const WinogradStages<T, S>& stages, 
 template <typename T, typename S>
 void run_blocks_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& stages) {
   const int64_t group = job.plan.group;
-  parallel_for(job.plan.blocks, job.plan.grain, [&](int64_t begin, int64_t end) {
+  parallel_for_pieces(job.plan.blocks, job.plan.piece, [&](int64_t begin, int64_t end) {
     const ScratchLease input(group * job.input_block_stride() * sizeof(T));
     const PartScratch<T> scratch(job, {0, 1, 0, group});
     T* v = input.as<T>();
@@ -93,6 +93,8 @@ void run_blocks_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& 
     }
   });
 }
+
+constexpr int64_t kTasksAThread = 4;  // of products, so that threads end at about the same time
 
 // Panels outermost: all input is transformed first, then each thread streams its share of the weight once.
 template <typename T, typename S>
@@ -110,8 +112,8 @@ void run_panels_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& 
   });
   // Few groups of panels: the blocks of a group are shared out too.
   const int64_t size = job.plan.panel_group, groups = (job.panels + size - 1) / size;
-  const int64_t shares = std::min<int64_t>(blocks, (2 * num_threads() + groups - 1) / groups);
-  parallel_for(groups * shares, 1, [&](int64_t begin, int64_t end) {
+  const int64_t shares = std::min<int64_t>(blocks, (kTasksAThread * num_threads() + groups - 1) / groups);
+  parallel_for_pieces(groups * shares, 1, [&](int64_t begin, int64_t end) {
     const PartScratch<T> scratch(job, {0, size, 0, (blocks + shares - 1) / shares});
     for (int64_t i = begin; i < end; ++i) {
       const int64_t panel = i / shares * size, share = i % shares;

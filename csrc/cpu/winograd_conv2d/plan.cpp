@@ -12,6 +12,8 @@ constexpr int64_t kMaxGroup =
 constexpr int64_t kMaxStagedBytes = 32 << 20;  // scratch for the transformed input of all blocks
 constexpr int64_t kMinTaskFlops = 1 << 20;     // about 10 us of one core: less is not worth waking a thread
 
+constexpr int64_t kPiecesAThread = 2;  // at least, where the grain allows
+
 constexpr int64_t kPanelGroup = 2;  // where transformed input comes from outside of L2; 4 gave no more
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
@@ -22,6 +24,16 @@ int64_t count_blocks(const WinogradProblem& p, int64_t threads) {
   const int64_t blocks = ceil_div(p.tiles, p.max_rows);
   const bool few = blocks <= 8 * threads;
   return std::min(p.tiles, few ? ceil_div(blocks, threads) * threads : blocks);
+}
+
+// The piece in [least, most] with which the busiest thread gets the fewest blocks; of several the largest.
+int64_t even_piece(int64_t blocks, int64_t least, int64_t most, int64_t threads) {
+  const auto load = [=](int64_t piece) { return ceil_div(ceil_div(blocks, piece), threads) * piece; };
+  int64_t best = most;
+  for (int64_t piece = most - 1; piece >= least; --piece) {
+    if (load(piece) < load(best)) best = piece;
+  }
+  return best;
 }
 
 struct Bytes {
@@ -77,7 +89,10 @@ WinogradPlan winograd_plan(const WinogradProblem& p) {
   if (p.out_c > kWinogradPanel && staging_fits && (idle_threads || panels_traffic < blocks_traffic))
     plan = panels_plan;
   plan.stream_weight = bytes.weight > p.l2_bytes;
-  plan.grain = std::max<int64_t>(1, kMinTaskFlops / std::max<int64_t>(1, flops / plan.blocks));
+  // A group, as the weight is streamed past each piece; less where threads could not balance.
+  const int64_t grain = std::max<int64_t>(1, kMinTaskFlops / std::max<int64_t>(1, flops / plan.blocks));
+  const int64_t most = std::min(plan.group, ceil_div(plan.blocks, kPiecesAThread * threads));
+  plan.piece = even_piece(plan.blocks, grain, std::max(grain, most), threads);
   return plan;
 }
 

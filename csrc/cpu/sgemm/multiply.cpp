@@ -1,0 +1,78 @@
+// One product on all threads: the plan, the packing of b, the shares.
+#include <algorithm>
+
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "cpu/scratch.h"
+#include "cpu/sgemm/plan.h"
+#include "cpu/sgemm/stages.h"
+
+namespace greenkernels::cpu {
+
+namespace {
+
+template <typename T>
+void multiply_shares(const SgemmProduct<T>& p, const SgemmPlan& plan) {
+  const SgemmStages<T> stages = sgemm_stages_in_use<T>();
+  const SgemmSizes sizes{p.m, p.n, p.k, p.packed != nullptr};
+  const SgemmBlocks blocks = sgemm_blocks(sizeof(T), stages.max_rows, cache_sizes());
+  const SgemmScratch scratch_sizes = sgemm_scratch(sizes, plan, blocks);
+  parallel_for_pieces(plan.rows * plan.columns, 1, [&](int64_t begin, int64_t end) {
+    const ScratchLease scratch(scratch_sizes.size() * sizeof(T));
+    for (int64_t i = begin; i < end; ++i)
+      stages.multiply(p, sgemm_share(sizes, plan, i), blocks, scratch_sizes, scratch.as<T>());
+  });
+}
+
+// The part of a product that goes to columns [column, column + count).
+template <typename T>
+SgemmProduct<T> columns_of(const SgemmProduct<T>& p, int64_t column, int64_t count) {
+  SgemmProduct<T> part = p;
+  part.n = count;
+  for (int t = 0; t < p.b.count; ++t) {
+    part.b.terms[t].data += column * p.b.row_stride;
+    part.b.terms[t].rows -= column;
+  }
+  for (int o = 0; o < p.outs; ++o) {
+    SgemmOutput<T>& out = part.out[o];
+    out.data += column;
+    out.columns -= column;
+    if (out.bias) out.bias += column;
+    if (out.slope) out.slope += column * p.slope_step;
+  }
+  return part;
+}
+
+}  // namespace
+
+template <typename T>
+void sgemm_multiply(const SgemmProduct<T>& p) {
+  const int64_t max_rows = sgemm_stages_in_use<T>().max_rows;
+  const SgemmPlan plan = sgemm_plan({p.m, p.n, p.k, p.packed != nullptr}, max_rows, num_threads());
+  if (!plan.pack_first) return multiply_shares(p, plan);
+  const int64_t most = sgemm_columns_packed(p.k, sizeof(T));
+  const ScratchLease packed(sgemm_padded_columns(std::min(most, p.n)) * p.k * int64_t(sizeof(T)));
+  for (int64_t column = 0; column < p.n; column += most) {
+    SgemmProduct<T> part = columns_of(p, column, std::min(most, p.n - column));
+    sgemm_pack_operand(part.b, part.n, part.k, packed.as<T>());
+    part.packed = packed.as<T>();
+    multiply_shares(part, sgemm_plan({part.m, part.n, part.k, true}, max_rows, num_threads()));
+  }
+}
+
+template <typename T>
+void sgemm_scale(const SgemmArgs<T>& args) {
+  parallel_for(args.batch * args.m, 16, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      T* out = args.out + i / args.m * args.out_batch + i % args.m * args.out_row;
+      for (int64_t j = 0; j < args.n; ++j) out[j] = args.beta * out[j] + (args.bias ? args.bias[j] : T(0));
+    }
+  });
+}
+
+template void sgemm_multiply(const SgemmProduct<float>&);
+template void sgemm_multiply(const SgemmProduct<double>&);
+template void sgemm_scale(const SgemmArgs<float>&);
+template void sgemm_scale(const SgemmArgs<double>&);
+
+}  // namespace greenkernels::cpu
