@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from . import compress, energy, measure, planning, raw, report, zoo
     from .doctor import info
     from .planning import Plan, explain, optimize, plan, restore
+    from .saving import load, save
 
 # Imported when first asked for: they cost more time than the kernels do. Name -> the module that is it or has it.
 _LAZY = {
@@ -25,6 +26,7 @@ _LAZY = {
     "energy": "energy",
     "explain": "planning",
     "info": "doctor",
+    "load": "saving",
     "measure": "measure",
     "optimize": "planning",
     "plan": "planning",
@@ -32,6 +34,7 @@ _LAZY = {
     "raw": "raw",
     "report": "report",
     "restore": "planning",
+    "save": "saving",
     "zoo": "zoo",
 }
 
@@ -44,6 +47,7 @@ __all__ = [
     "energy",
     "explain",
     "info",
+    "load",
     "measure",
     "nn",
     "ops",
@@ -53,6 +57,7 @@ __all__ = [
     "raw",
     "report",
     "restore",
+    "save",
     "zoo",
 ]
 

@@ -1,9 +1,7 @@
 """From masks to layers of nonzeros and back, the count of zeros, and channels that leave the network."""
 
 import copy
-import io
 
-import pytest
 import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
@@ -37,22 +35,6 @@ def test_to_sparse_takes_zeros_written_by_hand_and_shared_layers_once():
     assert sparse[0] is sparse[2]
     assert isinstance(gk.compress.to_sparse(layer, warn=False), SparseLinear)
     assert type(gk.compress.to_sparse(layer, at_least=0.99, warn=False)) is nn.Linear
-
-
-def test_a_file_of_a_sparse_network_loads_into_a_dense_one():
-    model, x = mlp(), torch.randn(5, 60)
-    gk.compress.prune(model, 0.9)
-    sparse = gk.compress.to_sparse(model, warn=False).eval()
-    small, large = io.BytesIO(), io.BytesIO()
-    torch.save(sparse.state_dict(), small)
-    torch.save(mlp().state_dict(), large)
-    assert small.tell() < 0.5 * large.tell()  # 5,000 weights: what torch.save adds weighs as much
-    small.seek(0)
-    loaded = gk.compress.load_state(mlp(), torch.load(small, weights_only=True)).eval()
-    assert torch.equal(loaded(x), sparse(x))
-    gk.compress.load_state(loaded, sparse.state_dict())
-    with pytest.raises(ValueError, match="'1' must be a layer with a sparse form, got ReLU"):
-        gk.compress.load_state(mlp(), {"1.packed_weight": torch.zeros(1)})
 
 
 def test_apply_masks_writes_the_zeros_of_any_parameter():

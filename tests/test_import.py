@@ -35,6 +35,11 @@ def test_leaves_the_heavy_parts_for_later() -> None:
     assert not set(heavy) & set(loaded)
 
 
+def test_needs_no_numpy() -> None:
+    hidden = "import sys, warnings; warnings.simplefilter('ignore'); sys.modules['numpy'] = None; import greenkernels"
+    run(f"{hidden}; from greenkernels import saving")
+
+
 def test_version_follows_pep_440() -> None:
     assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", gk.__version__)
 

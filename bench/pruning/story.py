@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import io
 import json
 import time
 from collections.abc import Iterator
@@ -89,9 +88,7 @@ def train_cell(out: Path, cell: tuple[str, str, float], data: Any, epochs: int, 
     train(model, data[0], range(epochs, epochs + retrain), epochs + retrain, pruner)
     gk.compress.apply_masks(model)
     sparse = sparse_of(model, importance)
-    file = io.BytesIO()
-    torch.save(sparse.state_dict(), file)
-    path_of(out, *cell, "pt").write_bytes(file.getvalue())
+    file = gk.save(sparse, path_of(out, *cell, "safetensors"))
     counted = gk.compress.sparsity(sparse)
     row = {
         "network": network,
@@ -100,7 +97,7 @@ def train_cell(out: Path, cell: tuple[str, str, float], data: Any, epochs: int, 
         "accuracy": accuracy(sparse, data[1]),
         "nonzeros": counted.weights - counted.zeros,
         "weights": counted.weights,
-        "file_bytes": len(file.getvalue()),
+        "file_bytes": file.stat().st_size,
         "train_s": time.perf_counter() - began,
         "epochs": [epochs, retrain],
         "layers": [[layer.name, layer.kind, layer.zeros, layer.weights] for layer in counted.layers],
@@ -119,9 +116,8 @@ def time_cell(out: Path, cell: tuple[str, str, float], images: torch.Tensor) -> 
     path = path_of(out, *cell, "json")
     row = json.loads(path.read_text())
     dense = NETWORKS[network]().eval()
-    dense.load_state_dict(torch.load(path_of(out, network, "dense", 0.0, "pt"), weights_only=True))
-    state = torch.load(path_of(out, *cell, "pt"), weights_only=True)
-    model = gk.compress.load_state(NETWORKS[network](), state).eval()
+    gk.load(dense, path_of(out, network, "dense", 0.0, "safetensors"))
+    model = gk.load(NETWORKS[network](), path_of(out, *cell, "safetensors")).eval()
     x = images[:TIMED_BATCH]
     turns = take_turns([Contender("dense", dense, keep=True), Contender("this", model)], (x,), TIMING)
     said = turns.compare("dense", "this")

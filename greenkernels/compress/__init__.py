@@ -5,7 +5,7 @@ makes layers of the nonzeros alone, ``shrink`` takes pruned channels out of the 
 """
 
 from .channels import shrink
-from .conversion import load_state, to_sparse
+from .conversion import to_sparse
 from .layers import apply_masks
 from .pruning import Pruner, prune
 from .schedules import Constant, Cubic, OneShot, Polynomial
@@ -20,7 +20,6 @@ __all__ = [
     "Pruner",
     "Sparsity",
     "apply_masks",
-    "load_state",
     "prune",
     "shrink",
     "sparsity",

@@ -83,11 +83,11 @@ def copy_pruned(model: nn.Module) -> nn.Module:
 
 
 def load_state(model: nn.Module, state: dict[str, Tensor]) -> nn.Module:
-    """Loads the ``state_dict`` of a network with sparse layers into one that is built the usual way, in place.
+    """Loads what a file of `greenkernels.save` holds into a network that is built the usual way, in place.
 
     Args:
         model: The dense network; layers whose weight the state has in packed form become sparse layers.
-        state: From ``torch.load(path, weights_only=True)``.
+        state: Name -> tensor.
 
     Returns:
         ``model``, or the sparse layer if it is one itself.

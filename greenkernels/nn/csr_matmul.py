@@ -31,9 +31,9 @@ class SparseLinear(KeepsSparseWeight, nn.Linear):
     which graphs of ``torch.compile`` and ``torch.export`` in eval mode read as it is. After writing through
     ``values.data`` call ``repack()``.
 
-    ``state_dict()`` holds ``packed_weight``, the nonzeros and their places in a versioned, checksummed form of
-    `greenkernels.nn.sparse_file` that shrinks with sparsity, and ``bias``. Besides that, ``load_state_dict`` takes the
-    ``weight`` of a stock layer, whose zeros become the layer's. ``values`` is a new Parameter if their number changes.
+    ``state_dict()`` is that of the stock layer, the dense ``weight`` and ``bias``; ``load_state_dict`` makes the zeros
+    of a ``weight`` the layer's. ``values`` is a new Parameter if the number of nonzeros changes. The file that shrinks
+    with sparsity is that of ``greenkernels.save``.
 
     A call that the kernel does not cover (device, dtype, no compiled kernel, GREENKERNELS_DISABLE=1) runs torch's own
     dense product, is counted in ``fallbacks`` and logged once.

@@ -1,4 +1,4 @@
-"""A sparse weight as bytes of a ``state_dict``: small, versioned, checksummed.
+"""A sparse weight as bytes of a file: small, versioned, checksummed. `greenkernels.save` writes it.
 
     offset  size  holds
          0     4  b"GKSW"
@@ -14,10 +14,10 @@ for each nonzero, the number of zeros before it, with a byte 255 for each 255 of
 written: gaps above about 88 % zeros.
 """
 
+import ctypes
 import struct
 import zlib
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,25 +28,36 @@ _START = _HEADER.size + _CHECKSUM.size  # of the positions
 _DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 _BITMAP, _GAPS = 0, 1
 _FULL = 255  # a byte that says: as many zeros, and more to come
+_BITS = torch.tensor([1 << bit for bit in range(8)], dtype=torch.uint8)
 
 
-def _to_gaps(positions: np.ndarray) -> np.ndarray:
-    gaps = np.diff(positions, prepend=-1) - 1
-    ends = np.cumsum(gaps // _FULL + 1) - 1
-    encoded = np.full(ends[-1] + 1 if ends.size else 0, _FULL, np.uint8)
-    encoded[ends] = gaps % _FULL
+def raw_bytes(tensor: Tensor) -> bytes:
+    """The elements of a tensor as they lie in memory; needs no numpy."""
+    own = tensor.detach().cpu().contiguous()
+    return ctypes.string_at(own.data_ptr(), own.numel() * own.element_size()) if own.numel() else b""
+
+
+def _to_gaps(positions: Tensor) -> Tensor:
+    gaps = torch.diff(positions, prepend=positions.new_tensor([-1])) - 1
+    ends = torch.cumsum(gaps // _FULL + 1, 0) - 1
+    encoded = torch.full((int(ends[-1]) + 1 if len(ends) else 0,), _FULL, dtype=torch.uint8)
+    encoded[ends] = (gaps % _FULL).to(torch.uint8)
     return encoded
 
 
-def _from_gaps(encoded: np.ndarray) -> np.ndarray:
-    steps = np.where(encoded == _FULL, _FULL, encoded.astype(np.int64) + 1)
-    return (np.cumsum(steps) - 1)[encoded != _FULL]
+def _from_gaps(encoded: Tensor) -> Tensor:
+    steps = torch.where(encoded == _FULL, _FULL, encoded.long() + 1)
+    return (torch.cumsum(steps, 0) - 1)[encoded != _FULL]
 
 
-def _to_bitmap(positions: np.ndarray, count: int) -> np.ndarray:
-    bits = np.zeros(count, bool)
-    bits[positions] = True
-    return np.packbits(bits, bitorder="little")
+def _to_bitmap(positions: Tensor, count: int) -> Tensor:
+    bits = torch.zeros(-(-count // 8) * 8, dtype=torch.uint8)
+    bits[positions] = 1
+    return (bits.view(-1, 8) * _BITS).sum(1, dtype=torch.uint8)
+
+
+def _from_bitmap(encoded: Tensor) -> Tensor:
+    return (encoded[:, None] & _BITS).flatten().nonzero().flatten()
 
 
 def encode(crow_indices: Tensor, col_indices: Tensor, values: Tensor, columns: int) -> Tensor:
@@ -57,13 +68,12 @@ def encode(crow_indices: Tensor, col_indices: Tensor, values: Tensor, columns: i
     """
     if values.dtype not in _DTYPES:
         raise ValueError(f"values must be one of {', '.join(map(str, _DTYPES))}, got dtype={values.dtype}")
-    crow, col = crow_indices.cpu().numpy().astype(np.int64), col_indices.cpu().numpy().astype(np.int64)
-    rows = crow.size - 1
-    positions = np.repeat(np.arange(rows), np.diff(crow)) * columns + col
+    crow, col = crow_indices.cpu().long(), col_indices.cpu().long()
+    rows = crow.shape[0] - 1
+    positions = torch.repeat_interleave(torch.arange(rows), crow.diff()) * columns + col
     choices = {_BITMAP: _to_bitmap(positions, rows * columns), _GAPS: _to_gaps(positions)}
-    encoding = min(choices, key=lambda which: choices[which].size)
-    data = values.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes()
-    body = choices[encoding].tobytes() + data
+    encoding = min(choices, key=lambda which: choices[which].numel())
+    body = raw_bytes(choices[encoding]) + raw_bytes(values)
     sizes = (rows, columns, values.numel())
     header = _HEADER.pack(MAGIC, VERSION, _DTYPES.index(values.dtype), encoding, *sizes)
     checksum = _CHECKSUM.pack(zlib.crc32(header + body))
@@ -76,7 +86,7 @@ def decode(packed: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
     Raises:
         ValueError: the bytes are not of this format, of a newer version of it, or damaged.
     """
-    raw = packed.cpu().contiguous().numpy().tobytes() if packed.dtype == torch.uint8 else b""
+    raw = raw_bytes(packed) if packed.dtype == torch.uint8 else b""
     if len(raw) < _START or raw[:4] != MAGIC:
         raise ValueError("is not a sparse weight of greenkernels")
     _, version, dtype, encoding, rows, columns, nnz = _HEADER.unpack_from(raw)
@@ -86,12 +96,8 @@ def decode(packed: Tensor) -> tuple[Tensor, Tensor, Tensor, int]:
     if zlib.crc32(header + body) != _CHECKSUM.unpack_from(raw, _HEADER.size)[0]:
         raise ValueError("is damaged: its checksum does not match its contents")
     split = len(body) - nnz * _DTYPES[dtype].itemsize
-    encoded = np.frombuffer(body[:split], np.uint8)
-    if encoding == _GAPS:
-        positions = _from_gaps(encoded)
-    else:
-        positions = np.flatnonzero(np.unpackbits(encoded, count=rows * columns, bitorder="little"))
-    row, col = np.divmod(positions, max(1, columns))
-    crow = np.concatenate([[0], np.cumsum(np.bincount(row, minlength=rows))])
+    encoded = torch.frombuffer(bytearray(body[:split]) or bytearray(1), dtype=torch.uint8)[:split]
+    positions = _from_gaps(encoded) if encoding == _GAPS else _from_bitmap(encoded)
+    crow = torch.bincount(positions // max(1, columns), minlength=rows).cumsum(0)
     values = torch.frombuffer(bytearray(body[split:]) or bytearray(8), dtype=_DTYPES[dtype])[:nnz]
-    return torch.from_numpy(crow.astype(np.int64)), torch.from_numpy(col), values, columns
+    return torch.nn.functional.pad(crow, (1, 0)), positions % max(1, columns), values, columns

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 
-PACKED_KEY = "packed_weight"  # of the state_dict
+PACKED_KEY = "packed_weight"  # in files of greenkernels.save, in the place of "weight"
 PRUNED_PER_CALL = ("weight_orig", "weight_mask")  # what torch.nn.utils.prune puts on a module
 
 
@@ -144,13 +144,14 @@ class KeepsSparseWeight(nn.Module):
     # --- files
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        k = math.prod(self._dense_shape()[1:])
-        parts = (self.crow_indices, self.col_indices, self.values)
-        if self.values.is_meta:
-            raise RuntimeError(f"{type(self).__name__}: a weight on the meta device has no bytes to save")
-        destination[prefix + PACKED_KEY] = sparse_file.encode(*parts, k)
+        destination[prefix + "weight"] = self.weight if keep_vars else self.weight.detach()
         if self.bias is not None:
             destination[prefix + "bias"] = self.bias if keep_vars else self.bias.detach()
+
+    def packed_weight(self) -> Tensor:
+        """uint8 ``[bytes]``: the nonzeros and their places, as `greenkernels.save` writes them."""
+        k = math.prod(self._dense_shape()[1:])
+        return sparse_file.encode(self.crow_indices, self.col_indices, self.values, k)
 
     def _load_from_state_dict(
         self,
@@ -166,7 +167,7 @@ class KeepsSparseWeight(nn.Module):
         rest = {key: value for key, value in state_dict.items() if key not in own}
         given = next((key for key in own if key in state_dict), None)
         if given is None:
-            missing_keys.append(prefix + PACKED_KEY)
+            missing_keys.append(prefix + "weight")
         else:
             try:
                 own[given](state_dict[given])
