@@ -1,7 +1,7 @@
 // int8 GEMM: integer products of a quantized a with a quantized weight b. The contract every backend obeys:
 //
 //   sums[i, j] = sum over d of (qa[i, d] - zero_point[i]) * b[j, d]                         exact, integer
-//   out[i, j] = act(row_scale[i] * col_scale[j] * sums[i, j] + bias[j])                     float32
+//   out[i, j] = act(row_scale[i] * col_scale[j] * sums[i, j] + bias[j] + skip_scale * skip[i, j])  float32
 //   or, where out_scale is set, clamp(round(out[i, j] * (1 / out_scale)) + out_zero_point, 0, 255)
 //
 // qa is a itself where a holds 8-bit integers. A float a is quantized while it is packed, with `inverse` the
@@ -69,6 +69,8 @@ struct Int8Epilogue {
   int64_t activation_params;      // 0, 1 or n
   float out_scale;                // kUint8: real value of one step of out
   int32_t out_zero_point;         // kUint8: in [0, 255]
+  const float* skip;              // kFloat: added before the activation, in the order of out; or nullptr
+  float skip_scale;               // factor of skip
 };
 
 struct Int8GemmArgs {

@@ -33,6 +33,7 @@ struct Int8Finish {
   Vec<float> least;  // below which values are cut: 0 for relu, which so costs no more than none
   Vec<float> inverse;
   Ints zero;
+  Vec<float> skip_scale;
 
   GK_INLINE explicit Int8Finish(const Int8Epilogue& e) {
     const bool is_relu = e.activation == Activation::kRelu;
@@ -40,11 +41,14 @@ struct Int8Finish {
     least = Vec<float>::broadcast(is_relu ? 0 : -INFINITY);
     inverse = Vec<float>::broadcast(1 / e.out_scale);
     zero = Ints::broadcast(e.out_zero_point);
+    skip_scale = Vec<float>::broadcast(e.skip_scale);
   }
-  GK_INLINE Vec<float> value(Vec<float> sum, Vec<float> row_scale, const Int8Columns& columns,
-                             int64_t c) const {
+  // skip: of column c, or nullptr.
+  GK_INLINE Vec<float> value(Vec<float> sum, Vec<float> row_scale, const Int8Columns& columns, int64_t c,
+                             const float* skip) const {
     using V = Vec<float>;
-    const V v = fma(sum, V::load(columns.scale + c) * row_scale, V::load(columns.bias + c));
+    V v = fma(sum, V::load(columns.scale + c) * row_scale, V::load(columns.bias + c));
+    if (skip) v = fma(skip_scale, V::load_n(skip, columns.count - c), v);
     if (activation != Activation::kNone) return activate(activation, v, V::load(columns.slope + c));
     return max(least, v);  // in this order a NaN comes through
   }
@@ -56,24 +60,26 @@ struct Int8Finish {
   }
 };
 
-// Rows of values; out: at the panel, of the first row.
+// Rows of values; out and skip: at the panel, of the first row.
 template <bool kConverted, typename T>
 void finish_rows(const Int8Product& job, const Int8Columns& columns, int64_t count, const int32_t* sums,
-                 const float* row_scale, T* out) {
+                 const float* row_scale, const float* skip, T* out) {
   using V = Vec<float>;
   const Int8Finish finish(job.epilogue);
   const int64_t lanes = columns.count, stride = job.out_stride;
   for (int64_t r = 0; r < count; ++r, sums += kInt8Panel, out += stride) {
     const V scale = V::broadcast(row_scale[r]);
+    const auto skip_at = [&](int64_t c) { return skip ? skip + r * stride + c : nullptr; };
     if (lanes == kInt8Panel) {
 #pragma GCC unroll 2
       for (int c = 0; c < kInt8Panel; c += V::kWidth) {
-        finish.store(finish.value(load_sums<kConverted>(sums + c), scale, columns, c), out + c);
+        finish.store(finish.value(load_sums<kConverted>(sums + c), scale, columns, c, skip_at(c)), out + c);
       }
       continue;
     }
     for (int64_t c = 0; c < lanes; c += V::kWidth) {
-      finish.store_n(finish.value(load_sums<kConverted>(sums + c), scale, columns, c), out + c, lanes - c);
+      finish.store_n(finish.value(load_sums<kConverted>(sums + c), scale, columns, c, skip_at(c)), out + c,
+                     lanes - c);
     }
   }
 }
@@ -94,15 +100,16 @@ inline void copy_sums(const Int8Product& job, int64_t lanes, int64_t count, cons
 template <bool kConverted>
 void int8_output(const Int8Product& job, const Int8Columns& columns, int64_t panel, int64_t first,
                  int64_t count, const int32_t* sums, const Int8Rows& rows) {
-  const int64_t at = first * job.out_stride + panel * kInt8Panel;
+  const int64_t at = job.out_at(first, panel);
+  const float* const skip = job.epilogue.skip ? job.epilogue.skip + at : nullptr;
   switch (job.output) {
     case Int8Output::kSums:
       return copy_sums(job, columns.count, count, sums, static_cast<int32_t*>(job.out) + at);
     case Int8Output::kFloat:
-      return finish_rows<kConverted>(job, columns, count, sums, rows.scale + first,
+      return finish_rows<kConverted>(job, columns, count, sums, rows.scale + first, skip,
                                      static_cast<float*>(job.out) + at);
     case Int8Output::kUint8:
-      return finish_rows<kConverted>(job, columns, count, sums, rows.scale + first,
+      return finish_rows<kConverted>(job, columns, count, sums, rows.scale + first, skip,
                                      static_cast<uint8_t*>(job.out) + at);
   }
 }

@@ -29,12 +29,15 @@ struct Int8Product {
   const int8_t* packed;
   Int8Epilogue epilogue;
   Int8Output output;
-  void* out;  // of the type of output; row i begins at element i * out_stride
-  int64_t out_stride;
+  void* out;  // of the type of output; row i of panel p begins at element out_at(i, p)
+  int64_t out_stride, out_first;
   int64_t m, blocks;  // rows are cut into this many blocks, sizes differing by at most 1
   int64_t max_rows;   // of a block
   bool one_zero;      // all rows have the zero point of the first
 
+  int64_t out_at(int64_t row, int64_t panel) const {
+    return row * out_stride + panel * kInt8Panel - out_first;
+  }
   int64_t first_row(int64_t block) const { return m * block / blocks; }
   int64_t rows(int64_t block) const { return first_row(block + 1) - first_row(block); }
 

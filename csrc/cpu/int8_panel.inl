@@ -132,7 +132,7 @@ void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t
       if (slice + kInt8PanelSlice >= past) {
         fetch.out_rows = rows;
         fetch.out_step = job.out_stride * element;
-        fetch.out = static_cast<const char*>(job.out) + first * fetch.out_step + panel * kInt8Panel * element;
+        fetch.out = static_cast<const char*>(job.out) + job.out_at(first, panel) * element;
       }
       int8_micro<kVnni>(rows)(a + (block - begin) * job.block_stride() + slice * rows, b, from, out, quads,
                               fetch);

@@ -3,7 +3,6 @@
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import _library
@@ -12,6 +11,7 @@ from ..ops.conv2d_checks import FLOATS
 from .conversion import check_attributes, check_stock, conv_arguments
 from .fallbacks import count_fallback, why_stock
 from .packing import KeepsPackedWeight
+from .padding import kernel_padding
 
 
 class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
@@ -135,25 +135,12 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
         reason = self._fallback_reason(input, weight)
         if reason is not None:
             return self._forward_stock(reason, input, skip, skip_scale)
-        input, padding = self._pad(input)
+        input, padding = kernel_padding(self, input)
         packed = self._packed_for(input, weight)
         epilogue = (self.activation, self.activation_param, skip, skip_scale)
         if packed is None:
             return self._run(input, weight, self.bias, padding, *epilogue)
         return self._run_packed(input, packed, self.bias, padding, *epilogue)
-
-    def _pad(self, input: Tensor) -> tuple[Tensor, tuple[int, int]]:
-        """The input and the zero padding that the kernel shall add to it."""
-        if self.padding_mode != "zeros":
-            return F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode), (0, 0)
-        if self.padding == "valid":
-            return input, (0, 0)
-        if self.padding != "same":
-            return input, self.padding
-        left, right, top, bottom = self._reversed_padding_repeated_twice
-        if left == right and top == bottom:
-            return input, (top, left)
-        return F.pad(input, (left, right, top, bottom)), (0, 0)
 
     def _packed_for(self, input: Tensor, weight: Tensor) -> Tensor | None:
         """The packed weight if this call may use it, else None."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 class QuantizedWeight(NamedTuple):
     """``weight[j] = scale[j] * values[j]``."""
 
-    values: Tensor  # int8 [out, in]
+    values: Tensor  # int8 [out, in], of a filter [out, in, kernel_h, kernel_w]
     scale: Tensor  # float32 [out]
     bias: Tensor | None  # [out]
 
@@ -48,12 +48,13 @@ def input_quantizer(ends: tuple[float, float] | None, device: Any) -> tuple[Tens
 
 
 def quantized_weight_of(module: nn.Module) -> QuantizedWeight | None:
-    """What torch.ao or torchao made of a Linear layer; None for a layer that is not quantized.
+    """What torch.ao made of a Linear or Conv2d layer, or torchao of a Linear; None for a layer that is not quantized.
 
     Raises:
-        ValueError: it is quantized in a form that int8_gemm does not have.
+        ValueError: it is quantized in a form that the kernels do not have.
     """
-    if isinstance(module, torch.ao.nn.quantized.Linear):  # the dynamic one is a subclass
+    quantized = torch.ao.nn.quantized
+    if isinstance(module, (quantized.Linear, quantized.Conv2d)):  # a dynamic Linear is a subclass
         return _of_torch_ao(module.weight(), module.bias())
     weight = getattr(module, "weight", None)
     if isinstance(module, nn.Linear) and isinstance(weight, Tensor):

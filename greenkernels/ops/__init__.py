@@ -3,6 +3,7 @@
 from .csr_conv2d import csr_conv2d_packed
 from .csr_matmul import csr_matmul, csr_matmul_pack, csr_matmul_packed
 from .direct_conv2d import direct_conv2d, direct_conv2d_pack, direct_conv2d_packed, direct_conv2d_unpack
+from .int8_conv2d import int8_conv2d, int8_conv2d_pack, int8_conv2d_packed, int8_conv2d_unpack
 from .int8_gemm import int8_gemm, int8_gemm_pack, int8_gemm_packed, int8_gemm_unpack
 from .sgemm import matmul, sgemm, sgemm_pack, sgemm_packed, sgemm_unpack
 from .strassen_gemm import strassen_gemm, strassen_gemm_pack, strassen_gemm_packed
@@ -24,6 +25,10 @@ __all__ = [
     "direct_conv2d_pack",
     "direct_conv2d_packed",
     "direct_conv2d_unpack",
+    "int8_conv2d",
+    "int8_conv2d_pack",
+    "int8_conv2d_packed",
+    "int8_conv2d_unpack",
     "int8_gemm",
     "int8_gemm_pack",
     "int8_gemm_packed",

@@ -35,7 +35,7 @@ def check_pack(op: str, weight: Tensor, groups: int) -> None:
         fail(op, f"groups must be positive and divide {weight.shape[0]} output channels, got {groups}")
 
 
-def _check_groups(op: str, groups: int, in_channels: int, out_channels: int) -> None:
+def check_groups(op: str, groups: int, in_channels: int, out_channels: int) -> None:
     if groups < 1 or in_channels % groups or out_channels % groups:
         fail(
             op,
@@ -49,7 +49,7 @@ def check_conv(op: str, x: Tensor, weight: Tensor, bias: Tensor | None, *options
     groups = options[3]
     check_input(op, x)
     check_tensor(op, "weight", weight, 4, x)
-    _check_groups(op, groups, x.shape[1], weight.shape[0])
+    check_groups(op, groups, x.shape[1], weight.shape[0])
     if weight.shape[1] != x.shape[1] // groups or 0 in weight.shape[2:]:
         fail(
             op,
@@ -73,7 +73,7 @@ def check_packed(
     check_input(op, x)
     check_pair(op, "kernel_size", kernel_size, 1)
     check_any_packed(op, x, packed, out_channels)
-    _check_groups(op, groups, x.shape[1], out_channels)
+    check_groups(op, groups, x.shape[1], out_channels)
     expected = packed_size(out_channels, x.shape[1] // groups, kernel_size, groups)
     if packed.numel() != expected:
         fail(

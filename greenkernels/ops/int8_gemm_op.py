@@ -169,7 +169,7 @@ def _pack_fake(b: Tensor) -> Tensor:
     return b.new_empty(int8_packing.packed_bytes(*b.shape))
 
 
-def _register_refusal(op: torch._ops.OpOverload) -> None:
+def register_refusal(op: torch._ops.OpOverload) -> None:
     """Rounding has the gradient 0 almost everywhere, which nobody asks for, so asking for one is an error."""
     name = op._schema.name.split("::")[1]
 
@@ -193,7 +193,7 @@ for _op, _plain_op, _fake in (
     torch.library.register_fake(f"{_library.NAMESPACE}::{_op}", _fake)
 _library.LIBRARY.impl("int8_gemm_unpack", int8_packing.unpack, "CompositeImplicitAutograd")
 for _overload in (gemm, packed_gemm):
-    _register_refusal(_overload)
+    register_refusal(_overload)
     _library.register_autocast(_overload, (0,))
 for _overload in (gemm_out, packed_gemm_out):
     _library.register_out(_overload)

@@ -1,4 +1,7 @@
-"""The packed weight of ``csrc/api/int8_gemm.h`` in plain torch, and back again."""
+"""The packed weights of ``csrc/api/int8_gemm.h`` and ``csrc/api/int8_conv2d.h`` in plain torch, and back again."""
+
+import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -37,3 +40,31 @@ def unpack(packed: Tensor, n: int, k: int) -> Tensor:
     body = packed.reshape(panels, quads + 1, PANEL, 4)[:, :quads]
     rows = body.transpose(1, 2).reshape(panels * PANEL, 4 * quads)
     return rows[:n, :k].clone(memory_format=torch.contiguous_format)
+
+
+def packed_filter_bytes(out_c: int, group_in_c: int, kernel_size: Sequence[int], groups: int) -> int:
+    return groups * packed_bytes(out_c // groups, group_in_c * math.prod(kernel_size))
+
+
+def pack_filter(weight: Tensor, groups: int) -> Tensor:
+    """``weight [out_c, in_c / groups, kernel_h, kernel_w]`` int8, group by group as ``pack`` has it."""
+    rows = weight.permute(0, 2, 3, 1).flatten(1)
+    return torch.cat([pack(part) for part in rows.chunk(groups)]) if len(rows) else weight.new_empty(0)
+
+
+def unpack_filter(
+    packed: Tensor, out_c: int, group_in_c: int, kernel_size: Sequence[int], groups: int
+) -> Tensor:
+    """The filter that ``packed`` was made from."""
+    wanted = packed_filter_bytes(out_c, group_in_c, kernel_size, groups)
+    torch._check(
+        packed.numel() == wanted,
+        lambda: (
+            f"int8_conv2d_unpack: packed must have {wanted} elements for out_channels = {out_c}, kernel_size = "
+            f"{list(kernel_size)} and groups = {groups}, got {packed.numel()}"
+        ),
+    )
+    n, k = out_c // groups, group_in_c * math.prod(kernel_size)
+    parts = [unpack(part, n, k) for part in packed.reshape(groups, wanted // groups)]
+    rows = torch.cat(parts).reshape(out_c, *kernel_size, group_in_c)
+    return rows.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)

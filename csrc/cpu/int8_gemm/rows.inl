@@ -1,5 +1,5 @@
 // Stage 1 of int8_gemm: rows of a become blocks of quantized rows, [chunk of 64 of the depth][row][64].
-// Include cpu/int8_dot.inl before.
+// Include cpu/int8_dot.inl and cpu/int8_range.inl before.
 
 // Copies the 8-bit integers of a row, with 128 added to them (flip = 0x80) or not (0).
 template <typename Element>
@@ -9,51 +9,6 @@ GK_INLINE void copy_row(const uint8_t* row, uint8_t flip, int64_t k, Element* a,
   }
   for (int64_t i = 0; i < k; ++i) a[i] = Element(row[i] ^ flip);
   for (; k % 4 != 0; ++k) a[k] = 0;  // the rest of a quad
-}
-
-struct Quantizer {
-  float scale, inverse, zero;
-};
-
-// What a pass over a row finds. Four chains hide the latency of each.
-struct Ends {
-  static constexpr int kChains = 4;
-  Vec<float> high[kChains], low[kChains];
-  Vec<float> poison[kChains];  // 0 * x: a NaN if x is one, or infinite
-
-  GK_INLINE Ends() {
-    const Vec<float> nothing = Vec<float>::broadcast(0);
-    for (int j = 0; j < kChains; ++j) high[j] = low[j] = poison[j] = nothing;
-  }
-  GK_INLINE void see(Vec<float> x, int j) {
-    high[j] = max(high[j], x);
-    low[j] = min(low[j], x);
-    poison[j] = fma(x, Vec<float>::broadcast(0), poison[j]);
-  }
-};
-
-// The scale and zero point that let a row use all of [0, 255], as the contract says.
-GK_INLINE Quantizer find_quantizer(const float* row, int64_t k) {
-  using V = Vec<float>;
-  constexpr int kWidth = V::kWidth, kChains = Ends::kChains;
-  Ends ends;
-  int64_t i = 0;
-  for (; i + kChains * kWidth <= k; i += kChains * kWidth) {
-#pragma GCC unroll 4
-    for (int j = 0; j < kChains; ++j) ends.see(V::load(row + i + j * kWidth), j);
-  }
-  for (; i < k; i += kWidth) ends.see(V::load_n(row + i, k - i), 0);
-#pragma GCC unroll 4
-  for (int j = 1; j < kChains; ++j) {
-    ends.high[0] = max(ends.high[0], ends.high[j]);
-    ends.low[0] = min(ends.low[0], ends.low[j]);
-    ends.poison[0] = ends.poison[0] + ends.poison[j];
-  }
-  if (any_nan(ends.poison[0])) return {std::nanf(""), 0, 0};
-  const float high = highest(ends.high[0]), depth = highest(V::broadcast(0) - ends.low[0]);
-  const float range = high / 255 + depth / 255;
-  const float scale = range > 0x1p-126f ? range : 0x1p-126f;
-  return {scale, 1 / scale, std::nearbyint(depth * (1 / scale))};
 }
 
 template <typename Element>
@@ -77,7 +32,8 @@ GK_INLINE void pack_row(const Int8GemmArgs& args, int64_t r, Element* a, int64_t
   const int32_t zero = args.zero_points ? args.zero_point[args.zero_points == 1 ? 0 : r] : 0;
   if (args.input == Int8Input::kFloat) {
     const float* row = static_cast<const float*>(args.a) + r * k;
-    const Quantizer by = args.row_scales ? Quantizer{scale, 1 / scale, float(zero)} : find_quantizer(row, k);
+    const Quantizer by =
+        args.row_scales ? Quantizer{scale, 1 / scale, float(zero)} : quantizer_of(find_range(row, k));
     quantize_row(row, by, k, a, stride);
     rows.scale[r] = by.scale;
     rows.zero[r] = int32_t(by.zero);

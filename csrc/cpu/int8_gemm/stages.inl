@@ -1,6 +1,7 @@
 // int8_gemm of one instruction set: the stages, and a table of them for the host side.
 #include "cpu/activation.inl"
 #include "cpu/int8_convert.inl"
+#include "cpu/int8_range.inl"
 #include "cpu/int8_dot.inl"
 #include "cpu/int8_output.inl"
 #include "cpu/int8_panel.inl"

@@ -1,0 +1,157 @@
+// A call of int8_conv2d and its checks. greenkernels/ops/int8_conv2d_checks.py holds the same checks in the
+// same words for fake tensors and for plain torch; tests compare the two.
+#pragma once
+
+#include "api/int8_conv2d.h"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ops/direct_conv2d.h"
+
+namespace greenkernels::ops {
+
+// What both variants take beside the filter, named as in the schemas.
+struct Int8ConvCall {
+  const char* op;
+  const Tensor& input;
+  const OptionalTensor& input_scale;
+  const OptionalTensor& weight_scale;
+  const OptionalTensor& input_zero_point;
+  const OptionalTensor& bias;
+  const std::vector<int64_t>& stride;
+  const std::vector<int64_t>& padding;
+  const std::vector<int64_t>& dilation;
+  int64_t groups;
+  const std::optional<std::string>& activation;
+  const OptionalTensor& activation_param;
+  const OptionalTensor& skip;
+  double skip_scale;
+  int64_t out_channels = 0;
+  std::vector<int64_t> kernel_size = {};
+
+  Int8Filter filter() const {
+    return {out_channels, input.size(1) / groups, kernel_size[0], kernel_size[1], groups};
+  }
+  Int8Input input_type() const {
+    return input.scalar_type() == ScalarType::Byte   ? Int8Input::kUint8
+           : input.scalar_type() == ScalarType::Char ? Int8Input::kInt8
+                                                     : Int8Input::kFloat;
+  }
+  bool is_float() const { return input_type() == Int8Input::kFloat; }
+  ScalarType out_dtype() const {
+    return !weight_scale ? ScalarType::Int : is_float() ? input.scalar_type() : ScalarType::Float;
+  }
+  MapSizes out_sizes() const {
+    MapSizes sizes = {input.size(0), out_channels, 0, 0};
+    for (int d = 0; d < 2; ++d) {
+      sizes[2 + d] = DirectConv2dArgs<float>::out_size(input.size(2 + d), padding[d], kernel_size[d],
+                                                       stride[d], dilation[d]);
+    }
+    return sizes;
+  }
+};
+
+inline void check_int8_input(const char* op, const Tensor& input) {
+  GK_CHECK(input.dim() == 4, op, "input must be 4-D, got shape ", ops::shape(input));
+  const ScalarType dtype = input.scalar_type();
+  GK_CHECK(dtype == ScalarType::Byte || dtype == ScalarType::Char || dtype == ScalarType::Half ||
+               dtype == ScalarType::BFloat16 || dtype == ScalarType::Float,
+           op, "input must be uint8, int8, float16, bfloat16 or float32, got ", dtype_name(dtype));
+}
+
+// The filter as the call gives it, the way the packing op takes it.
+inline void check_int8_filter(const char* op, const Tensor& weight, int64_t groups) {
+  GK_CHECK(weight.dim() == 4, op, "weight must be 4-D, got shape ", ops::shape(weight));
+  GK_CHECK(weight.scalar_type() == ScalarType::Char, op, "weight must be int8, got ",
+           dtype_name(weight.scalar_type()));
+  GK_CHECK(weight.size(2) > 0 && weight.size(3) > 0, op,
+           "weight must be [out_channels, in_channels / groups, kernel_h, kernel_w], got ",
+           ops::shape(weight));
+  GK_CHECK(groups >= 1 && weight.size(0) % groups == 0, op, "groups must be positive and divide ",
+           weight.size(0), " output channels, got ", groups);
+  const int64_t depth = weight.size(1) * weight.size(2) * weight.size(3);
+  GK_CHECK(depth <= kInt8MaxDepth, op, "products in a sum must be at most ", kInt8MaxDepth, ", got ", depth);
+}
+
+inline void check_int8_vector(const Int8ConvCall& call, const char* name, const OptionalTensor& vector,
+                              bool one_fits, int64_t most, ScalarType dtype = ScalarType::Float) {
+  if (!vector) return;
+  GK_CHECK(vector->dim() == 1, call.op, name, " must be 1-D, got shape ", ops::shape(*vector));
+  GK_CHECK(vector->scalar_type() == dtype, call.op, name, " must be ", dtype_name(dtype), ", got ",
+           dtype_name(vector->scalar_type()));
+  GK_CHECK(vector->is_cpu() == call.input.is_cpu(), call.op, name,
+           " must be on the device of input, cpu, got another");
+  GK_CHECK(vector->size(0) == most || (one_fits && vector->size(0) == 1), call.op, name, " must have ",
+           one_fits ? "1 or " : "", most, " elements, got ", vector->size(0));
+}
+
+// Without weight_scale the sums themselves are wanted, and nothing that would change them.
+inline void check_int8_sums(const Int8ConvCall& call) {
+  const auto check_absent = [&](const char* name, bool absent) {
+    GK_CHECK(absent, call.op, name, " must be None without weight_scale, which asks for the sums, got one");
+  };
+  GK_CHECK(!call.is_float(), call.op, "input must be uint8 or int8 without weight_scale, got ",
+           dtype_name(call.input.scalar_type()));
+  check_absent("input_scale", !call.input_scale);
+  check_absent("bias", !call.bias);
+  check_absent("activation", !call.activation);
+  check_absent("skip", !call.skip);
+  const int64_t depth = call.filter().depth();
+  GK_CHECK(depth <= kInt8Slice, call.op, "products in a sum must be at most ", kInt8Slice,
+           " for sums in int32 (without weight_scale), got ", depth);
+}
+
+inline void check_int8_scales(const Int8ConvCall& call) {
+  const int64_t batch = call.input.size(0);
+  if (!call.weight_scale) check_int8_sums(call);
+  check_int8_vector(call, "input_scale", call.input_scale, true, batch);
+  GK_CHECK(!call.weight_scale || call.is_float() || call.input_scale, call.op,
+           "input_scale must be a tensor for an integer input, got None");
+  check_int8_vector(call, "weight_scale", call.weight_scale, false, call.out_channels);
+  GK_CHECK(!call.input_zero_point || !call.is_float() || call.input_scale, call.op,
+           "input_zero_point must be None for a float input without input_scale, got one");
+  check_int8_vector(call, "input_zero_point", call.input_zero_point, true, batch, ScalarType::Int);
+  check_int8_vector(call, "bias", call.bias, false, call.out_channels);
+}
+
+inline void check_int8_skip(const Int8ConvCall& call) {
+  if (!call.skip) return;
+  const ScalarType dtype = call.skip->scalar_type();
+  GK_CHECK(dtype == ScalarType::Half || dtype == ScalarType::BFloat16 || dtype == ScalarType::Float, call.op,
+           "skip must be float16, bfloat16 or float32, got ", dtype_name(dtype));
+  GK_CHECK(call.skip->is_cpu() == call.input.is_cpu(), call.op,
+           "skip must be on the device of input, cpu, got another");
+  const MapSizes expected = call.out_sizes();
+  const auto got = call.skip->sizes();
+  GK_CHECK(
+      std::vector<int64_t>(got.begin(), got.end()) == std::vector<int64_t>(expected.begin(), expected.end()),
+      call.op, "skip must have shape ", shape(expected), ", got ", ops::shape(*call.skip));
+}
+
+// Everything but the filter, of which the sizes are known.
+inline Activation check_call(const Int8ConvCall& call) {
+  check_int8_scales(call);
+  const std::optional<Tensor> none;
+  const DirectCall geometry{{call.op, call.input, none, call.out_channels, call.activation,
+                             call.activation_param, call.skip, call.skip_scale},
+                            call.kernel_size,
+                            call.stride,
+                            call.padding,
+                            call.dilation,
+                            call.groups};
+  check_sizes(geometry);
+  const Activation activation = parse_activation(geometry);
+  const bool slope = activation == Activation::kLeakyRelu, slopes = activation == Activation::kPrelu;
+  const OptionalTensor& param = call.activation_param;
+  GK_CHECK(slope || slopes || !param, call.op, "activation_param must be None for ",
+           call.activation ? *call.activation : "None", ", got shape ", ops::shape(*param));
+  GK_CHECK(!(slope || slopes) || param, call.op, "activation_param must be a tensor for ", *call.activation,
+           ", got None");
+  check_int8_vector(call, "activation_param", param, slopes, slopes ? call.out_channels : 1);
+  check_int8_skip(call);
+  return activation;
+}
+
+}  // namespace greenkernels::ops

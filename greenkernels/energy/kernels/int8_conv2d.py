@@ -1,0 +1,72 @@
+"""Counts of the int8_conv2d kernel: what `csrc/cpu/int8_conv2d` really computes.
+
+Every output pixel costs 2 operations a product in 8 bits, for the output channels of each group rounded up to a panel
+of 32. Products with a padding are computed. The float side is not counted among them, as in int8_gemm.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from ...ops import _library
+from ...ops.int8_packing import PANEL
+from ..counts import Counts, Uncounted, tensor_bytes
+from ..ops import Op, op_rule
+
+if TYPE_CHECKING:
+    from ...nn import Int8Conv2d
+
+
+def product_flops(pixels: int, out_c: int, groups: int, depth: int) -> int:
+    """Operations of the sums, channels of each group rounded up to a panel."""
+    return 2 * pixels * groups * (-(-(out_c // groups) // PANEL) * PANEL) * depth
+
+
+def count_module(module: Int8Conv2d, *input_shapes: Sequence[int]) -> Counts:
+    """Counts of a call of the module that its kernel covers, on a float32 input; a fallback is not counted by this.
+
+    Args:
+        input_shapes: of ``input`` and, if the call has one, of ``skip``.
+
+    Raises:
+        Uncounted: a shape that the module does not take.
+    """
+    shape, *skip = (tuple(shape) for shape in input_shapes)
+    if len(shape) == 3:
+        shape = (1, *shape)
+    if len(shape) != 4 or shape[1] != module.in_channels:
+        raise Uncounted(f"input must be [batch, {module.in_channels}, h, w], got {list(shape)}")
+    weight = torch.empty(module._weight_shape(), device="meta")
+    try:
+        out = module._conv_forward(weight.new_empty(shape), weight, None)
+    except RuntimeError as error:
+        raise Uncounted(str(error).splitlines()[0]) from error
+    pixels, depth = out.numel() // max(1, module.out_channels), weight[0].numel()
+    vectors = (module.packed, module.weight_scale, module.bias, module.activation_param)
+    weights = sum(tensor_bytes(v) for v in vectors)
+    maps = sum(math.prod(s) for s in (shape, *skip))
+    flops = product_flops(pixels, module.out_channels, module.groups, depth)
+    return Counts(flops, 4 * maps + weights, 4 * out.numel(), weights, "int8")
+
+
+@op_rule("greenkernels::int8_conv2d", "greenkernels::int8_conv2d_packed")
+def count_call(op: Op) -> Counts:
+    """The operation: the kernel where it is compiled, else the float64 convolution that plain torch runs."""
+    names = op.arguments
+    groups, in_c, out_c = names["groups"], names["input"].shape[1], op.outputs[0].shape[1]
+    kernel = names["kernel_size"] if "kernel_size" in names else names["weight"].shape[2:]
+    depth, pixels = in_c // groups * math.prod(kernel), op.elements // max(1, out_c)
+    if not _library.compiled(op.func._schema.name.partition("::")[2], names["input"]):
+        return replace(op.work(2 * op.elements * depth), dtype="float64")
+    return replace(op.work(product_flops(pixels, out_c, groups, depth)), dtype="int8")
+
+
+@op_rule("greenkernels::int8_conv2d_pack")
+def count_pack(op: Op) -> Counts:
+    """The sums of the rows; the rest is a copy in another order."""
+    return replace(op.work(op.arguments["weight"].numel()), dtype="int8")

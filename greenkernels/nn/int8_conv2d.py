@@ -1,0 +1,202 @@
+"""Int8Conv2d: nn.Conv2d with an 8-bit filter and inputs quantized on the way in, on the int8_conv2d kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ..ops import activation as activations
+from ..ops.int8_conv2d_op import pack, packed_conv, unpack
+from .conversion import check_attributes, check_stock, conv_arguments
+from .fallbacks import count_fallback
+from .int8_module import DTYPES, KeepsInt8Weight
+from .int8_weights import QuantizedWeight, quantize_weight, quantized_weight_of
+from .padding import kernel_padding
+
+if TYPE_CHECKING:
+    from ..energy.counts import Counts
+
+
+class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
+    """Stands in for ``nn.Conv2d`` in inference: a quarter of the bytes, and products of 8-bit integers.
+
+    ``forward(input, skip=None, skip_scale=1.0)`` computes ``activation(conv(input) + skip_scale * skip)`` as
+    ``greenkernels.ops.int8_conv2d`` does, for any filter, stride, padding, dilation and groups. The filter has one
+    scale for each output channel, symmetric: ``weight[j] = weight_scale[j] * q[j]`` with ``q`` in [-127, 127]. The
+    input is quantized on the way in: dynamically, with a scale and a zero point for every image, or with one scale and
+    zero point found beforehand (``input_range``). Float in, float out. Fastest on channels_last.
+
+    ``weight`` is a property that gives the float filter back, rounded as it was; ``bias`` is a float32 Parameter. The
+    ``state_dict`` holds ``weight_int8``, ``weight_scale``, ``bias`` and, where the input is static, ``input_scale`` and
+    ``input_zero_point``; a ``state_dict`` of ``nn.Conv2d`` is quantized as it is loaded. ``to(dtype)`` and ``half()``
+    change nothing: the result has the dtype of the input.
+
+    A call that the kernel does not cover (device, dtype, a gradient, no compiled kernel, GREENKERNELS_DISABLE=1) runs
+    torch's own convolution on ``weight``, is counted in ``fallbacks`` and logged once.
+
+    Args:
+        in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device: As in
+            ``nn.Conv2d``. The filter is 0 until it is loaded; use ``from_module``.
+        input_range: ``(low, high)``, the ends of the input's values as calibration saw them; None for dynamic.
+        activation: Applied last; a name of ``greenkernels.ops.int8_conv2d`` or None.
+        activation_param: Slope of "leaky_relu" (default 0.01) or "prelu" (default 0.25): a float, or for "prelu" a
+            tensor with 1 or ``out_channels`` elements.
+        strict: Whether to raise a RuntimeError instead of falling back.
+
+    Attributes:
+        fallbacks: Reason -> number of calls that ran torch's convolution for it.
+
+    Source: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
+    Inference", CVPR 2018.
+    """
+
+    stem = "int8_conv2d_packed"
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: str | int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        *,
+        input_range: tuple[float, float] | None = None,
+        activation: str | None = None,
+        activation_param: Tensor | float | None = None,
+        strict: bool = False,
+    ) -> None:
+        geometry = (kernel_size, stride, padding, dilation, groups, bias, padding_mode)
+        stock = nn.Conv2d(in_channels, out_channels, *geometry, device="meta")
+        nn.Module.__init__(self)  # nn.Conv2d's own would register the float filter
+        for name in (*nn.Conv2d.__constants__, "transposed", "_reversed_padding_repeated_twice"):
+            setattr(self, name, getattr(stock, name))
+        self._set_int8(
+            bias,
+            device,
+            input_range=input_range,
+            activation=activation,
+            activation_param=activation_param,
+            strict=strict,
+        )
+
+    def _weight_shape(self) -> tuple[int, ...]:
+        return self.out_channels, self.in_channels // self.groups, *self.kernel_size
+
+    def _pack(self, values: Tensor) -> Tensor:
+        return pack(values, self.groups)
+
+    def _unpack(self) -> Tensor:
+        return unpack(
+            self.packed, self.out_channels, self.in_channels // self.groups, self.kernel_size, self.groups
+        )
+
+    @classmethod
+    def from_module(cls, stock: nn.Module, **options: Any) -> Int8Conv2d:
+        """The module that computes what ``stock`` does, up to the rounding of filter and input.
+
+        Args:
+            stock: an ``nn.Conv2d`` of float16, bfloat16 or float32; or a quantized Conv2d of ``torch.ao`` with a qint8
+                filter, whose integers and scales are taken over as they are (the quantization of its output is not: the
+                result is float).
+            **options: the keyword-only arguments of the constructor.
+
+        Raises:
+            ValueError: ``stock`` is nothing of that, has hooks, or an attribute with a value the kernel lacks, such as
+                a filter with zero points; the message names it.
+        """
+        found = quantized_weight_of(stock)
+        if found is None:
+            check_stock(stock, nn.Conv2d)
+            check_attributes(stock, {"transposed": False}, DTYPES)
+            bias = None if stock.bias is None else stock.bias.detach()
+            found = QuantizedWeight(*quantize_weight(stock.weight.detach()), bias)
+        names = ("stride", "padding", "dilation", "groups", "padding_mode")
+        geometry = {name: getattr(stock, name) for name in names}
+        return cls.from_int8(*found, **geometry, **options).train(stock.training)
+
+    @classmethod
+    def from_int8(
+        cls, values: Tensor, scale: Tensor, bias: Tensor | None = None, *, groups: int = 1, **options: Any
+    ) -> Int8Conv2d:
+        """The module with a filter that is quantized already.
+
+        Args:
+            values: int8 ``[out_channels, in_channels / groups, kernel_h, kernel_w]``.
+            scale: ``[out_channels]``, real value of one step of each channel of ``values``.
+            bias: ``[out_channels]`` or None.
+            groups: As in ``nn.Conv2d``.
+            **options: the other arguments of the constructor.
+        """
+        out_channels, group_in, *kernel = values.shape
+        sizes = (group_in * groups, out_channels, tuple(kernel))
+        module = cls(*sizes, groups=groups, bias=bias is not None, device=values.device, **options)
+        module._set_weight(values, scale, bias)
+        return module
+
+    def to_module(self) -> nn.Module:
+        """An ``nn.Conv2d`` on ``weight``, in an ``nn.Sequential`` with its activation; what was lost stays lost."""
+        conv = nn.Conv2d(**conv_arguments(self))
+        conv.weight = nn.Parameter(self.weight)
+        conv.bias = None if self.bias is None else nn.Parameter(self.bias.detach().clone())
+        return self._with_activation(conv)
+
+    def forward(self, input: Tensor, skip: Tensor | None = None, skip_scale: float = 1.0) -> Tensor:
+        """``activation(conv(input) + skip_scale * skip)``.
+
+        Args:
+            input: ``[batch, in_channels, h, w]`` or ``[in_channels, h, w]``, any strides.
+            skip: Of the shape of the output.
+            skip_scale: Factor of ``skip``.
+
+        Returns:
+            The map of ``nn.Conv2d``, in the dtype and memory format of ``input``.
+        """
+        if input.dim() == 3:
+            skip = None if skip is None else skip.unsqueeze(0)
+            return self.forward(input.unsqueeze(0), skip, skip_scale).squeeze(0)
+        reason = self._fallback_reason(input)
+        if reason is not None:
+            return self._forward_stock(reason, input, skip, skip_scale)
+        input, padding = kernel_padding(self, input)
+        buffers = self._buffers  # attribute access through nn.Module costs 0.4 us each
+        return packed_conv(
+            input,
+            buffers["packed"],
+            self.out_channels,
+            self.kernel_size,
+            buffers["input_scale"],
+            buffers["weight_scale"],
+            buffers["input_zero_point"],
+            self._parameters["bias"],
+            self.stride,
+            padding,
+            self.dilation,
+            self.groups,
+            self.activation,
+            buffers["activation_param"],
+            skip,
+            skip_scale,
+        )
+
+    def _forward_stock(self, reason: str, input: Tensor, skip: Tensor | None, skip_scale: float) -> Tensor:
+        count_fallback(self, reason, "torch's convolution")
+        dtype = input.dtype if input.is_floating_point() else torch.float32
+        bias = None if self.bias is None else self.bias.to(dtype)
+        out = self._conv_forward(input, self.weight.to(input.device, dtype), bias)
+        if skip is not None:
+            out = out + skip_scale * skip
+        return activations.apply(self.activation, out, self.activation_param)
+
+    def counts(self, *input_shapes: Sequence[int]) -> Counts:
+        """Work of the kernel in a call on an input, and a ``skip``, of these shapes; see `greenkernels.energy`."""
+        from ..energy.kernels.int8_conv2d import count_module  # not needed to run the layer
+
+        return count_module(self, *input_shapes)
