@@ -17,8 +17,16 @@ from ._build import BuildStatus
 from ._jit import cache_dir
 from ._toolchain import BuildError
 from ._version import __version__
+from .energy import sources
 
-ENVIRONMENT = ("GREENKERNELS_ISA", "GREENKERNELS_JIT", "GREENKERNELS_CACHE", "GREENKERNELS_DISABLE", "CXX")
+ENVIRONMENT = (
+    "GREENKERNELS_ISA",
+    "GREENKERNELS_JIT",
+    "GREENKERNELS_CACHE",
+    "GREENKERNELS_DISABLE",
+    "GREENKERNELS_POWERCAP",
+    "CXX",
+)
 
 _MEANING = {
     "ahead-of-time": "compiled kernels, from the binary that was installed",
@@ -96,12 +104,22 @@ def diagnose(*, build: bool = False) -> Diagnosis:
         Finding("nvcc", shutil.which("nvcc") or "not found; not needed, there are no CUDA kernels yet", True),
         isa,
         _cache_finding(),
+        *_energy_findings(),
         *(Finding(name, os.environ.get(name, "not set"), True) for name in ENVIRONMENT),
     )
     mend = status.mend if isa.ok else "unset GREENKERNELS_ISA"
     if status.kind == "ahead-of-time" and _is_stale():
         mend = f"{sys.executable} -m pip install --no-build-isolation -e {_toolchain.csrc().parent}"
     return Diagnosis(status, findings, mend)
+
+
+def _energy_findings() -> list[Finding]:
+    """Where joules could be read: no kernel needs them. The analytic model works everywhere and is left out."""
+    return [
+        Finding(f"joules by {name}", why_not or "can be read", True)
+        for name, why_not in sources().items()
+        if name != "model"
+    ]
 
 
 def _is_stale() -> bool:

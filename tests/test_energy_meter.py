@@ -1,4 +1,4 @@
-"""EnergyMeter, measure and efficiency: kinds, sources, reasons; no clock but a synthetic one."""
+"""EnergyMeter, measure and compare: kinds, sources, reasons; no clock but a synthetic one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from synthetic_clock import SyntheticClock
 from torch import nn
 
 import greenkernels as gk
-from greenkernels.energy import EnergyMeter, backends, efficiency, measure
+from greenkernels.energy import EnergyMeter, backends, compare, measure
 from greenkernels.energy.backends import Backend, Reading, Request
 from greenkernels.measure.provenance import Kind, Measurement, MixedKindsError
 
@@ -25,6 +25,7 @@ class Counter:
     """A made-up counter of a chip that draws 200 W, or one that is lost in the middle."""
 
     lost = False
+    needed_s = 0.0
 
     def start(self) -> None:
         pass
@@ -43,7 +44,7 @@ class LostCounter(Counter):
 
 
 def install(monkeypatch: pytest.MonkeyPatch, window: type[Counter], why_not: str | None = None) -> None:
-    counter = Backend("fake", 10, lambda: why_not, lambda request: window())
+    counter = Backend("fake", 10, lambda clock: why_not, lambda request: window())
     known = backends.registered()
     monkeypatch.setattr(backends, "registered", lambda: (counter, *known))
 
@@ -179,8 +180,10 @@ def test_measure_reads_a_counter_around_each_trial(monkeypatch: pytest.MonkeyPat
     clock = SyntheticClock()
     found = measure(lambda: clock.work(0.25, noise=0), min_seconds=1, trials=3, clock=clock)
     assert (found.source, found.energy_j.kind) == ("fake", Kind.MEASURED)
-    assert found.energy_j.repeats == (50.0,) * 3
-    assert found.power_w == Measurement(200.0, "W", Kind.MEASURED, repeats=(200.0,) * 3)
+    assert found.energy_j.repeats == pytest.approx((50.0,) * 3)
+    assert found.power_w.repeats == pytest.approx((200.0,) * 3)
+    assert found.edp_js.value == pytest.approx(50.0 * 0.25)
+    assert (found.edp_js.unit, found.edp_js.kind) == ("J s", Kind.MEASURED)
 
 
 def test_measure_with_a_lost_counter_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -208,62 +211,43 @@ def test_measure_refuses_no_trial(options: dict[str, float]) -> None:
         measure(forward, **options)
 
 
-DATA = [(X, 1.0), (X, 3.0)]
-
-
-def target_as_quality(output: torch.Tensor, target: float) -> float:
-    assert output.shape == (3, 4)
-    return target
-
-
-def test_quality_per_joule_above_the_floor() -> None:
-    found = efficiency(NET, DATA, target_as_quality, floor=1.5, hardware="horowitz-45nm")
-    energy = gk.energy.estimate(NET, X, "horowitz-45nm").energy_j
-    assert (found.quality, found.samples, found.source) == (2.0, 2, "model")
-    assert found.energy_j.value == pytest.approx(energy.value)
-    assert found.per_joule.value == pytest.approx(2.0 / energy.value)
-    assert (found.per_joule.unit, found.per_joule.kind) == ("1/J", Kind.MODELLED)
-    assert found.per_joule.low < found.per_joule.value < found.per_joule.high
-
-
-def test_no_quality_per_joule_below_the_floor() -> None:
-    found = efficiency(NET, DATA, target_as_quality, floor=2.5)
-    assert found.per_joule is None
-    assert found.reason == "the quality 2 is below the floor 2.5"
-    assert found.energy_j is not None
-
-
-def test_no_quality_per_joule_of_a_network_that_does_nothing() -> None:
-    net = nn.Flatten(0).eval()
-    found = efficiency(net, [(X, None)], lambda output, target: 1.0, floor=0.5, hardware="horowitz-45nm")
-    assert (found.energy_j.value, found.per_joule) == (0.0, None)
-    assert "does nothing that costs energy" in found.reason
-
-
-def test_no_quality_per_joule_of_unknown_energy() -> None:
-    class Spectrum(nn.Module):
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return torch.fft.fft(x)
-
-    found = efficiency(Spectrum().eval(), DATA, lambda output, target: 1.0, floor=0.0)
-    assert (found.energy_j, found.per_joule, found.source) == (None, None, None)
-    assert "_fft" in found.reason
-
-
-@pytest.mark.parametrize(
-    ("model", "data", "metric", "message"),
-    [
-        (nn.Linear(8, 4), DATA, target_as_quality, "eval mode"),
-        (NET, [], target_as_quality, "at least one pair"),
-        (NET, DATA, lambda output, target: float("nan"), "got NaN"),
-    ],
-)
-def test_efficiency_refuses(model: nn.Module, data: list, metric, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        efficiency(model, data, metric, floor=0.0)
-
-
 def test_a_source_is_a_file() -> None:
-    assert [backend.name for backend in backends.registered()] == ["model"]
-    assert backends.choose().counts_work
+    assert [backend.name for backend in backends.registered()] == ["nvml", "rapl", "zeus", "model"]
+    assert backends.choose("model").counts_work
     assert Request("generic-7nm").estimate is None
+
+
+def test_sources_say_why_they_cannot_read() -> None:
+    found = gk.energy.sources()
+    assert list(found) == ["nvml", "rapl", "zeus", "model"]
+    assert found["model"] == ""
+
+
+def test_compare_takes_trials_in_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    install(monkeypatch, Counter)
+    clock, order = SyntheticClock(), []
+
+    def contender(name: str, seconds: float):
+        def call() -> None:
+            order.append(name)
+            clock.work(seconds, noise=0)
+
+        return call
+
+    found = compare(
+        {"a": contender("a", 1.0), "b": contender("b", 2.0)}, min_seconds=0.5, trials=2, clock=clock
+    )
+    assert order == ["a", "b", "a", "b"]
+    assert found["b"].energy_j.value == pytest.approx(2 * found["a"].energy_j.value)
+    assert found["a"].idle_power_w.value == pytest.approx(200.0)
+    assert found["a"].idle_subtracted_j.value == pytest.approx(0.0, abs=1e-9)
+
+
+def test_a_working_gpu_is_not_metered_by_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = Backend("fake", 10, lambda clock: None, lambda request: Counter(), device="cpu")
+    known = backends.registered()
+    monkeypatch.setattr(backends, "registered", lambda: (processor, *known))
+    assert backends.choose().name == "fake"
+    monkeypatch.setattr(backends, "working_device", lambda: "cuda")
+    assert backends.choose().name != "fake"
+    assert backends.choose("fake").name == "fake"  # as told

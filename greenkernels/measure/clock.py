@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 # Bound now, before any contender runs: one that puts another function into module time changes nothing here.
@@ -12,13 +14,34 @@ _perf_counter, _sleep = time.perf_counter, time.sleep
 
 
 class Clock:
-    """Monotonic seconds and a pause. Tests put a synthetic clock in its place."""
+    """Monotonic seconds, a pause and a beat. Tests put a synthetic clock in its place."""
 
     def now(self) -> float:
         return _perf_counter()
 
     def sleep(self, seconds: float) -> None:
         _sleep(seconds)
+
+    def every(self, seconds: float, tick: Callable[[], None]) -> Callable[[], None]:
+        """Calls ``tick`` in a thread, with that pause between two calls.
+
+        Returns:
+            A function that ends this: when it returns, the thread is gone.
+        """
+        done = threading.Event()
+
+        def run() -> None:
+            while not done.wait(seconds):
+                tick()
+
+        thread = threading.Thread(target=run, name="greenkernels clock", daemon=True)
+        thread.start()
+
+        def stop() -> None:
+            done.set()
+            thread.join()
+
+        return stop
 
 
 def busy_seconds() -> float | None:

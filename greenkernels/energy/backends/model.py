@@ -14,19 +14,25 @@ NOTHING_RAN = "no torch operation ran in this thread"
 class ModelWindow:
     """Counts operations by torch dispatch, or takes the work from an estimate, which costs no time."""
 
+    needed_s = 0.0
+
     def __init__(self, request: Request) -> None:
         self._hardware = request.hardware
         self._table = hardware(request.hardware)  # raises now, not at the end of the window
-        self._tally = Tally() if request.estimate is None else request.estimate.tally()
-        self._mode = CountOperations(self._tally.add) if request.estimate is None else None
+        self._known = None if request.estimate is None else request.estimate.tally()
+        self._mode = None
 
     def start(self) -> None:
-        if self._mode is not None:
+        self._tally = self._known
+        if self._known is None:
+            self._tally = Tally()
+            self._mode = CountOperations(self._tally.add)
             self._mode.__enter__()
 
     def stop(self) -> None:
         if self._mode is not None:
             self._mode.__exit__(None, None, None)
+            self._mode = None
 
     def reading(self, time_s: Measurement) -> Reading:
         found, missing = self._tally.joules(self._hardware)
@@ -46,4 +52,4 @@ def _basis(table: Hardware) -> str:
     return "an estimate" if table.figures["static watt"].estimate else "a published figure"
 
 
-BACKEND = Backend(name="model", rank=100, why_not=lambda: None, window=ModelWindow, counts_work=True)
+BACKEND = Backend(name="model", rank=100, why_not=lambda clock: None, window=ModelWindow, counts_work=True)
