@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from greenkernels.measure.rivals.task import LinearTask
 from greenkernels.measure.suite import Case, Trial
 from greenkernels.measure.turns import Contender
-from greenkernels.ops import csr_matmul_pack, csr_matmul_packed
+from greenkernels.ops import csr_matmul_pack, csr_matmul_packed, sgemm_pack, sgemm_packed
 
 EPS = torch.finfo(torch.float32).eps
-NAMES = ("torch", "torch CSR", "greenkernels")
+DENSE = "sgemm of greenkernels"
+NAMES = ("torch", DENSE, "torch CSR", "greenkernels")
 
 
 class Shape(NamedTuple):
@@ -48,6 +49,11 @@ def torch_csr(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     return torch.mm(weight, x.T).T + bias
 
 
+def dense(packed: Tensor, bias: Tensor, n: int, x: Tensor) -> Tensor:
+    """Our own product of a packed dense weight: what a sparse one has to beat, too."""
+    return sgemm_packed(x, packed, bias, n=n)
+
+
 def prepare(shape: Shape) -> Trial:
     generator = torch.Generator().manual_seed(0)
     stock = nn.Linear(shape.k, shape.n).eval()
@@ -68,6 +74,7 @@ def prepare(shape: Shape) -> Trial:
     return Trial(
         contenders=[
             Contender("torch", stock, keep=True),
+            Contender(DENSE, partial(dense, sgemm_pack(weight), bias, shape.n)),
             Contender("torch CSR", partial(torch_csr, csr, bias)),
             Contender("greenkernels", ours),
         ],
@@ -75,7 +82,11 @@ def prepare(shape: Shape) -> Trial:
         reference=lambda inputs: F.linear(inputs.double(), weight.double(), bias.double()),
         tolerance=4 * EPS * shape.k**0.5,
         ours=frozenset(["greenkernels"]),
-        extra={"shape": [shape.m, shape.n, shape.k], "zeros": shape.zeros},
+        extra={
+            "shape": [shape.m, shape.n, shape.k],
+            "zeros": shape.zeros,
+            "sparse_rivals": ["torch CSR"],
+        },
         task=LinearTask(stock, x),
     )
 

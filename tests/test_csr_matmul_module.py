@@ -17,6 +17,7 @@ from torch.nn.utils import prune
 import greenkernels as gk
 from greenkernels.nn import SparseLinear, sparse_speed
 from greenkernels.planning import candidates
+from greenkernels.planning.candidates.csr_matmul import STEM
 
 
 def pair(n=70, k=130, density=0.2, dtype=torch.float32, **options) -> tuple[nn.Linear, SparseLinear]:
@@ -216,23 +217,28 @@ def test_stands_where_a_parent_reads_its_weight():
 # --- is it faster?
 
 
+def times_of(monkeypatch, clock, sparse_s):
+    """From here on a dense layer takes 1 s of the clock, a sparse one as long as said."""
+
+    def timed(kind, seconds):
+        plain = kind.forward
+
+        def forward(self, x):
+            clock.work(seconds)
+            return plain(self, x)
+
+        monkeypatch.setattr(kind, "forward", forward)
+
+    timed(nn.Linear, 1.0)
+    timed(SparseLinear, sparse_s)
+
+
 @needs_kernels
 @pytest.mark.parametrize(("sparse_s", "warns"), [(0.5, False), (1.0, False), (2.0, True)])
 def test_warns_with_the_measured_times_where_it_is_slower(monkeypatch, sparse_s, warns):
     clock = SyntheticClock()
     stock, module = pair()
-    plain_linear, plain_matmul = nn.Linear.forward, SparseLinear.forward
-
-    def dense(self, x):
-        clock.work(1.0)
-        return plain_linear(self, x)
-
-    def sparse(self, x):
-        clock.work(sparse_s)
-        return plain_matmul(self, x)
-
-    monkeypatch.setattr(nn.Linear, "forward", dense)
-    monkeypatch.setattr(SparseLinear, "forward", sparse)
+    times_of(monkeypatch, clock, sparse_s)
     message = r"SparseLinear: with 80.1% zeros slower than nn.Linear on inputs \[64, 130\]: 2e\+03 ms against 1e\+03"
     if warns:
         with pytest.warns(sparse_speed.SlowerThanDense, match=message):
@@ -258,6 +264,19 @@ def test_is_a_candidate_of_pruned_layers():
     assert 0 < stem.scratch_bytes(stock, {}, [x.shape]) < torch.get_num_threads() * (1 << 20)
     plan = gk.plan(nn.Sequential(stock).eval(), x, measure=False)
     assert isinstance(gk.restore(plan.apply(nn.Sequential(stock).eval()))[0], nn.Linear)
+
+
+@needs_kernels
+@pytest.mark.parametrize(("sparse_s", "kernel"), [(0.5, "csr_matmul"), (1.0, "stock"), (2.0, "stock")])
+def test_a_plan_takes_it_only_where_it_is_faster(monkeypatch, sparse_s, kernel):
+    clock = SyntheticClock(noise=0.01)
+    monkeypatch.setattr(candidates, "registered", lambda: (STEM,))
+    model, x = nn.Sequential(pair(density=0.5)[0]).eval(), torch.randn(64, 130)
+    times_of(monkeypatch, clock, sparse_s)
+    (layer,) = gk.plan(model, x, clock=clock, progress=False, cache=False).layers
+    assert layer.kernel == kernel
+    if sparse_s == 2.0:
+        assert "slower" in layer.reason
 
 
 def test_is_no_candidate_of_dense_layers():

@@ -50,6 +50,9 @@ EVERY = {
         quantity(1.7e11, "op/s"),
         quantity(1.5e10, "B/s"),
     ),
+    "break_even": lambda: plots.break_even(
+        {"2048 to 2048": {1: {0.5: 0.8, 0.9: 3.0}, 64: {0.5: 1.3, 0.9: 4.0}, 8: {0.5: 0.5, 0.9: 0.9}}}
+    ),
     "scaling": lambda: plots.scaling({"ours": [{1: 1.0, 2: 0.55}], "torch": [{1: 1.0, 2: 0.6}]}),
 }
 
@@ -160,9 +163,20 @@ def test_nothing_to_draw_is_refused():
         lambda: plots.error_against_speed([]),
         lambda: plots.roofline([], quantity(1, "op/s"), quantity(1, "B/s")),
         lambda: plots.scaling({"ours": [{1: 1.0}]}),
+        lambda: plots.break_even({}),
+        lambda: plots.break_even({"layer": {1: {}}}),
     ):
         with pytest.raises(ValueError, match="must"):
             draw()
+
+
+def test_where_a_sparse_layer_breaks_even():
+    assert plots.crossing({0.5: 0.5, 0.7: 2.0, 0.9: 4.0}) == pytest.approx(0.6)  # half way between logarithms
+    assert plots.crossing({0.9: 4.0, 0.5: 1.1, 0.7: 0.8}) == pytest.approx(0.7 + 0.2 * 0.138646, abs=1e-5)
+    assert plots.crossing({0.5: 1.5, 0.7: 2.0}) == 0.5
+    assert plots.crossing({0.5: 0.5, 0.7: 1.0}) is None
+    assert "at 50% and less" in EVERY["break_even"]().svg
+    assert "never" in EVERY["break_even"]().svg
 
 
 def test_files_are_written_whole(tmp_path):

@@ -1,4 +1,5 @@
-"""The plots of one suite of benchmark rows: speed-ups cold beside warm, errors, the roofline, scaling with threads."""
+"""The plots of one suite of benchmark rows: speed-ups cold beside warm, where sparse layers break even, errors, the
+roofline, scaling with threads."""
 
 from __future__ import annotations
 
@@ -28,6 +29,9 @@ def plots_of(suite: str, cases: Sequence[Case], number: int = 0) -> list[plots.P
         for dtype in dict.fromkeys(case.key.dtype for case in mine):
             of_type = [case for case in mine if case.key.dtype == dtype]
             drawn += _roofline(of_type, f"{where}-roofline-{dtype}", f"Roofline, {words}, {dtype}")
+        for cache in CACHES:
+            at_once = [case for case in mine if case.key.cache == cache]
+            drawn += _break_even(at_once, f"{where}-break-even-{cache}", f"Break-even, {words}, {cache}")
     drawn += _errors(cases, f"{prefix}-errors", f"Error against speed, {suite}")
     return drawn + _scaling(cases, f"{prefix}-scaling", f"Scaling, {suite}")
 
@@ -40,6 +44,25 @@ def _speedups(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:
     }
     panels = {cache: rows for cache, rows in panels.items() if rows}
     return [plots.speed_ups(panels, name, title)] if panels else []
+
+
+def _break_even(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:
+    """The best of ours against the fastest dense contender, where rows tell the share of zeros of a layer."""
+    layers: dict[str, dict[int, dict[float, float]]] = {}
+    for case in cases:
+        extra = case.standings[0].last.extra
+        dense = [s for s in case.ranked(ours=False) if s.contender not in extra.get("sparse_rivals", ())]
+        if "zeros" not in extra or case.best is None or not dense:
+            continue
+        m, n, k = extra["shape"]
+        of_batch = layers.setdefault(f"{k} to {n}", {}).setdefault(m, {})
+        of_batch[extra["zeros"]] = (dense[0].time / case.best.time).value
+    layers = {
+        layer: found
+        for layer, batches in layers.items()
+        if (found := {m: of_batch for m, of_batch in batches.items() if len(of_batch) > 1})
+    }
+    return [plots.break_even(layers, name, title)] if layers else []
 
 
 def _errors(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:

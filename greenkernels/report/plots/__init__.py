@@ -1,5 +1,6 @@
 """Plots as SVG and PNG, one module each; the same data gives the same bytes. They need matplotlib (extra: demo)."""
 
+from .break_even import break_even, crossing
 from .canvas import Plot
 from .errors import ErrorPoint, error_against_speed
 from .layers import LayerBar, layer_bars
@@ -13,6 +14,8 @@ __all__ = [
     "Plot",
     "RooflinePoint",
     "SpeedUp",
+    "break_even",
+    "crossing",
     "error_against_speed",
     "layer_bars",
     "roofline",
