@@ -30,7 +30,7 @@ from greenkernels.measure.turns import Schedule, take_turns
 
 AMOUNTS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.98)
 IMPORTANCES = ("magnitude", "gradient", "fisher", "obs")
-EPOCHS, RETRAIN = 4, 2  # of the dense network, and of each pruned one after that
+EPOCHS, RETRAIN = 4, 4  # of the dense network, and of each pruned one after that
 TIMED_BATCH = 256
 TIMING = Schedule(rounds=9, budget_s=2.0)
 

@@ -1,16 +1,22 @@
 // The rows format times a few rows of x: each nonzero gathers its element of x, which lies in the L1 or L2
 // cache, while values and columns stream in.
 
+inline constexpr int kCsrGatherAhead = 512;  // nonzeros: 1 KiB of columns, 2 KiB of values
+
 #if GK_ISA_WIDTH == 16
 
 GK_INLINE __m512i csr_columns(const uint16_t* columns) {
   return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(columns)));
 }
 
-// Two sums of 16 hide the latency of the multiply-adds.
+// Two sums of 16 hide the latency of the multiply-adds. What comes from the L3 cache or memory is asked for
+// ahead: 9 to 17 % (n = k = 2048 and 4096, 50 to 90 % zeros); of the addresses past the end nothing is read.
 GK_INLINE float csr_gather_dot(const uint16_t* columns, const float* values, int64_t count, const float* x) {
   __m512 sum[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
   for (; count >= 32; count -= 32, columns += 32, values += 32) {
+    _mm_prefetch(reinterpret_cast<const char*>(columns + kCsrGatherAhead), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(values + kCsrGatherAhead), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(values + kCsrGatherAhead + 16), _MM_HINT_T0);
 #pragma GCC unroll 2
     for (int u = 0; u < 2; ++u) {
       const __m512 gathered = _mm512_i32gather_ps(csr_columns(columns + 16 * u), x, 4);
@@ -31,6 +37,8 @@ GK_INLINE float csr_gather_dot(const uint16_t* columns, const float* values, int
 GK_INLINE float csr_gather_dot(const uint16_t* columns, const float* values, int64_t count, const float* x) {
   __m256 sum[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()};
   for (; count >= 16; count -= 16, columns += 16, values += 16) {
+    _mm_prefetch(reinterpret_cast<const char*>(columns + kCsrGatherAhead), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(values + kCsrGatherAhead), _MM_HINT_T0);
 #pragma GCC unroll 2
     for (int u = 0; u < 2; ++u) {
       const __m128i narrow = _mm_loadu_si128(reinterpret_cast<const __m128i*>(columns + 8 * u));
