@@ -113,14 +113,17 @@ inline Int8Fetch int8_fetch(const Int8Product& job, const int8_t* b, int64_t qua
 }
 
 // Stage 2 of a run of blocks [begin, end) at the depths [depth, depth + length): sums = start + products. a:
-// of block `begin`.
-template <bool kVnni>
+// of block `begin`. Calls done(first row, rows, sums) as soon as the sums of a block are complete: stores to
+// the output then leave the store buffer while the next block is multiplied.
+template <bool kVnni, typename Done>
 void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t end, int64_t depth,
-                   int64_t length, const typename Dot<kVnni>::Element* a, Int8Start start, int32_t* sums) {
+                   int64_t length, const typename Dot<kVnni>::Element* a, Int8Start start, int32_t* sums,
+                   const Done& done) {
   const int64_t past = depth + length, element = job.output == Int8Output::kUint8 ? 1 : 4;
-  for (int64_t slice = depth; slice < past || slice == depth; slice += kInt8PanelSlice) {
+  const int64_t step = int8_slice(length);
+  for (int64_t slice = depth; slice < past || slice == depth; slice += step) {
     const int8_t* b = job.panel(panel) + slice * kInt8Panel;
-    const int64_t quads = ((past - slice < kInt8PanelSlice ? past - slice : kInt8PanelSlice) + 3) / 4;
+    const int64_t quads = ((past - slice < step ? past - slice : step) + 3) / 4;
     int32_t* out = sums;
     for (int64_t block = begin; block < end; ++block) {
       const int64_t rows = job.rows(block), first = job.first_row(block);
@@ -129,13 +132,14 @@ void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t
         from = {start.base, 0, start.zero ? start.zero + first - job.first_row(begin) : nullptr};
       }
       Int8Fetch fetch = int8_fetch(job, b, quads, block - begin, end - begin);
-      if (slice + kInt8PanelSlice >= past) {
+      if (slice + step >= past) {
         fetch.out_rows = rows;
         fetch.out_step = job.out_stride * element;
         fetch.out = static_cast<const char*>(job.out) + job.out_at(first, panel) * element;
       }
       int8_micro<kVnni>(rows)(a + (block - begin) * job.block_stride() + slice * rows, b, from, out, quads,
                               fetch);
+      if (slice + step >= past) done(first, rows, out);
       out += rows * kInt8Panel;
     }
   }
@@ -150,7 +154,8 @@ void int8_deep_block(const Int8Product& job, int64_t panel, int64_t block,
   int64_t total[Dot<kVnni>::kRows * kInt8Panel] = {};
   for (int64_t depth = 0; depth < job.shape.k; depth += kInt8Slice) {
     const int64_t length = job.shape.k - depth < kInt8Slice ? job.shape.k - depth : kInt8Slice;
-    int8_multiply<kVnni>(job, panel, block, block + 1, depth, length, a, {nothing, 0, nullptr}, sums);
+    int8_multiply<kVnni>(job, panel, block, block + 1, depth, length, a, {nothing, 0, nullptr}, sums,
+                         [](int64_t, int64_t, int32_t*) {});
     for (int64_t i = 0; i < size; ++i) total[i] += sums[i];
   }
   float* values = reinterpret_cast<float*>(sums);
@@ -182,7 +187,9 @@ void int8_panel(const Int8Product& job, int64_t panel, int64_t begin, int64_t en
     const Int8Start start =
         job.one_zero ? Int8Start{moved, 0, nullptr} : Int8Start{job.column_sums(panel), 0, rows.zero + row};
     int8_multiply<kVnni>(job, panel, first, last, 0, job.shape.k,
-                         elements + (first - begin) * job.block_stride(), start, sums);
-    int8_output<false>(job, columns, panel, row, job.first_row(last) - row, sums, rows);
+                         elements + (first - begin) * job.block_stride(), start, sums,
+                         [&](int64_t row, int64_t count, const int32_t* of_block) {
+                           int8_output<false>(job, columns, panel, row, count, of_block, rows);
+                         });
   }
 }
