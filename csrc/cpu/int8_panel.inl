@@ -47,10 +47,10 @@ GK_INLINE void int8_micro_step(const typename Dot<kVnni>::Element* a, const int8
 }
 
 // kColumns columns of kRows rows. a: [quads / 16, rounded up][kRows][64]; b: [quads][kInt8Panel][4];
-// out: [kRows][kInt8Panel].
+// out: [kRows], out_stride apart.
 template <bool kVnni, int kRows>
 void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
-                      int32_t* out, int64_t quads, Int8Fetch fetch) {
+                      int32_t* out, int64_t out_stride, int64_t quads, Int8Fetch fetch) {
   using D = Dot<kVnni>;
   typename D::Sum sum[kRows][D::kVecs];
 #pragma GCC unroll 16
@@ -74,22 +74,22 @@ void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, co
     for (int j = 0; j < D::kColumns / kLanes; ++j) {
       const Ints base = Ints::load(start.base + i * start.stride + j * kLanes);
       const Ints add = start.zero ? Ints::broadcast(-start.zero[i]) * base : base;
-      (column_sums<kVnni>(sum[i], j) + add).store(out + i * kInt8Panel + j * kLanes);
+      (column_sums<kVnni>(sum[i], j) + add).store(out + i * out_stride + j * kLanes);
     }
 }
 
 template <bool kVnni, int kRows>
 void int8_micro_rows(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
-                     int32_t* out, int64_t quads, const Int8Fetch& fetch) {
+                     int32_t* out, int64_t out_stride, int64_t quads, const Int8Fetch& fetch) {
   for (int j = 0; j < kInt8Panel; j += Dot<kVnni>::kColumns) {
-    int8_micro_block<kVnni, kRows>(a, b + 4 * j, {start.base + j, start.stride, start.zero}, out + j, quads,
-                                   j == 0 ? fetch : Int8Fetch{});
+    int8_micro_block<kVnni, kRows>(a, b + 4 * j, {start.base + j, start.stride, start.zero}, out + j,
+                                   out_stride, quads, j == 0 ? fetch : Int8Fetch{});
   }
 }
 
 template <bool kVnni>
 using Int8Micro = void (*)(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
-                           int32_t* out, int64_t quads, const Int8Fetch& fetch);
+                           int32_t* out, int64_t out_stride, int64_t quads, const Int8Fetch& fetch);
 
 // The kernel for `rows` rows, 1 <= rows <= Dot<kVnni>::kRows.
 template <bool kVnni, int kRows = Dot<kVnni>::kRows>
@@ -121,6 +121,7 @@ void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t
                    const Done& done) {
   const int64_t past = depth + length, element = job.output == Int8Output::kUint8 ? 1 : 4;
   const int64_t step = int8_slice(length);
+  const bool to_out = job.output == Int8Output::kSums && (panel + 1) * kInt8Panel <= job.shape.n;
   for (int64_t slice = depth; slice < past || slice == depth; slice += step) {
     const int8_t* b = job.panel(panel) + slice * kInt8Panel;
     const int64_t quads = ((past - slice < step ? past - slice : step) + 3) / 4;
@@ -132,14 +133,20 @@ void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t
         from = {start.base, 0, start.zero ? start.zero + first - job.first_row(begin) : nullptr};
       }
       Int8Fetch fetch = int8_fetch(job, b, quads, block - begin, end - begin);
-      if (slice + step >= past) {
+      const bool last = slice + step >= past;
+      if (last) {
         fetch.out_rows = rows;
         fetch.out_step = job.out_stride * element;
         fetch.out = static_cast<const char*>(job.out) + job.out_at(first, panel) * element;
       }
-      int8_micro<kVnni>(rows)(a + (block - begin) * job.block_stride() + slice * rows, b, from, out, quads,
-                              fetch);
-      if (slice + step >= past) done(first, rows, out);
+      const auto* rows_of_a = a + (block - begin) * job.block_stride() + slice * rows;
+      if (last && to_out) {  // sums that are the result go there from the registers
+        int32_t* const result = static_cast<int32_t*>(job.out) + job.out_at(first, panel);
+        int8_micro<kVnni>(rows)(rows_of_a, b, from, result, job.out_stride, quads, fetch);
+      } else {
+        int8_micro<kVnni>(rows)(rows_of_a, b, from, out, kInt8Panel, quads, fetch);
+        if (last) done(first, rows, out);
+      }
       out += rows * kInt8Panel;
     }
   }
