@@ -8,10 +8,17 @@
 
 namespace greenkernels::cpu {
 
-// Panels are multiplied in slices of this depth: a slice of a panel takes 32 KiB of L1 or L2, one of a block
-// of rows 14 KiB.
+// Panels are multiplied in slices of at most this depth: a slice of a panel takes 32 KiB of L1 or L2, one of
+// a block of rows 14 KiB.
 inline constexpr int64_t kInt8PanelSlice = 1024;
 static_assert(kInt8Slice % kInt8PanelSlice == 0);
+
+// Depth of the slices that `length` is cut into, alike but for the last: whole chunks of 64. A short one at
+// the end would cost as many loads and stores of sums as a long one.
+inline int64_t int8_slice(int64_t length) {
+  const int64_t slices = (length + kInt8PanelSlice - 1) / kInt8PanelSlice;
+  return slices <= 1 ? kInt8PanelSlice : ((length + slices - 1) / slices + 63) / 64 * 64;
+}
 
 // Blocks that go through all slices of a panel before the next ones do: their sums, 14 KiB with AVX-512, come
 // back from L1 for each slice.

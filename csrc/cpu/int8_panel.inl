@@ -47,10 +47,10 @@ GK_INLINE void int8_micro_step(const typename Dot<kVnni>::Element* a, const int8
 }
 
 // kColumns columns of kRows rows. a: [quads / 16, rounded up][kRows][64]; b: [quads][kInt8Panel][4];
-// out: [kRows][kInt8Panel].
+// out: [kRows], out_stride apart.
 template <bool kVnni, int kRows>
 void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
-                      int32_t* out, int64_t quads, Int8Fetch fetch) {
+                      int32_t* out, int64_t out_stride, int64_t quads, Int8Fetch fetch) {
   using D = Dot<kVnni>;
   typename D::Sum sum[kRows][D::kVecs];
 #pragma GCC unroll 16
@@ -74,22 +74,22 @@ void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, co
     for (int j = 0; j < D::kColumns / kLanes; ++j) {
       const Ints base = Ints::load(start.base + i * start.stride + j * kLanes);
       const Ints add = start.zero ? Ints::broadcast(-start.zero[i]) * base : base;
-      (column_sums<kVnni>(sum[i], j) + add).store(out + i * kInt8Panel + j * kLanes);
+      (column_sums<kVnni>(sum[i], j) + add).store(out + i * out_stride + j * kLanes);
     }
 }
 
 template <bool kVnni, int kRows>
 void int8_micro_rows(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
-                     int32_t* out, int64_t quads, const Int8Fetch& fetch) {
+                     int32_t* out, int64_t out_stride, int64_t quads, const Int8Fetch& fetch) {
   for (int j = 0; j < kInt8Panel; j += Dot<kVnni>::kColumns) {
-    int8_micro_block<kVnni, kRows>(a, b + 4 * j, {start.base + j, start.stride, start.zero}, out + j, quads,
-                                   j == 0 ? fetch : Int8Fetch{});
+    int8_micro_block<kVnni, kRows>(a, b + 4 * j, {start.base + j, start.stride, start.zero}, out + j,
+                                   out_stride, quads, j == 0 ? fetch : Int8Fetch{});
   }
 }
 
 template <bool kVnni>
 using Int8Micro = void (*)(const typename Dot<kVnni>::Element* a, const int8_t* b, const Int8Start& start,
-                           int32_t* out, int64_t quads, const Int8Fetch& fetch);
+                           int32_t* out, int64_t out_stride, int64_t quads, const Int8Fetch& fetch);
 
 // The kernel for `rows` rows, 1 <= rows <= Dot<kVnni>::kRows.
 template <bool kVnni, int kRows = Dot<kVnni>::kRows>
@@ -113,14 +113,18 @@ inline Int8Fetch int8_fetch(const Int8Product& job, const int8_t* b, int64_t qua
 }
 
 // Stage 2 of a run of blocks [begin, end) at the depths [depth, depth + length): sums = start + products. a:
-// of block `begin`.
-template <bool kVnni>
+// of block `begin`. Calls done(first row, rows, sums) as soon as the sums of a block are complete: stores to
+// the output then leave the store buffer while the next block is multiplied.
+template <bool kVnni, typename Done>
 void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t end, int64_t depth,
-                   int64_t length, const typename Dot<kVnni>::Element* a, Int8Start start, int32_t* sums) {
+                   int64_t length, const typename Dot<kVnni>::Element* a, Int8Start start, int32_t* sums,
+                   const Done& done) {
   const int64_t past = depth + length, element = job.output == Int8Output::kUint8 ? 1 : 4;
-  for (int64_t slice = depth; slice < past || slice == depth; slice += kInt8PanelSlice) {
+  const int64_t step = int8_slice(length);
+  const bool to_out = job.output == Int8Output::kSums && (panel + 1) * kInt8Panel <= job.shape.n;
+  for (int64_t slice = depth; slice < past || slice == depth; slice += step) {
     const int8_t* b = job.panel(panel) + slice * kInt8Panel;
-    const int64_t quads = ((past - slice < kInt8PanelSlice ? past - slice : kInt8PanelSlice) + 3) / 4;
+    const int64_t quads = ((past - slice < step ? past - slice : step) + 3) / 4;
     int32_t* out = sums;
     for (int64_t block = begin; block < end; ++block) {
       const int64_t rows = job.rows(block), first = job.first_row(block);
@@ -129,13 +133,20 @@ void int8_multiply(const Int8Product& job, int64_t panel, int64_t begin, int64_t
         from = {start.base, 0, start.zero ? start.zero + first - job.first_row(begin) : nullptr};
       }
       Int8Fetch fetch = int8_fetch(job, b, quads, block - begin, end - begin);
-      if (slice + kInt8PanelSlice >= past) {
+      const bool last = slice + step >= past;
+      if (last) {
         fetch.out_rows = rows;
         fetch.out_step = job.out_stride * element;
         fetch.out = static_cast<const char*>(job.out) + job.out_at(first, panel) * element;
       }
-      int8_micro<kVnni>(rows)(a + (block - begin) * job.block_stride() + slice * rows, b, from, out, quads,
-                              fetch);
+      const auto* rows_of_a = a + (block - begin) * job.block_stride() + slice * rows;
+      if (last && to_out) {  // sums that are the result go there from the registers
+        int32_t* const result = static_cast<int32_t*>(job.out) + job.out_at(first, panel);
+        int8_micro<kVnni>(rows)(rows_of_a, b, from, result, job.out_stride, quads, fetch);
+      } else {
+        int8_micro<kVnni>(rows)(rows_of_a, b, from, out, kInt8Panel, quads, fetch);
+        if (last) done(first, rows, out);
+      }
       out += rows * kInt8Panel;
     }
   }
@@ -150,7 +161,8 @@ void int8_deep_block(const Int8Product& job, int64_t panel, int64_t block,
   int64_t total[Dot<kVnni>::kRows * kInt8Panel] = {};
   for (int64_t depth = 0; depth < job.shape.k; depth += kInt8Slice) {
     const int64_t length = job.shape.k - depth < kInt8Slice ? job.shape.k - depth : kInt8Slice;
-    int8_multiply<kVnni>(job, panel, block, block + 1, depth, length, a, {nothing, 0, nullptr}, sums);
+    int8_multiply<kVnni>(job, panel, block, block + 1, depth, length, a, {nothing, 0, nullptr}, sums,
+                         [](int64_t, int64_t, int32_t*) {});
     for (int64_t i = 0; i < size; ++i) total[i] += sums[i];
   }
   float* values = reinterpret_cast<float*>(sums);
@@ -182,7 +194,9 @@ void int8_panel(const Int8Product& job, int64_t panel, int64_t begin, int64_t en
     const Int8Start start =
         job.one_zero ? Int8Start{moved, 0, nullptr} : Int8Start{job.column_sums(panel), 0, rows.zero + row};
     int8_multiply<kVnni>(job, panel, first, last, 0, job.shape.k,
-                         elements + (first - begin) * job.block_stride(), start, sums);
-    int8_output<false>(job, columns, panel, row, job.first_row(last) - row, sums, rows);
+                         elements + (first - begin) * job.block_stride(), start, sums,
+                         [&](int64_t row, int64_t count, const int32_t* of_block) {
+                           int8_output<false>(job, columns, panel, row, count, of_block, rows);
+                         });
   }
 }

@@ -38,8 +38,10 @@ Int8Plan int8_plan(const Int8Problem& p) {
   const int64_t blocks_traffic = busy * ceil_div(ceil_div(plan.blocks, busy), plan.group) * weight;
   const int64_t panels_traffic = weight + (staged > p.l2_bytes / 2 ? staged * panels : staged);
   const bool idle_threads = plan.blocks < threads;
-  plan.panels_outer =
-      panels > 1 && staged <= kMaxStagedBytes && (idle_threads || panels_traffic < blocks_traffic);
+  // For a third of the traffic it does not pay: 1024 x 1024 x 1024 ran at 86 to 88 % of the peak with blocks
+  // outermost, 84 to 86 % with panels, whose output jumps from row to row.
+  const bool less_traffic = 3 * panels_traffic < 2 * blocks_traffic;
+  plan.panels_outer = panels > 1 && staged <= kMaxStagedBytes && (idle_threads || less_traffic);
   if (plan.panels_outer) {
     plan.blocks = ceil_div(p.m, p.max_rows);
     plan.max_rows = ceil_div(p.m, plan.blocks);

@@ -39,7 +39,8 @@ void sum_columns(const int8_t* packed, int64_t quads, int32_t* sums) {
   for (int64_t c = 0; c < kInt8Panel; ++c) sums[c] = 0;
   for (int64_t q = 0; q < quads; q += kStep) {
     const int64_t count = quads - q < kStep ? quads - q : kStep;
-    int8_micro<kVnni>(1)(ones, packed + q * kInt8Panel * 4, {sums, 0, nullptr}, sums, count, Int8Fetch{});
+    int8_micro<kVnni>(1)(ones, packed + q * kInt8Panel * 4, {sums, 0, nullptr}, sums, kInt8Panel, count,
+                         Int8Fetch{});
   }
 }
 
