@@ -5,10 +5,12 @@ from .breakdown import Estimate, estimate
 from .counts import Counted, Counts, Uncounted, count
 from .hardware_table import hardware, hardware_names
 from .idle import idle_power
+from .links import Transfer, all_gather, all_reduce, transfer
 from .meter import EnergyMeter
 from .model import Joules, joules, split_joules
 from .per_call import EnergyPerCall, compare, measure
 from .quality import Efficiency, efficiency
+from .units import carbon_g, cost_per_million, per_wh
 
 __all__ = [
     "Counted",
@@ -19,8 +21,13 @@ __all__ = [
     "EnergyPerCall",
     "Estimate",
     "Joules",
+    "Transfer",
     "Uncounted",
+    "all_gather",
+    "all_reduce",
+    "carbon_g",
     "compare",
+    "cost_per_million",
     "count",
     "efficiency",
     "estimate",
@@ -29,6 +36,8 @@ __all__ = [
     "idle_power",
     "joules",
     "measure",
+    "per_wh",
     "sources",
     "split_joules",
+    "transfer",
 ]

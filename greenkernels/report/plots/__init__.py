@@ -1,6 +1,7 @@
 """Plots as SVG and PNG, one module each; the same data gives the same bytes. They need matplotlib (extra: demo)."""
 
 from .canvas import Plot
+from .energies import EnergyBar, energy_bars
 from .errors import ErrorPoint, error_against_speed
 from .layers import LayerBar, layer_bars
 from .roofline import RooflinePoint, roofline
@@ -8,11 +9,13 @@ from .scaling import scaling
 from .speedups import SpeedUp, speed_ups
 
 __all__ = [
+    "EnergyBar",
     "ErrorPoint",
     "LayerBar",
     "Plot",
     "RooflinePoint",
     "SpeedUp",
+    "energy_bars",
     "error_against_speed",
     "layer_bars",
     "roofline",
