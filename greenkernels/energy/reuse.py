@@ -6,7 +6,8 @@ A pass over an array finds it in a cache if what was touched since the pass befo
     bytes * (passes if between > capacity else 1)
 
 The first pass over an argument is in the compulsory bytes of `Counts`; a `Stream` adds the others, and all passes over
-scratch. `tests/test_energy_traffic.py` compares this with a simulation of caches under the real kernels.
+scratch. What a cache writes back is not counted again. `tests/test_energy_traffic.py` compares this with a simulation
+of caches under the real kernels.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def product(m: int, n: int, k: int, element: int) -> tuple[Stream, ...]:
         Stream(a * column_blocks, _ceil(columns, MICRO_COLUMNS), rows * depth * element),
         Stream(b, row_blocks, depth * (columns + rows) * element),
         Stream(b * row_blocks, _ceil(rows, MICRO_ROWS), depth * (MICRO_COLUMNS + MICRO_ROWS) * element),
-        Stream(2 * c, slices, m * columns * element + depth * (m + columns) * element),
+        Stream(c, slices, m * columns * element + depth * (m + columns) * element),
     )
     return _without_empty(*found)
 

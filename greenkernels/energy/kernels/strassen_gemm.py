@@ -47,7 +47,7 @@ def streams_of(m: int, n: int, k: int, levels: int, size: int) -> tuple[Stream, 
     found.append(Stream(packed_rows, 2, packed_rows, scratch=True))
     passes = (TERMS // 4) ** levels
     whole = (m * k + m * n) * size
-    return (*found, Stream(m * k * size, passes, whole), Stream(2 * m * n * size, passes, whole))
+    return (*found, Stream(m * k * size, passes, whole), Stream(m * n * size, passes, whole))
 
 
 def count_module(module: StrassenLinear, *input_shapes: Sequence[int]) -> Counts:
