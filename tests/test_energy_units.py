@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from greenkernels.energy import carbon_g, cost_per_million, estimate, per_wh
+from greenkernels.energy import carbon_g, cost_per_million, estimate, per_item, per_wh
 from greenkernels.measure.provenance import Kind, Measurement
 
 ENERGY = Measurement(2.0, "J", Kind.MEASURED, 1.0, 4.0)
@@ -14,6 +14,10 @@ ENERGY = Measurement(2.0, "J", Kind.MEASURED, 1.0, 4.0)
 
 def test_inferences_from_a_watt_hour() -> None:
     assert per_wh(ENERGY) == Measurement(1800.0, "1/Wh", Kind.MEASURED, 900.0, 3600.0)
+
+
+def test_joules_of_one_token() -> None:
+    assert per_item(ENERGY, 4, "token") == Measurement(0.5, "J/token", Kind.MEASURED, 0.25, 1.0)
 
 
 def test_money_for_a_million() -> None:
@@ -32,6 +36,7 @@ def test_carbon_at_the_intensity_of_a_grid() -> None:
     [
         (lambda: per_wh(Measurement(1.0, "s", Kind.MEASURED)), "must be in J, got 's'"),
         (lambda: per_wh(Measurement(0.0, "J", Kind.MEASURED)), "needs a positive energy"),
+        (lambda: per_item(ENERGY, 0), "items must be at least 1"),
         (lambda: cost_per_million(ENERGY, -1), "price_per_kwh must not be negative"),
         (lambda: carbon_g(ENERGY, -1), "grams_per_kwh must not be negative"),
     ],

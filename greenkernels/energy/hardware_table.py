@@ -73,7 +73,11 @@ def hardware_names() -> list[str]:
 
 @cache
 def hardware(name: str) -> Hardware:
-    """The table of that name. Raises ValueError where there is none."""
+    """The table of that name, or in a file of that name if it ends with ``.json``. Raises ValueError for neither."""
+    if name.endswith(".json"):
+        if not Path(name).is_file():
+            raise ValueError(f"energy: there is no table {name}")
+        return load_table(Path(name))
     if name not in hardware_names():
         raise ValueError(f"energy: hardware must be one of {', '.join(hardware_names())}, got {name!r}")
     return load_table(_TABLES / f"{name}.json")

@@ -100,15 +100,15 @@ def split_joules(
     """As `joules`, in parts."""
     table = _table(hardware)
     dtype = _COSTS_AS.get(counts.dtype, counts.dtype)
-    operation = [] if not counts.flops else _needed(table, f"add {dtype}", f"multiply {dtype}")
+    operation = [] if not counts.flops else needed(table, f"add {dtype}", f"multiply {dtype}")
     # Half of the operations of a multiply-add are additions, half multiplications.
-    compute = _sum(operation, counts.flops / 2)
+    compute = weighted(operation, counts.flops / 2)
     levels = storage_bytes(counts, table, network_weights)
-    memory = _total(_sum(_needed(table, what), moved) for what, moved in levels.items())
-    links = _total(_sum(_needed(table, _LINKS[sent.link]), sent.bytes) for sent in counts.transfers)
+    memory = _total(weighted(needed(table, what), moved) for what, moved in levels.items())
+    links = _total(weighted(needed(table, _LINKS[sent.link]), sent.bytes) for sent in counts.transfers)
     static = None
     if time_s is not None:
-        _needed(table, "static watt")
+        needed(table, "static watt")
         static = split_static(table, time_s)
     return Joules(compute, memory, links, static)
 
@@ -136,7 +136,8 @@ NONE = Joules(*(Measurement(0.0, "J", Kind.MODELLED) for _ in range(3)))  # of n
 _table = hardware  # the name is an argument of the functions above
 
 
-def _needed(table: Hardware, *whats: str) -> list[Figure]:
+def needed(table: Hardware, *whats: str) -> list[Figure]:
+    """The figures of that name. Raises `NoFigureError` where the table lacks one."""
     for what in whats:
         if table.figure(what) is None:
             raise NoFigureError(f"energy: {table.name} has no figure for {what!r}")
@@ -144,12 +145,13 @@ def _needed(table: Hardware, *whats: str) -> list[Figure]:
 
 
 def _total(parts: Iterable[Measurement]) -> Measurement:
-    return sum(parts, _sum([], 0.0))
+    return sum(parts, weighted([], 0.0))
 
 
-def _sum(figures: list[Figure], amount: float) -> Measurement:
+def weighted(figures: list[Figure], amount: float, kind: Kind = Kind.MODELLED) -> Measurement:
+    """That amount of the sum of the figures, in J."""
     value, low, high = (amount * sum(getattr(f, name) for f in figures) for name in ("value", "low", "high"))
-    return Measurement(value, "J", Kind.MODELLED, low, high)
+    return Measurement(value, "J", kind, low, high)
 
 
 def split_static(table: Hardware, time_s: float | Measurement) -> Measurement | None:

@@ -21,6 +21,24 @@ def per_wh(energy_j: Measurement) -> Measurement:
     return Measurement(value, "1/Wh", energy_j.kind, low, high)
 
 
+def per_item(energy_j: Measurement, items: int, item: str = "item") -> Measurement:
+    """J an image, a token, ... of a call that handles several.
+
+    Args:
+        energy_j: of the call.
+        items: that it handles.
+        item: what they are; the unit becomes ``J/item``.
+
+    Raises:
+        ValueError: the energy is not in J, or there are no items.
+    """
+    _require_joules(energy_j)
+    if items < 1:
+        raise ValueError(f"per_item: items must be at least 1, got {items}")
+    value, low, high = (end / items for end in (energy_j.value, energy_j.low, energy_j.high))
+    return Measurement(value, f"J/{item}", energy_j.kind, low, high)
+
+
 def cost_per_million(energy_j: Measurement, price_per_kwh: float) -> Measurement:
     """Price of the energy of a million calls, in the currency of ``price_per_kwh``.
 
