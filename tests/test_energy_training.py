@@ -12,7 +12,11 @@ from torch import nn
 
 from greenkernels.energy import TrainingMeter, backends, lightning_callback, trainer_callback
 from greenkernels.energy.backends import Backend, Reading
+from greenkernels.energy.tally import CountOperations, Tally
 from greenkernels.measure.provenance import Kind, Measurement
+
+
+LABELS = torch.tensor([0, 1])
 
 
 @pytest.fixture
@@ -72,6 +76,43 @@ def test_forward_backward_and_optimizer_are_modelled_without_a_counter() -> None
     assert epoch.energy_j.kind is epoch.step_j.kind is Kind.MODELLED
     forward = 2 * 2 * 8 * 4 * (0.9 + 3.7) / 2 * 1e-12
     assert epoch.energy_j.value > 2 * forward  # the gradient of the weight is a product as large
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
+@pytest.mark.parametrize("foreach", [False, True])
+def test_a_step_of_a_convolutional_network_is_counted_whole(optimizer: type, foreach: bool) -> None:
+    net = nn.Sequential(
+        *(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 8, 3), nn.GELU()),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.LayerNorm(8), nn.Linear(8, 5), nn.Sigmoid()),
+    )
+    steps = optimizer(net.parameters(), lr=0.1, foreach=foreach)
+    meter, images, labels = TrainingMeter(source="model"), torch.randn(2, 3, 12, 12), torch.tensor([1, 3])
+    with meter:
+        steps.zero_grad()
+        nn.functional.cross_entropy(net(images), labels).backward()
+        steps.step()
+        meter.step()
+    assert "could not count" not in meter.epochs[0].reason
+    assert meter.epochs[0].energy_j is not None
+
+
+@pytest.mark.parametrize(
+    ("function", "flops"),
+    [
+        (lambda x: torch.ops.aten.threshold_backward(x, x, 0), 6),
+        (lambda x: torch.ops.aten.sigmoid_backward(x, x), 3 * 6),
+        (lambda x: torch.ops.aten._log_softmax_backward_data(x, x, 1, torch.float32), 4 * 6),
+        (lambda x: torch.ops.aten.nll_loss_forward(x, LABELS, None, 1, -100), 3 * 2),
+        (lambda x: torch._foreach_add_([x, x], [x, x], alpha=2), 2 * 12),
+        (lambda x: torch._foreach_addcmul([x], [x], [x], 0.5), 3 * 6),
+    ],
+)
+def test_operations_of_training_by_hand(function, flops: int) -> None:
+    tally, x = Tally(), torch.rand(2, 3)
+    with CountOperations(tally.add):
+        function(x)
+    assert not tally.uncounted
+    assert sum(counts.flops for counts in tally.work.values()) == flops
 
 
 def test_in_lightning(clock: SyntheticClock, monkeypatch: pytest.MonkeyPatch) -> None:

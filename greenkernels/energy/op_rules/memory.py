@@ -16,7 +16,9 @@ from ..ops import Op, occupied, op_rule
 )
 @op_rule("new_empty", "empty_strided", "new_empty_strided", "resize_", "set_")
 @op_rule("is_same_size", "_local_scalar_dense", "unsafe_split_with_sizes", "_assert_async", "unsafe_chunk")
-@op_rule("profiler::_record_function_enter_new", "profiler::_record_function_exit")  # around an optimizer's step
+@op_rule(
+    "profiler::_record_function_enter_new", "profiler::_record_function_exit"
+)  # around an optimizer's step
 def nothing(op: Op) -> Counts:
     """Another look at the same memory, or memory that nobody wrote yet."""
     return Counts(0, 0, 0, 0, op.dtype)
