@@ -10,7 +10,7 @@ from torch import nn
 from greenkernels.energy import backends
 from greenkernels.energy.backends import Backend, Reading
 from greenkernels.measure.provenance import Kind, Measurement
-from greenkernels.planning.counters import attribute, measure_networks
+from greenkernels.planning.counters import attribute, measure_networks, put_measured_joules
 from greenkernels.planning.plan_text import _energy_lines
 from greenkernels.planning.plans import LayerPlan, NetworkVerdict
 
@@ -102,6 +102,18 @@ def test_layers_get_their_share_of_what_was_measured() -> None:
     attribute(layers, modelled, whole)
     assert [layer.energy_before and layer.energy_before.value for layer in layers] == [60.0, 20.0, None]
     assert layers[0].energy_after == Measurement(30.0, "J", Kind.ATTRIBUTED, 15.0, 60.0)
+
+
+def test_layers_stay_modelled_without_a_counter_and_are_attributed_with_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for watts, kind in ((100.0, Kind.ATTRIBUTED), (None, Kind.MODELLED)):
+        install(monkeypatch, watts)
+        clock, layers = SyntheticClock(), [LayerPlan(("a",), "", energy_before=joules(0.5))]
+        network = NetworkVerdict(stock=seconds(0.5), energy_before=joules(1.0), energy_after=joules(0.5))
+        networks = Slow(clock, 0.5), Slow(clock, 0.25)
+        put_measured_joules(network, layers, networks, ((X,), {}), clock)
+        assert layers[0].energy_before.kind is kind
 
 
 def test_layers_of_a_network_that_was_not_modelled_get_none() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -17,6 +18,20 @@ from .quality import Inputs
 
 TRIALS = 3  # of 5 s for each network, beside one of idling
 STOCK, CONVERTED = "stock", "converted"
+
+
+def put_measured_joules(
+    network: NetworkVerdict,
+    layers: Sequence[LayerPlan],
+    networks: tuple[nn.Module, nn.Module],
+    inputs: Inputs,
+    clock: Clock,
+) -> None:
+    """Measures the stock and the converted network, and gives each layer its share; see the functions below."""
+    modelled = replace(network)
+    measure_networks(network, *networks, inputs, clock)
+    if network.energy_source != modelled.energy_source:
+        attribute(layers, modelled, network)
 
 
 def measure_networks(

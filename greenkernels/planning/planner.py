@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
@@ -15,7 +15,7 @@ from ..measure.provenance import Measurement
 from . import records
 from .cache import now
 from .certify import ConversionError, Converted, convert_within, fastest_form, time_networks, verdict
-from .counters import attribute, measure_networks
+from .counters import put_measured_joules
 from .drafts import Times, draft, expected_s, keep_within_memory, times_of_site
 from .joules import energy
 from .layout import AS_GIVEN, CHANNELS_LAST, worth_trying
@@ -226,7 +226,9 @@ class Planner:
         )
         self.add_energy(network, done, stock)
         if self.settings.objective != "latency" and self.settings.time_budget is None:
-            self.measure_energy(network, done)
+            self.advance(LAYERS + WHOLE, "joules of the whole network")
+            networks = self.stock, done.network
+            put_measured_joules(network, done.layers, networks, self.inputs, self.settings.clock)
         count = sum(layer.stem is not None for layer in done.layers)
         joules = network.energy_before, network.energy_after
         won = network_wins(self.settings.objective, network.word, *joules, network.speedup)
@@ -244,14 +246,6 @@ class Planner:
         if set(done.work.uncounted) == set(self.work.uncounted):
             network.energy_before = energy(self.work.counts, stock)
             network.energy_after = energy(done.work.counts, network.converted)
-
-    def measure_energy(self, network: NetworkVerdict, done: Converted) -> None:
-        """By a counter where there is one: the objective asks for joules, and has a minute for them."""
-        modelled = replace(network)
-        self.advance(LAYERS + WHOLE, "joules of the whole network")
-        measure_networks(network, self.stock, done.network, self.inputs, self.settings.clock)
-        if network.energy_source != modelled.energy_source:
-            attribute(done.layers, modelled, network)
 
     def plan_by_rules(self) -> Plan:
         """Cold start: the stems' own rules, no clock; the bounds hold all the same."""
