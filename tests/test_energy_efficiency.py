@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from synthetic_clock import SyntheticClock
 from torch import nn
 
 import greenkernels as gk
-from greenkernels.energy import efficiency
-from greenkernels.measure.provenance import Kind
+from greenkernels.energy import backends, efficiency
+from greenkernels.energy.backends import Backend, Reading
+from greenkernels.measure.provenance import Kind, Measurement
 
 NET = nn.Sequential(nn.Linear(8, 4), nn.ReLU()).eval()
 X = torch.randn(3, 8)
@@ -28,6 +30,48 @@ def test_quality_per_joule_above_the_floor() -> None:
     assert found.per_joule.value == pytest.approx(2.0 / energy.value)
     assert (found.per_joule.unit, found.per_joule.kind) == ("1/J", Kind.MODELLED)
     assert found.per_joule.low < found.per_joule.value < found.per_joule.high
+
+
+def test_joules_are_of_one_item() -> None:
+    found = efficiency(
+        NET,
+        DATA,
+        target_as_quality,
+        floor=1.5,
+        hardware="horowitz-45nm",
+        items=lambda inputs, target: len(inputs),
+    )
+    call = gk.energy.estimate(NET, X, "horowitz-45nm").energy_j
+    assert (found.samples, found.items) == (2, 6)
+    assert found.energy_j.value == pytest.approx(call.value / 3)
+
+
+def test_a_counter_measures_whole_passes_through_the_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SyntheticClock()
+
+    class Slow(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            clock.work(0.5, noise=0)
+            return NET(x)
+
+    class Window:
+        needed_s = 2.0  # far longer than a call
+
+        def start(self) -> None:
+            pass
+
+        def stop(self) -> None:
+            pass
+
+        def reading(self, time_s: Measurement) -> Reading:
+            return Reading(Measurement(100 * time_s.value, "J", Kind.MEASURED))
+
+    counter = Backend("scripted", 1, lambda clock: None, lambda request: Window())
+    monkeypatch.setattr(backends, "registered", lambda: (counter,))
+    found = efficiency(Slow().eval(), DATA, target_as_quality, floor=1.0, clock=clock)
+    assert (found.source, found.energy_j.kind) == ("scripted", Kind.MEASURED)
+    assert found.energy_j.value == pytest.approx(50.0)
+    assert found.per_joule.value == pytest.approx(2.0 / 50.0)
 
 
 def test_no_quality_per_joule_below_the_floor() -> None:

@@ -20,6 +20,7 @@ from greenkernels.user_model import load_model
 
 NET = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 5)).eval()
 IMAGE = torch.randn(2, 3, 6, 6)
+F32 = 4  # bytes
 
 
 class Attention(nn.Module):
@@ -52,7 +53,8 @@ def layers(estimate: Estimate) -> dict[str, gk.energy.Counts | None]:
 def test_layers_add_up_to_the_network() -> None:
     found = gk.energy.estimate(NET, IMAGE)
     expected = [(NET[0], IMAGE.shape), (NET[1], (2, 8, 6, 6)), (NET[3], (2, 288))]
-    wanted = [joules(count(*layer).counts) for layer in expected]
+    weights = sum(p.numel() * F32 for p in NET.parameters())
+    wanted = [joules(count(*layer).counts, network_weights=weights) for layer in expected]
     assert found.energy_j.value == pytest.approx(sum(j.value for j in wanted))
     assert found.energy_j.low == pytest.approx(sum(j.low for j in wanted))
     assert found.energy_j.kind is Kind.MODELLED
@@ -225,6 +227,25 @@ def test_command_prints_the_table() -> None:
     assert "ReLU" in text
     code, text = run("torch.nn:ReLU", "--input", "2x3", "--json", "--hardware", "horowitz-45nm")
     assert json.loads(text)["layers"][0]["work"][0]["flops"] == 6
+
+
+def test_command_prints_cost_and_carbon_when_asked(tmp_path: Path) -> None:
+    code, text = run("torch.nn:ReLU", "--input", "2x3", "--price", "0.3", "--carbon", "400")
+    assert code == 0
+    assert "cost of a million calls: " in text
+    assert "gCO2e" in text
+    code, text = run("torch.nn:ReLU", "--input", "2x3", "--price", "0.3", "--json")
+    assert json.loads(text)["cost_of_a_million_calls"]["kind"] == "modelled"
+    code, text = run("torch.nn:ReLU", "--input", "2x3", "--price", "-1")
+    assert code == 1
+    assert "must not be negative" in text
+
+
+def test_command_draws(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    code, text = run("torch.nn:ReLU", "--input", "2x3", "--plot", str(tmp_path))
+    assert (code, "wrote" in text) == (0, True)
+    assert (tmp_path / "energies.svg").exists()
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from greenkernels.energy import Counts, hardware, hardware_names, joules, split_
 from greenkernels.energy.hardware_table import ESTIMATE_FACTOR, load_table
 from greenkernels.measure.provenance import Kind, Measurement, MixedKindsError, require_one_kind
 
-PAGE = Path(__file__).resolve().parent.parent / "docs/energy.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs/hardware.md"
 PICO = 1e-12
 COUNTS = Counts(flops=1000, bytes_read=300, bytes_written=100, weight_bytes=50)
 
@@ -25,7 +25,9 @@ def table(tmp_path: Path, **row: object) -> Path:
 def test_is_the_sum_of_counts_times_costs() -> None:
     parts = split_joules(COUNTS, time_s=2.0)
     assert parts.compute.value == pytest.approx(500 * (0.38 + 1.31) * PICO)
-    assert parts.memory.value == pytest.approx(400 * (43.75 + 1.75) * PICO)
+    registers = 500 * 4 * 4 * 0.1  # a multiply-add has 4 operands of 4 bytes
+    levels = 400 * (0.9375 + 1.0625 + 1.75 + 43.75)  # nothing is in a cache, so each byte passes all of them
+    assert parts.memory.value == pytest.approx((registers + levels) * PICO)
     assert parts.static.value == pytest.approx(2.0 * 10)
     assert (parts.communication.value, parts.communication.low, parts.communication.high) == (0, 0, 0)
     assert joules(COUNTS, 2.0).value == pytest.approx(
@@ -84,7 +86,7 @@ def test_int8_is_cheaper_than_float32() -> None:
     [
         (Counts(1, 0, 0, 0, "complex64"), None, "generic-7nm", "has no figure for 'add complex64'"),
         (COUNTS, 1.0, "horowitz-45nm", "has no figure for 'static watt'"),
-        (COUNTS, None, "abacus", "must be one of generic-7nm, horowitz-45nm, got 'abacus'"),
+        (COUNTS, None, "abacus", "must be one of generic-7nm, .*, got 'abacus'"),
     ],
 )
 def test_what_has_no_figure_is_refused(counts: Counts, time_s: float | None, name: str, message: str) -> None:

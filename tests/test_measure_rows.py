@@ -72,7 +72,7 @@ def test_rows_hold_everything_and_come_back(tmp_path):
     assert len(rows[0].time_s.repeats) == 27  # 9 rounds of 3
     data = json.loads(path.read_text())
     assert {"machine", "versions", "source", "date", "schema"} <= set(data)
-    assert data["rows"][0]["energy_j"] is None
+    assert data["rows"][0]["energy_j"] is None  # nobody counted its work
     assert not list(path.parent.glob("*.tmp"))
 
 

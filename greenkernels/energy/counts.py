@@ -10,12 +10,15 @@ import importlib
 import math
 import pkgutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from .links import Transfer
+from .reuse import Stream
 
 
 @dataclass(frozen=True)
@@ -29,9 +32,12 @@ class Counts:
         bytes_written: every output element once.
         weight_bytes: the part of ``bytes_read`` that is weights, in the form the kernel reads (packed, transformed).
         dtype: what the operations compute in, by torch's name.
+        streams: arrays that the kernel goes through again; they do not make two counts differ.
+        transfers: bytes that leave the device, and by which way; nor do these.
+        maps: bytes without weights of each call that was added up; default: those of the one call.
 
     Bytes are compulsory traffic: what a kernel with an unlimited cache would still move. Intermediate results are not
-    in it.
+    in it. `moved` adds what a cache of a given size does not keep.
     """
 
     flops: int
@@ -39,8 +45,13 @@ class Counts:
     bytes_written: int
     weight_bytes: int
     dtype: str = "float32"
+    streams: tuple[Stream, ...] = field(default=(), compare=False)
+    transfers: tuple[Transfer, ...] = field(default=(), compare=False)
+    maps: tuple[int, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "streams", tuple(Stream(*stream) for stream in self.streams))
+        object.__setattr__(self, "transfers", tuple(Transfer(*transfer) for transfer in self.transfers))
         for name in ("flops", "bytes_read", "bytes_written", "weight_bytes"):
             if getattr(self, name) < 0:
                 raise ValueError(f"Counts: {name} must not be negative, got {getattr(self, name)}")
@@ -48,11 +59,26 @@ class Counts:
             raise ValueError(
                 f"Counts: weight_bytes must be part of bytes_read, got {self.weight_bytes} of {self.bytes_read}"
             )
+        object.__setattr__(self, "maps", tuple(self.maps) or (self.bytes - self.weight_bytes,))
 
     @property
     def bytes(self) -> int:
         """Bytes read and written."""
         return self.bytes_read + self.bytes_written
+
+    def moved(self, capacity: int, network_weights: int | None = None) -> int:
+        """Bytes that pass a cache of that many bytes, to and from the levels below.
+
+        Args:
+            capacity: of the cache.
+            network_weights: bytes of all weights of a network that is called again and again: what fits is still there
+                from the call before, as is the output of the layer before. None: nothing was in the caches.
+        """
+        again = sum(stream.again(capacity, cold=network_weights is None) for stream in self.streams)
+        if network_weights is None:
+            return self.bytes + again
+        weights = self.weight_bytes if network_weights > capacity else 0
+        return sum(size for size in self.maps if size > capacity) + weights + again
 
     def __add__(self, other: Counts) -> Counts:
         """The sum. Raises ValueError where both compute, in different types: their operations cost different joules."""
@@ -68,6 +94,9 @@ class Counts:
             self.bytes_written + other.bytes_written,
             self.weight_bytes + other.weight_bytes,
             self.dtype if self.flops or not other.flops else other.dtype,
+            self.streams + other.streams,
+            self.transfers + other.transfers,
+            self.maps + other.maps,
         )
 
     def __mul__(self, calls: int) -> Counts:
@@ -78,6 +107,9 @@ class Counts:
             self.bytes_written * calls,
             self.weight_bytes * calls,
             self.dtype,
+            tuple(stream._replace(bytes=stream.bytes * calls) for stream in self.streams),
+            tuple(transfer._replace(bytes=transfer.bytes * calls) for transfer in self.transfers),
+            self.maps * calls,
         )
 
 

@@ -23,11 +23,12 @@ class Figure:
     """One row of a table: J an operation or a byte, or W.
 
     Attributes:
-        what: "add float32", "multiply int8", "on-chip byte", "DRAM byte", "static watt".
+        what: "add float32", "multiply int8", "L2 byte", "DRAM byte", "host link byte", "static watt".
         value, low, high: with its interval; an estimate's is widened by `ESTIMATE_FACTOR`.
         unit: "J" or "W".
         estimate: whether it was recalled and not looked up in the source.
         citation: the source.
+        capacity_bytes: size of the cache that a byte is moved to or from; None for anything else.
     """
 
     what: str
@@ -37,6 +38,7 @@ class Figure:
     unit: str
     estimate: bool
     citation: str
+    capacity_bytes: int | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,12 @@ class Hardware:
         """The figure, or None where the table has none."""
         return self.figures.get(what)
 
+    @property
+    def caches(self) -> tuple[Figure, ...]:
+        """Levels of storage between registers and memory, the smallest first."""
+        found = [figure for figure in self.figures.values() if figure.capacity_bytes is not None]
+        return tuple(sorted(found, key=lambda figure: figure.capacity_bytes))
+
 
 def hardware_names() -> list[str]:
     """The tables that there are."""
@@ -65,7 +73,11 @@ def hardware_names() -> list[str]:
 
 @cache
 def hardware(name: str) -> Hardware:
-    """The table of that name. Raises ValueError where there is none."""
+    """The table of that name, or in a file of that name if it ends with ``.json``. Raises ValueError for neither."""
+    if name.endswith(".json"):
+        if not Path(name).is_file():
+            raise ValueError(f"energy: there is no table {name}")
+        return load_table(Path(name))
     if name not in hardware_names():
         raise ValueError(f"energy: hardware must be one of {', '.join(hardware_names())}, got {name!r}")
     return load_table(_TABLES / f"{name}.json")
@@ -90,6 +102,5 @@ def _figure(row: dict, where: str) -> Figure:
         raise ValueError(f"{where} must have 0 < low <= value <= high, got {low}, {value}, {high}")
     if estimate:
         low, high = low / ESTIMATE_FACTOR, high * ESTIMATE_FACTOR
-    return Figure(
-        row["what"], value, low, high, "J" if units[0] == "joules" else "W", estimate, row["citation"]
-    )
+    unit, capacity = "J" if units[0] == "joules" else "W", row.get("capacity_bytes")
+    return Figure(row["what"], value, low, high, unit, estimate, row["citation"], capacity)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -33,7 +33,7 @@ class Op:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     out: Any
-    weights: frozenset[int] = frozenset()
+    weights: Collection[int] = frozenset()
 
     @cached_property
     def arguments(self) -> dict[str, Any]:
@@ -113,11 +113,11 @@ def count_op(op: Op) -> Counted:
         return Counted(None, f"{name}: sparse tensors have no counting rule")
     try:
         result = found(op)
+        return Counted(op.work(result) if isinstance(result, int) else result)
     except Uncounted as reason:
         return Counted(None, f"{name}: {reason}")
     except Exception as problem:  # the work that is metered must not fail for its count
         return Counted(None, f"{name}: its counting rule fails on this call: {problem!r}")
-    return Counted(op.work(result) if isinstance(result, int) else result)
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

@@ -9,13 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.parameter import is_lazy
+from torch.nn.parameter import Parameter, is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .counts import Counted, Counts
-from .hardware_table import DEFAULT
-from .model import NONE, Joules, NoFigureError, split_joules
-from .ops import Op, count_op, has_rule
+from .hardware_table import DEFAULT, Hardware
+from .model import NONE, Joules, NoFigureError, split_joules, storage_bytes
+from .ops import Op, count_op, has_rule, tensors
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Tally:
             return
         self.calls += 1
         dtype = counted.counts.dtype
-        if counted.counts.flops == counted.counts.bytes == 0:
+        if counted.counts.flops == counted.counts.bytes == 0 and not counted.counts.transfers:
             return  # known to be nothing: its type does not matter
         self.work[dtype] = self.work[dtype] + counted.counts if dtype in self.work else counted.counts
 
@@ -58,17 +58,26 @@ class Tally:
         sums = (sum(getattr(part, name) for part in parts) for name in names)
         return Counts(*sums, dtype="+".join(sorted(self.work)) or "float32")
 
-    def joules(self, hardware: str = DEFAULT) -> tuple[Joules | None, list[str]]:
+    def joules(
+        self, hardware: str = DEFAULT, network_weights: int | None = None
+    ) -> tuple[Joules | None, list[str]]:
         """Energy of what was counted, None if nothing was; and every reason why it is not all."""
         missing = [f"{reason} ({calls}x)" for reason, calls in self.uncounted.items()]
         parts = []
         for counts in self.work.values():
             try:
-                parts.append(split_joules(counts, hardware=hardware))
+                parts.append(split_joules(counts, hardware=hardware, network_weights=network_weights))
             except NoFigureError as problem:
                 missing.append(str(problem))
         known = bool(parts) or (self.calls > 0 and not self.work)  # what was counted may be exactly nothing
         return (sum(parts, NONE) if known else None), missing
+
+    def storage_bytes(self, table: Hardware, network_weights: int | None = None) -> dict[str, float]:
+        """Bytes at each level of storage, see `greenkernels.energy.model.storage_bytes`."""
+        found: Counter[str] = Counter()
+        for counts in self.work.values():
+            found.update(storage_bytes(counts, table, network_weights))
+        return dict(found)
 
 
 def _has_memory(weight: Tensor) -> bool:
@@ -80,18 +89,33 @@ class CountOperations(TorchDispatchMode):
 
     Args:
         sink: takes the work of each operation.
-        weights: tensors whose bytes count as weights.
+        weights: tensors whose bytes count as weights; so do those of each Parameter that an operation is given.
+
+    Attributes:
+        weight_bytes: of all weights so far.
     """
 
     def __init__(self, sink: Callable[[Counted], None], weights: Iterable[Tensor] = ()) -> None:
         super().__init__()
         self._sink = sink
-        self._weights = frozenset(w.untyped_storage().data_ptr() for w in weights if _has_memory(w))
+        self._weights: set[int] = set()
+        self.weight_bytes = 0
+        for weight in weights:
+            self._note(weight)
+
+    def _note(self, weight: Tensor) -> None:
+        """Remembers the memory of a weight."""
+        if _has_memory(weight) and (place := weight.untyped_storage().data_ptr()) not in self._weights:
+            self._weights.add(place)
+            self.weight_bytes += weight.untyped_storage().nbytes()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
+        for tensor in tensors((args, kwargs)):
+            if isinstance(tensor, Parameter):
+                self._note(tensor)
         if not hasattr(func, "_schema"):  # control flow and the like
             self._sink(Counted(None, f"{func}: no counting rule"))
             return func(*args, **kwargs)

@@ -29,7 +29,7 @@ class Row:
         contender: who ran, with its options.
         ours: True for this package, False for a rival.
         time_s: measured seconds a call, with all repeats.
-        energy_j: joules a call, or None where no counter was read.
+        energy_j: joules a call with their kind, modelled where no counter was read; None where the work is unknown.
         version: of the software that did the work.
         flags: options that the contender ran with.
         work: operations and bytes of one call, or None.
@@ -173,3 +173,16 @@ def describe(rows: Sequence[Row], contenders: Sequence[Contender], work: Work | 
     for row in rows:
         contender = by_name[row.contender]
         row.version, row.flags, row.work = contender.version, contender.flags, contender.work or work
+        row.energy_j = _modelled(row)
+
+
+def _modelled(row: Row) -> Measurement | None:
+    """J from the row's work and time; None where either is unknown, or the table has no figure for the type."""
+    from ..energy import Counts, joules  # which needs what this package has about quantities
+
+    if row.time_s is None or row.work is None or row.work.flops is None or row.work.bytes is None:
+        return None
+    try:
+        return joules(Counts(int(row.work.flops), int(row.work.bytes), 0, 0, row.dtype), row.time_s)
+    except ValueError:
+        return None

@@ -52,8 +52,9 @@ def plan(
     Args:
         model: in eval mode, on the CPU; it is copied, never changed.
         example_inputs: what ``model`` is called with: a tensor, a tuple of arguments, or a dict of keyword arguments.
-        objective: "latency" (s), "energy" (J) or "edp" (J s). Joules are modelled from counts, see
-            `greenkernels.energy`; times are measured.
+        objective: "latency" (s), "energy" (J) or "edp" (J s). Times are measured. Joules of layers are modelled from
+            counts, see `greenkernels.energy`; where energy or edp is asked for without a time budget and a counter of
+            energy can be read, those of both whole networks are measured and shared out over their layers.
         max_error: bound on ||y - y_ref|| / ||y_ref|| of the whole network, on the example inputs, on variations of
             them, and on the calibration inputs; ``math.inf`` for none.
         metric: quality, the higher the better: of an output of the network, or of the model (see ``metric_of``). Taken

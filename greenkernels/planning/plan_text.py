@@ -89,9 +89,11 @@ def _energy_lines(objective: str, network: NetworkVerdict) -> list[str]:
     if network.energy_before is None or network.energy_after is None:
         return ["joules: unknown, and the objective asks for them"] if objective != "latency" else []
     before, after = network.energy_before, network.energy_after
-    line = f"energy ({before.kind.value}): {_spread(before)} mJ before, {_spread(after)} mJ after"
+    source = "" if network.energy_source == "model" else f" by {network.energy_source}"
+    line = f"energy ({before.kind.value}{source}): {_spread(before)} mJ before, {_spread(after)} mJ after"
     missing: Sequence[str] = network.uncounted
-    return [line + (f"; not counted: {', '.join(missing)}" if missing else "")]
+    lines = [line + (f"; not counted: {', '.join(missing)}" if missing else "")]
+    return lines + ([network.energy_note] if network.energy_note else [])
 
 
 def _spread(energy: Measurement) -> str:

@@ -15,6 +15,7 @@ from ..measure.provenance import Measurement
 from . import records
 from .cache import now
 from .certify import ConversionError, Converted, convert_within, fastest_form, time_networks, verdict
+from .counters import put_measured_joules
 from .drafts import Times, draft, expected_s, keep_within_memory, times_of_site
 from .joules import energy
 from .layout import AS_GIVEN, CHANNELS_LAST, worth_trying
@@ -224,6 +225,10 @@ class Planner:
             default=None,
         )
         self.add_energy(network, done, stock)
+        if self.settings.objective != "latency" and self.settings.time_budget is None:
+            self.advance(LAYERS + WHOLE, "joules of the whole network")
+            networks = self.stock, done.network
+            put_measured_joules(network, done.layers, networks, self.inputs, self.settings.clock)
         count = sum(layer.stem is not None for layer in done.layers)
         joules = network.energy_before, network.energy_after
         won = network_wins(self.settings.objective, network.word, *joules, network.speedup)

@@ -31,7 +31,8 @@ class LayerPlan:
         activation: fused into it, or None.
         before: time of the stock layer as the network runs today; None if not measured.
         after: time of the replacement in the plan's memory format.
-        energy_before, energy_after: J of both, modelled from counts and these times; None where not counted.
+        energy_before, energy_after: J of both, modelled from counts and these times, or attributed: the share of a
+            measured whole; None where not counted.
         error: relative difference of its output to the stock layer's, on its real inputs.
         extra_bytes: packed weights that the replacement keeps beside the stock one.
         scratch_bytes: upper bound of what a call of it holds meanwhile; layers share that memory.
@@ -75,8 +76,10 @@ class NetworkVerdict:
         stock: time as given; stock_channels_last: the same network in the other format, None if that makes no sense.
         converted: time of the converted network; None if not measured.
         speedup: best stock time over converted time, paired by rounds, with its interval.
-        energy_before, energy_after: J of the stock network in its best format and of the converted one, modelled,
-            without the modules in `uncounted`, which are the same in both.
+        energy_before, energy_after: J of the stock network in its best format and of the converted one, measured or
+            modelled, modelled without the modules in `uncounted`, which are the same in both.
+        energy_source: where they come from: "model", or the name of a counter.
+        energy_note: why a counter that there is said nothing.
         uncounted: classes of modules that no counting rule covers.
         error: ||y - y_ref|| / ||y_ref||, the largest over the checked inputs.
         drop: how much of the user's metric was lost at the worst, None without a metric.
@@ -90,6 +93,8 @@ class NetworkVerdict:
     speedup: Measurement | None = None
     energy_before: Measurement | None = None
     energy_after: Measurement | None = None
+    energy_source: str = "model"
+    energy_note: str = ""
     uncounted: tuple[str, ...] = ()
     error: float | None = None
     drop: float | None = None
@@ -142,9 +147,9 @@ class Plan:
         Returns:
             ``layers`` and ``replaced``: numbers of layers. ``won``: the converted network was measured to be faster.
             ``accepted``, ``reason``, ``objective``, ``memory_format``. ``stock_s`` (the best stock time),
-            ``converted_s``, ``speedup``, ``stock_j``, ``converted_j`` (modelled), ``error``, ``drop``: numbers, or
-            None where unknown. ``extra_bytes``: packed weights of all replaced layers; ``scratch_bytes``: of the
-            largest one. ``cached``: date of the cache entry, or None.
+            ``converted_s``, ``speedup``, ``stock_j``, ``converted_j`` and their ``joules_kind`` and ``joules_source``,
+            ``error``, ``drop``: None where unknown. ``extra_bytes``: packed weights of all replaced layers;
+            ``scratch_bytes``: of the largest one. ``cached``: date of the cache entry, or None.
         """
         network = self.network
         stock = [t.value for t in (network.stock, network.stock_channels_last) if t is not None]
@@ -162,6 +167,8 @@ class Plan:
             "speedup": value(network.speedup),
             "stock_j": value(network.energy_before),
             "converted_j": value(network.energy_after),
+            "joules_kind": None if network.energy_after is None else network.energy_after.kind.value,
+            "joules_source": None if network.energy_after is None else network.energy_source,
             "error": network.error,
             "drop": network.drop,
             "extra_bytes": sum(layer.extra_bytes for layer in self.replaced),

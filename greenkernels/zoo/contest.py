@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..measure.progress import Advance
+from ..measure.provenance import Measurement
 from ..measure.rotation import map_tensors, relative_error
 from ..measure.rows import Row, rows_from_turns
 from ..measure.turns import Contender, Schedule, Turns, take_turns
@@ -43,6 +44,13 @@ class Result:
     scores: dict[str, float | None]
     difference: float
     rows: list[Row] = field(default_factory=list)
+
+    def energy(self, name: str) -> Measurement | None:
+        """J a call, as the plan says: of torch in its best format and of ours; None for the other format."""
+        network = self.plan.network
+        if name == OURS:
+            return network.energy_after if self.plan.accepted else network.energy_before
+        return network.energy_before if name == self.best_stock else None
 
     @property
     def best_stock(self) -> str:
@@ -131,4 +139,7 @@ def _result(job: Job, threads: int, made: Plan, turns: Turns, outputs: dict[str,
             row.extra[job.score_name] = scores[row.contender]
         if job.simple_score is not None:
             row.extra[f"{job.simple_name} {job.score_name}"] = job.simple_score
-    return Result(threads, made, turns, outputs, scores, difference, rows)
+    result = Result(threads, made, turns, outputs, scores, difference, rows)
+    for row in rows:
+        row.energy_j = result.energy(row.contender)
+    return result

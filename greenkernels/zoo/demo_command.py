@@ -71,7 +71,7 @@ def run(job: Job, counts: list[int], repeats: int, quick: bool) -> list[Result]:
 
 def summary(job: Job, results: list[Result]) -> str:
     lines = [f"{job.name} on {job.sizes}, float32, torch {torch.__version__}", job.about, ""]
-    lines += [text_table(*table(job, results), right=(0, 2, 3, 4, 5)), ""]
+    lines += [text_table(*table(job, results), right=(0, 2, 3, 4, 5, 6)), ""]
     lines.append(orientation(job))
     for result in results:
         lines.append(

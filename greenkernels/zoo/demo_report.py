@@ -6,7 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..measure.provenance import require_one_kind
 from ..measure.rows import Run
+from ..planning.plan_text import millijoules
 from ..report import pictures
 from ..report.files import write_whole
 from ..report.network_page import NetworkResult, Picture, network_page
@@ -21,7 +23,17 @@ if TYPE_CHECKING:
 def table(job: Job, results: list[Result]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Headers and rows: every contender at every thread number."""
     score = f"{job.score_name} {job.score_unit}".strip() or "score"
-    headers = ("threads", "network", "ms [quartiles]", "against best torch", score, "difference to torch")
+    kind = require_one_kind([result.energy(name) for result in results for name in result.outputs])
+    joules = f"mJ ({kind.value})" if kind else "mJ"
+    headers = (
+        "threads",
+        "network",
+        "ms [quartiles]",
+        "against best torch",
+        joules,
+        score,
+        "difference to torch",
+    )
     rows = []
     for result in results:
         for name in result.outputs:
@@ -33,6 +45,7 @@ def table(job: Job, results: list[Result]) -> tuple[tuple[str, ...], list[tuple[
                     name,
                     milliseconds(time, spread=True),
                     "1" if name == result.best_stock else ratio(against, spread=True),
+                    millijoules(result.energy(name)),
                     "-" if result.scores[name] is None else f"{result.scores[name]:.2f}",
                     error(result.difference) if name == OURS else "-",
                 )

@@ -19,23 +19,25 @@ class ModelWindow:
     def __init__(self, request: Request) -> None:
         self._hardware = request.hardware
         self._table = hardware(request.hardware)  # raises now, not at the end of the window
-        self._known = None if request.estimate is None else request.estimate.tally()
+        self._known = request.estimate
         self._mode = None
 
     def start(self) -> None:
-        self._tally = self._known
-        if self._known is None:
-            self._tally = Tally()
-            self._mode = CountOperations(self._tally.add)
-            self._mode.__enter__()
+        if self._known is not None:
+            self._tally, self._weight_bytes = self._known.tally(), self._known.weight_bytes
+            return
+        self._tally = Tally()
+        self._mode = CountOperations(self._tally.add)
+        self._mode.__enter__()
 
     def stop(self) -> None:
         if self._mode is not None:
             self._mode.__exit__(None, None, None)
+            self._weight_bytes = self._mode.weight_bytes
             self._mode = None
 
     def reading(self, time_s: Measurement) -> Reading:
-        found, missing = self._tally.joules(self._hardware)
+        found, missing = self._tally.joules(self._hardware, self._weight_bytes)
         if missing:
             return Reading(None, "could not count: " + "; ".join(missing))
         if found is None:

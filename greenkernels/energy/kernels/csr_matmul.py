@@ -17,6 +17,7 @@ from ...ops import _library
 from ...ops.csr_packing import layout, layout_batch, packed_bytes
 from ..counts import Counts, Uncounted, dtype_name, tensor_bytes
 from ..ops import Op, op_rule
+from ..reuse import Stream, strips
 
 if TYPE_CHECKING:
     from ...nn import SparseLinear
@@ -29,6 +30,15 @@ def flops_of(rows: int, shape: tuple[int, int], nnz: int, batch: int) -> int:
     gathers = layout(*shape, batch).k_block == 0
     computed = rows if gathers else -(-rows // LANES) * LANES
     return 2 * nnz * computed + rows * shape[0]
+
+
+def streams_of(rows: int, shape: tuple[int, int], nnz: int, batch: int, size: int) -> tuple[Stream, ...]:
+    """Strips of x, past each of which the packed weight streams; a few rows are gathered without any."""
+    n, k = shape
+    found = layout(n, k, batch)
+    if found.k_block == 0:
+        return ()
+    return strips(rows, k * size, packed_bytes(n, k, nnz, batch, size), -(-n // max(1, found.row_tile)))
 
 
 def count_module(module: SparseLinear, *input_shapes: Sequence[int]) -> Counts:
@@ -47,7 +57,15 @@ def count_module(module: SparseLinear, *input_shapes: Sequence[int]) -> Counts:
     packed = packed_bytes(n, k, nnz, batch, 8 if compute == "float64" else 4)
     weights = packed + tensor_bytes(module.bias)
     flops = flops_of(rows, (n, k), nnz, batch)
-    return Counts(flops, rows * k * element + weights, rows * n * element, weights, compute)
+    streams = streams_of(rows, (n, k), nnz, batch, 8 if compute == "float64" else 4)
+    return Counts(flops, rows * k * element + weights, rows * n * element, weights, compute, streams)
+
+
+def _work(op: Op, rows: int, shape: tuple[int, int], nnz: int, batch: int) -> Counts:
+    double = op.dtype == "float64"
+    streams = streams_of(rows, shape, nnz, batch, 8 if double else 4)
+    work = op.work(flops_of(rows, shape, nnz, batch))
+    return replace(work, dtype="float64" if double else "float32", streams=streams)
 
 
 def _rows(x: torch.Tensor) -> int:
@@ -62,8 +80,7 @@ def count_packed(op: Op) -> Counts:
     rows, nnz = _rows(names["x"]), names["nnz"]
     if not _library.compiled("csr_matmul_packed", names["x"]):
         return op.work(2 * nnz * rows + (names["bias"] is not None) * op.elements)
-    work = op.work(flops_of(rows, shape, nnz, names["batch"]))
-    return replace(work, dtype="float64" if op.dtype == "float64" else "float32")
+    return _work(op, rows, shape, nnz, names["batch"])
 
 
 @op_rule("greenkernels::csr_matmul")
@@ -74,8 +91,7 @@ def count_call(op: Op) -> Counts:
     if not _library.compiled("csr_matmul", names["x"]):
         return op.work(2 * nnz * rows + (names["bias"] is not None) * op.elements)
     shape = names["crow_indices"].numel() - 1, names["x"].shape[-1]
-    work = op.work(flops_of(rows, shape, nnz, rows))
-    return replace(work, dtype="float64" if op.dtype == "float64" else "float32")
+    return _work(op, rows, shape, nnz, rows)
 
 
 @op_rule("greenkernels::csr_matmul_values_grad")

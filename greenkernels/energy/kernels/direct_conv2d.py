@@ -17,16 +17,25 @@ from ...ops import _library
 from ..counts import Counts, Uncounted, dtype_name, tensor_bytes
 from ..layer_rules.pointwise import FUSED
 from ..ops import Op, op_rule
+from ..reuse import Stream, streamed_weight
 
 if TYPE_CHECKING:
     from ...nn import DirectConv2d
 
 LANES = 16  # output channels of half a panel, exist they or not
+PANEL = 32  # output channels of a panel of the packed weight
 
 
 def computed_channels(out_c: int, groups: int) -> int:
     """Output channels that the kernel computes: those of each group rounded up."""
     return groups * -(-(out_c // groups) // LANES) * LANES
+
+
+def streams_of(pixels: int, depth: int, out_c: int, groups: int, size: int) -> tuple[Stream, ...]:
+    """Pixels are gathered in groups, depth rounded up to 16, and the packed weight streams past them."""
+    weight = depth * computed_channels(out_c, groups) * size
+    panels = groups * -(-(out_c // groups) // PANEL)
+    return streamed_weight(pixels, groups * -(-depth // LANES) * LANES * size, weight, panels)
 
 
 def count_module(module: DirectConv2d, *input_shapes: Sequence[int]) -> Counts:
@@ -58,7 +67,8 @@ def count_module(module: DirectConv2d, *input_shapes: Sequence[int]) -> Counts:
     maps = sum(math.prod(s) for s in (shape, *skip))
     flops = pixels * 2 * depth * channels + out.numel() * epilogue
     compute = "float64" if dtype == "float64" else "float32"
-    return Counts(flops, maps * element + weights, out.numel() * element, weights, compute)
+    streams = streams_of(pixels, depth, module.out_channels, module.groups, 8 if compute == "float64" else 4)
+    return Counts(flops, maps * element + weights, out.numel() * element, weights, compute, streams)
 
 
 @op_rule("greenkernels::direct_conv2d", "greenkernels::direct_conv2d_packed")
@@ -73,7 +83,9 @@ def count_call(op: Op) -> Counts:
         return op.work(op.elements * (2 * depth + (names["bias"] is not None) + epilogue))
     pixels = op.elements // max(1, out_c)
     work = op.work(pixels * 2 * depth * computed_channels(out_c, groups) + op.elements * epilogue)
-    return replace(work, dtype="float64" if op.dtype == "float64" else "float32")
+    double = op.dtype == "float64"
+    streams = streams_of(pixels, depth, out_c, groups, 8 if double else 4)
+    return replace(work, dtype="float64" if double else "float32", streams=streams)
 
 
 @op_rule("greenkernels::direct_conv2d_pack")

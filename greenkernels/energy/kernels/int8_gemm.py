@@ -16,14 +16,22 @@ from ...ops import _library
 from ...ops.int8_packing import PANEL, packed_bytes
 from ..counts import Counts, Uncounted, tensor_bytes
 from ..ops import Op, op_rule
+from ..reuse import Stream, streamed_weight
 
 if TYPE_CHECKING:
     from ...nn import Int8Linear
+
+DEPTH = 64  # products that a packed row is rounded up to
 
 
 def product_flops(m: int, n: int, k: int) -> int:
     """Operations of the sums, columns rounded up to a panel."""
     return 2 * m * (-(-n // PANEL) * PANEL) * k
+
+
+def streams_of(m: int, n: int, k: int) -> tuple[Stream, ...]:
+    """Rows are packed in groups, depth rounded up to 64, and the packed weight streams past them."""
+    return streamed_weight(m, -(-k // DEPTH) * DEPTH, packed_bytes(n, k), -(-n // PANEL))
 
 
 def count_module(module: Int8Linear, *input_shapes: Sequence[int]) -> Counts:
@@ -38,7 +46,8 @@ def count_module(module: Int8Linear, *input_shapes: Sequence[int]) -> Counts:
     m, n, k = math.prod(shape[:-1]), module.out_features, module.in_features
     vectors = (module.weight_scale, module.bias, module.activation_param)
     weights = packed_bytes(n, k) + sum(tensor_bytes(v) for v in vectors)
-    return Counts(product_flops(m, n, k), 4 * m * k + weights, 4 * m * n, weights, "int8")
+    flops, read = product_flops(m, n, k), 4 * m * k + weights
+    return Counts(flops, read, 4 * m * n, weights, "int8", streams_of(m, n, k))
 
 
 @op_rule("greenkernels::int8_gemm", "greenkernels::int8_gemm_packed")
@@ -49,7 +58,7 @@ def count_call(op: Op) -> Counts:
     m = op.elements // max(1, n)
     if not _library.compiled(op.func._schema.name.partition("::")[2], names["a"]):
         return replace(op.work(2 * m * n * k), dtype="float64")
-    return replace(op.work(product_flops(m, n, k)), dtype="int8")
+    return replace(op.work(product_flops(m, n, k)), dtype="int8", streams=streams_of(m, n, k))
 
 
 @op_rule("greenkernels::int8_gemm_pack")

@@ -17,9 +17,11 @@ from ...ops import _library
 from ...ops.gemm_packing import padded_columns
 from ...ops.strassen_levels import choose_levels
 from ...ops.strassen_packing import block, packed_size
+from .. import reuse
 from ..counts import Counts, Uncounted, dtype_name, tensor_bytes
 from ..layer_rules.pointwise import FUSED
 from ..ops import Op, op_rule
+from ..reuse import Stream
 
 if TYPE_CHECKING:
     from ...nn import StrassenLinear
@@ -35,6 +37,17 @@ def product_flops(m: int, n: int, k: int, levels: int = 0, packed: bool = True) 
     sums = TERMS**levels - products  # additions of blocks
     flops += sums * (rows * depth + (0 if packed else columns * depth))
     return flops + 2 * (TERMS**levels - 4**levels) * rows * columns if levels else flops
+
+
+def streams_of(m: int, n: int, k: int, levels: int, size: int) -> tuple[Stream, ...]:
+    """Those of the products of blocks, and of the operands and the output, which every level passes over 3 times."""
+    blocks = [block(size_, levels) for size_ in (m, n, k)]
+    found = [s._replace(bytes=s.bytes * 7**levels) for s in reuse.product(*blocks, size)]
+    packed_rows = min(blocks[0], reuse.ROWS) * min(blocks[2], reuse.DEPTH) * size
+    found.append(Stream(packed_rows, 2, packed_rows, scratch=True))
+    passes = (TERMS // 4) ** levels
+    whole = (m * k + m * n) * size
+    return (*found, Stream(m * k * size, passes, whole), Stream(m * n * size, passes, whole))
 
 
 def count_module(module: StrassenLinear, *input_shapes: Sequence[int]) -> Counts:
@@ -56,7 +69,8 @@ def count_module(module: StrassenLinear, *input_shapes: Sequence[int]) -> Counts
     stored = packed_size(n, k, levels) if is_packed else n * k
     weights = stored * (8 if dtype == "float64" else 4) + tensor_bytes(module.bias)
     compute = "float64" if dtype == "float64" else "float32"
-    return Counts(flops, m * k * element + weights, m * n * element, weights, compute)
+    streams = streams_of(m, n, k, levels, 8 if dtype == "float64" else 4)
+    return Counts(flops, m * k * element + weights, m * n * element, weights, compute, streams)
 
 
 def _work(op: Op, flops: int) -> Counts:
@@ -81,7 +95,8 @@ def _count(op: Op, levels: int) -> Counts:
     epilogue = FUSED.get(names["activation"], 0)
     if not _library.compiled(op.func._schema.name.partition("::")[2], names["a"]):
         return op.work(op.elements * (2 * k + (names["bias"] is not None) + epilogue))
-    return _work(op, product_flops(m, n, k, levels, "packed" in names) + op.elements * epilogue)
+    work = _work(op, product_flops(m, n, k, levels, "packed" in names) + op.elements * epilogue)
+    return replace(work, streams=streams_of(m, n, k, levels, 8 if work.dtype == "float64" else 4))
 
 
 @op_rule("greenkernels::sgemm_batched")

@@ -22,11 +22,13 @@ from ...ops import _library
 from ..counts import Counts, Uncounted, dtype_name, tensor_bytes
 from ..layer_rules.pointwise import FUSED
 from ..ops import Op, op_rule
+from ..reuse import streamed_weight
 
 if TYPE_CHECKING:
     from ...nn import WinogradConv2d
 
 LANES = 16  # channels that one vector step transforms, exist they or not
+PANEL = 32  # output channels of a panel of the packed weight
 INPUT_1D = {2: 4, 4: 24, 6: 48}  # operations of B^T d
 OUTPUT_1D = {2: 4, 4: 16, 6: 30}  # operations of A^T p
 
@@ -65,8 +67,12 @@ def count_winograd_conv2d(
     flops = tiles * tile_flops(tile, in_c, out_c) + outputs * epilogue if outputs else 0
     compute = "float64" if dtype == "float64" else "float32"
     element = {"float64": 8, "float32": 4}.get(dtype, 2)
-    weight = (tile + 2) ** 2 * in_c * round_up(out_c) * (8 if compute == "float64" else 4)
-    return Counts(flops, batch * in_c * h * w * element + weight, outputs * element, weight, compute)
+    size, taps = 8 if compute == "float64" else 4, (tile + 2) ** 2
+    weight = taps * in_c * round_up(out_c) * size
+    staged, products = taps * round_up(in_c) * size, taps * PANEL * size  # of a tile
+    streams = streamed_weight(tiles, staged, weight, -(-out_c // PANEL), taps, products)
+    read = batch * in_c * h * w * element + weight
+    return Counts(flops, read, outputs * element, weight, compute, streams if outputs else ())
 
 
 def count_module(module: WinogradConv2d, *input_shapes: Sequence[int]) -> Counts:
@@ -92,7 +98,7 @@ def count_module(module: WinogradConv2d, *input_shapes: Sequence[int]) -> Counts
     element = module.weight.element_size()
     weights = counts.weight_bytes + sum(tensor_bytes(v) for v in (module.bias, module.activation_param))
     maps = sum(math.prod(s) for s in (shape, *skip))  # as given, not as padded
-    return replace(counts, bytes_read=maps * element + weights, weight_bytes=weights)
+    return replace(counts, bytes_read=maps * element + weights, weight_bytes=weights, maps=())
 
 
 def _padding(module: WinogradConv2d, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, int]]:
@@ -115,7 +121,7 @@ def count_call(op: Op) -> Counts:
     kernel = count_winograd_conv2d(shape, out_c, tuple(names["padding"]), names["tile"], epilogue, op.dtype)
     if "weight" in names:
         raise Uncounted("packs its weight in float64 on each call, which has no rule beside that in float32")
-    return replace(op.work(kernel.flops), dtype=kernel.dtype)
+    return replace(op.work(kernel.flops), dtype=kernel.dtype, streams=kernel.streams)
 
 
 @op_rule("greenkernels::winograd_conv2d_pack")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from torch import nn
 
+from .. import reuse
 from ..counts import Call, Counts, Uncounted, rule
 
 
@@ -54,10 +56,14 @@ def split(module: nn.Module, shape: tuple[int, ...]) -> tuple[int, tuple[int, ..
 def convolution(module: nn.Module, call: Call) -> Counts:
     """2 operations a weight of a filter and output element, 1 more an output element with a bias."""
     batch, sizes = split(module, call.input)
-    outputs = batch * module.out_channels * math.prod(out_sizes(module, sizes))
-    products = outputs * module.in_channels // module.groups * math.prod(module.kernel_size)
+    pixels = batch * math.prod(out_sizes(module, sizes))
+    outputs, taps = pixels * module.out_channels, math.prod(module.kernel_size)
+    depth = module.in_channels // module.groups * taps
     bias = outputs if module.bias is not None else 0
-    return call.work(2 * products + bias, outputs, (module.weight, module.bias))
+    work = call.work(2 * outputs * depth + bias, outputs, (module.weight, module.bias))
+    each, size = (pixels, module.out_channels // module.groups, depth), call.dtype.itemsize
+    row = sizes[-1] * module.in_channels * size
+    return replace(work, streams=reuse.convolution(module.groups, each, row, taps, size))
 
 
 @rule(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -78,4 +84,8 @@ def linear(module: nn.Linear, call: Call) -> Counts:
         raise Uncounted(f"input must be [..., {module.in_features}], got {list(call.input)}")
     outputs = math.prod(call.input[:-1]) * module.out_features
     bias = outputs if module.bias is not None else 0
-    return call.work(2 * outputs * module.in_features + bias, outputs, (module.weight, module.bias))
+    work = call.work(2 * outputs * module.in_features + bias, outputs, (module.weight, module.bias))
+    rows = math.prod(call.input[:-1])
+    return replace(
+        work, streams=reuse.product(rows, module.out_features, module.in_features, call.dtype.itemsize)
+    )

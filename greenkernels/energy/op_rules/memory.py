@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ..counts import Counts
+from dataclasses import replace
+
+from torch import Tensor
+
+from ..counts import Counts, tensor_bytes
+from ..links import transfer
 from ..ops import Op, occupied, op_rule
 
 
@@ -11,12 +16,15 @@ from ..ops import Op, occupied, op_rule
 )
 @op_rule("new_empty", "empty_strided", "new_empty_strided", "resize_", "set_")
 @op_rule("is_same_size", "_local_scalar_dense", "unsafe_split_with_sizes", "_assert_async", "unsafe_chunk")
+@op_rule(
+    "profiler::_record_function_enter_new", "profiler::_record_function_exit"
+)  # around an optimizer's step
 def nothing(op: Op) -> Counts:
     """Another look at the same memory, or memory that nobody wrote yet."""
     return Counts(0, 0, 0, 0, op.dtype)
 
 
-@op_rule("clone", "_to_copy", "cat", "stack", "repeat", "flip", "roll", "constant_pad_nd")
+@op_rule("clone", "cat", "stack", "repeat", "flip", "roll", "constant_pad_nd")
 @op_rule("reflection_pad1d", "reflection_pad2d", "replication_pad1d", "replication_pad2d", "pixel_shuffle")
 @op_rule(
     "pixel_unshuffle", "channel_shuffle", "upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"
@@ -33,9 +41,23 @@ def write(op: Op) -> Counts:
     return op.work(0, reads=())
 
 
+@op_rule("_to_copy")
+def convert(op: Op) -> Counts:
+    return _between_devices(op.work(0), op.inputs[0], op.outputs[0])
+
+
 @op_rule("copy_")
 def copy(op: Op) -> Counts:
-    return op.work(0, reads=(op.arguments["src"],))
+    source = op.arguments["src"]
+    return _between_devices(op.work(0, reads=(source,)), source, op.outputs[0])
+
+
+def _between_devices(work: Counts, source: Tensor, out: Tensor) -> Counts:
+    """With the transfer, where the copy is on another device: over the host link, unless both are of one type."""
+    if source.device == out.device:
+        return work
+    link = "device" if source.device.type == out.device.type else "host"
+    return replace(work, transfers=(transfer(tensor_bytes(out), link),))
 
 
 @op_rule("arange")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
-from ..counts import Uncounted
+from .. import reuse
+from ..counts import Counts, Uncounted
 from ..layer_rules.norm import PER_GROUP, STATISTICS
 from ..layer_rules.pointwise import GELU_ERF, OPERATIONS, SOFTMAX
 from ..layer_rules.sequence import LSTM_UNIT, attention_flops
@@ -19,16 +21,26 @@ def _torch_count(op: Op) -> int:
     return int(flop_registry[op.func._overloadpacket](*op.args, **op.kwargs, out_val=op.out))
 
 
+def _product(op: Op, first: Tensor, extra: int) -> Counts:
+    """Work of products ``first @ second``, batched or not, with what passes over them again."""
+    out = op.outputs[0]
+    items = math.prod(out.shape[:-2])
+    each = reuse.product(*out.shape[-2:], first.shape[-1], first.element_size())
+    return replace(
+        op.work(_torch_count(op) + extra), streams=tuple(s._replace(bytes=s.bytes * items) for s in each)
+    )
+
+
 @op_rule("mm", "bmm")
-def product(op: Op) -> int:
-    return _torch_count(op)
+def product(op: Op) -> Counts:
+    return _product(op, op.inputs[0], 0)
 
 
 @op_rule("addmm", "baddbmm")
-def product_and_sum(op: Op) -> int:
+def product_and_sum(op: Op) -> Counts:
     """1 more an output element for the added matrix, and 1 for each factor that is not 1."""
     factors = sum(op.arguments[name] != 1 for name in ("alpha", "beta"))
-    return _torch_count(op) + (1 + factors) * op.elements
+    return _product(op, op.inputs[1], (1 + factors) * op.elements)
 
 
 @op_rule("mv", "dot", "vdot")
@@ -37,8 +49,15 @@ def vector_product(op: Op) -> int:
 
 
 @op_rule("convolution", "_convolution")
-def convolution(op: Op) -> int:
-    return _torch_count(op) + (op.elements if op.arguments["bias"] is not None else 0)
+def convolution(op: Op) -> Counts:
+    work = op.work(_torch_count(op) + (op.elements if op.arguments["bias"] is not None else 0))
+    if op.arguments["transposed"]:
+        return work
+    x, weight, groups = op.inputs[0], op.arguments["weight"], op.arguments["groups"]
+    taps, out_c = math.prod(weight.shape[2:]), weight.shape[0]
+    each = op.elements // max(1, out_c), out_c // groups, weight.shape[1] * taps
+    row = x.shape[1] * x.shape[-1] * x.element_size()
+    return replace(work, streams=reuse.convolution(groups, each, row, taps, x.element_size()))
 
 
 @op_rule("convolution_backward")

@@ -2,6 +2,7 @@
 
 from .break_even import break_even, crossing
 from .canvas import Plot
+from .energies import EnergyBar, energy_bars
 from .errors import ErrorPoint, error_against_speed
 from .layers import LayerBar, layer_bars
 from .roofline import RooflinePoint, roofline
@@ -9,6 +10,7 @@ from .scaling import scaling
 from .speedups import SpeedUp, speed_ups
 
 __all__ = [
+    "EnergyBar",
     "ErrorPoint",
     "LayerBar",
     "Plot",
@@ -16,6 +18,7 @@ __all__ = [
     "SpeedUp",
     "break_even",
     "crossing",
+    "energy_bars",
     "error_against_speed",
     "layer_bars",
     "roofline",
