@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 KERNEL_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
-.PHONY: help setup demo test test-python test-cpp test-all raw bench lint format clean
+.PHONY: help setup demo test test-python test-cpp test-all raw bench gpu-gate lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -52,6 +52,10 @@ raw: setup  ## greenkernels_raw without torch, in build/release; and the C++ tes
 
 bench: setup  ## the benchmarks; close other programs first
 	$(BIN)/greenkernels bench
+
+gpu-gate: setup  ## registers, spills, occupancy and hot loops of the CUDA kernels against their budgets; needs nvcc
+	$(BIN)/python -m pip install --quiet --no-deps nvidia-cuda-nvdisasm==13.2.86
+	$(BIN)/python tools/gpu_gate
 
 lint: setup  ## formatting and spelling, as CI checks them
 	ruff format --check .

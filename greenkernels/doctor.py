@@ -101,7 +101,7 @@ def diagnose(*, build: bool = False) -> Diagnosis:
         _binary_finding(),
         _tool_finding("C++ compiler", _toolchain.find_compiler),
         _tool_finding("ninja", _toolchain.find_ninja),
-        Finding("nvcc", shutil.which("nvcc") or "not found; not needed, there are no CUDA kernels yet", True),
+        Finding("nvcc", shutil.which("nvcc") or "not found; needed by greenkernels simulate alone", True),
         isa,
         _cache_finding(),
         *_energy_findings(),

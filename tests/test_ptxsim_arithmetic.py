@@ -174,6 +174,24 @@ def test_dot_of_bytes(kinds: str) -> None:
     np.testing.assert_array_equal(evaluate(f"dp4a.{kinds} %o, %i0, %i1, %i2;", [a, b, c], "i4"), wanted)
 
 
+def test_rounding_down() -> None:
+    a = np.array([1.0, 3.0, -3.0, 0.1], np.float32)
+    tiny = np.float32(2**-40)  # vanishes next to the product, but for the direction
+    for addend in (tiny, -tiny, np.float32(0)):
+        exact = a.astype("f8") * a + addend
+        result = evaluate("fma.rm.f32 %o, %i0, %i0, %i1;", [a, np.full(4, addend)], "f4")
+        assert (result <= exact).all()
+        assert (np.nextafter(result, np.float32(np.inf)) > exact).all()
+
+
+def test_denormals_are_flushed_where_asked_for() -> None:
+    a = np.array([1e-40, -1e-40, 2.0, 1e38], np.float32)
+    with np.errstate(divide="ignore"):
+        np.testing.assert_array_equal(
+            evaluate("rcp.approx.ftz.f32 %o, %i0;", [a], "f4"), np.float32([np.inf, -np.inf, 0.5, 0])
+        )
+
+
 def test_a_rounding_that_is_not_implemented_is_named() -> None:
     a = samples("f4")
     with pytest.raises(ptxsim.UnsupportedPtx, match=r"\.rz.*add\.rz\.f32"):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from greenkernels import ptxsim
+from greenkernels import _nvcc, ptxsim
 from greenkernels.ptxsim import launching
 
 SOURCE = Path(__file__).parent / "ptxsim/seeded_bugs.cu"
@@ -16,9 +17,18 @@ BUGS = re.findall(r"^  (k\w+),$", SOURCE.read_text(), re.MULTILINE)
 DEPTH = 32  # four tiles: with fewer than three the overwritten buffer would never be read again
 
 
-@pytest.fixture(scope="module")
-def module() -> ptxsim.Module:
-    return ptxsim.parse(SOURCE.with_suffix(".ptx").read_text())
+@pytest.fixture(scope="module", params=["committed", "compiled"])
+def module(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> ptxsim.Module:
+    """What is committed, for machines without nvcc; and what the nvcc of this machine makes of the source."""
+    path = SOURCE.with_suffix(".ptx")
+    if request.param == "compiled":
+        nvcc = _nvcc.find_nvcc()
+        if nvcc is None:
+            pytest.skip("no nvcc")
+        path = tmp_path_factory.mktemp("ptx") / path.name
+        flags = ["-std=c++17", "-arch=compute_80", "-lineinfo", "-ptx"]
+        subprocess.run([nvcc.path, *flags, str(SOURCE), "-o", str(path)], check=True)
+    return ptxsim.parse(path.read_text())
 
 
 def product(

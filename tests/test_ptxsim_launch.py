@@ -56,17 +56,19 @@ def test_a_kernel_is_found_by_part_of_its_name() -> None:
 
 def test_scalars_and_structures_are_passed_by_value() -> None:
     out = np.zeros(4, np.uint32)
-    structure = np.array([7, 0, 9], np.uint32).tobytes() + np.float32(1.5).tobytes()
+    structure = np.array([7, 8, 9], np.uint32).tobytes() + np.float32(1.5).tobytes()
     lines = """
     ld.param.u64 %q0, [out];
     ld.param.u32 %r1, [size];
-    ld.param.v2.u32 {%r2, %r3}, [box+4];
-    ld.param.f32 %r4, [box+12];
+    ld.param.v2.u32 {%r2, %r3}, [box+8];
+    mov.b64 %q2, box;
+    ld.param.f32 %r4, [%q2+12];
+    ld.param.u32 %r3, [%q2];
     st.global.v4.b32 [%q0], {%r1, %r2, %r3, %r4};
     """
     parameters = ".param .u64 .ptr .global .align 4 out, .param .u32 size, .param .align 4 .b8 box[16]"
     launch(lines, [out, 5, structure], parameters=parameters, block=1)
-    np.testing.assert_array_equal(out, [5, 0, 9, np.float32(1.5).view(np.uint32)])
+    np.testing.assert_array_equal(out, [5, 9, 7, np.float32(1.5).view(np.uint32)])
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,13 @@ def test_saturation() -> None:
     np.testing.assert_array_equal(result, np.clip(a, -128, 127))
 
 
+def test_floats_saturate_to_one() -> None:
+    a = np.array([-1, 0.25, 3, np.nan, np.inf], np.float32)
+    np.testing.assert_array_equal(
+        evaluate("cvt.sat.f32.f32 %o, %i0;", [a], "f4"), np.float32([0, 0.25, 1, 0, 1])
+    )
+
+
 def test_tf32_rounds_ties_away() -> None:
     one, step = np.float32(1), np.float32(2**-10)
     a = np.array([one, one + step / 2, one + step / 4, -one - step / 2, np.inf, 3.14159], np.float32)

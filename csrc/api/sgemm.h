@@ -65,4 +65,11 @@ void sgemm(const SgemmArgs<float>& args);
 void sgemm(const SgemmArgs<double>& args);
 }  // namespace cpu
 
+namespace cuda {
+// Puts the product into `stream`, a cudaStream_t, and returns at once: a cudaError_t, 0 for success. Every
+// pointer is memory of that stream's device; args.packed must be nullptr, k below 2^31. Denormal numbers
+// count.
+int sgemm(const SgemmArgs<float>& args, void* stream);
+}  // namespace cuda
+
 }  // namespace greenkernels

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from .asynchronous import AsyncCopies
 from .dtypes import Values, literal
 from .errors import MisalignedAccessError, OutOfBoundsError, UninitializedReadError, UnsupportedPtx
-from .memory import ALLOCATED, OUTSIDE, GlobalMemory, Memory, Places, SharedMemory
-from .program import Address, Instruction, Literal, Register, Symbol
+from .memory import ALLOCATED, OUTSIDE, GlobalMemory, Memory, Parameters, Places, SharedMemory
+from .program import Address, Instruction, Literal, Register
 from .races import Order, RaceDetector
 from .statistics import Statistics
 from .wave import SHARED_WINDOW, Lanes, Wave
@@ -24,9 +24,9 @@ class Access:
     """One access of an instruction, the same for all its lanes."""
 
     instruction: Instruction
-    space: str  # "shared" or "global"
+    space: str  # "shared", "global" or "param"
     size: int  # bytes of a lane
-    writes: bool
+    writes: bool = False
 
     @property
     def kind(self) -> str:
@@ -39,8 +39,7 @@ class Execution:
 
     Attributes:
         wave: registers and places of its threads.
-        global_memory, shared: the memories.
-        parameters: name -> the bytes of the argument.
+        global_memory, shared, parameters: the memories.
         order: barriers passed, over the whole launch.
         races: space -> detector; empty if races are not looked for.
         statistics: of the launch.
@@ -50,20 +49,19 @@ class Execution:
     def __init__(
         self,
         wave: Wave,
-        memories: tuple[GlobalMemory, SharedMemory],
-        parameters: dict[str, NDArray[np.uint8]],
+        memories: tuple[GlobalMemory, SharedMemory, Parameters],
         races: dict[str, RaceDetector],
         order: Order,
         statistics: Statistics,
     ) -> None:
         self.wave = wave
-        self.global_memory, self.shared = memories
-        self.parameters = parameters
+        self.global_memory, self.shared, self.parameters = memories
         self.races = races
         self.order = order
         self.statistics = statistics
         self.copies = AsyncCopies(self)
         wave.symbols.update(self.shared.addresses)
+        wave.symbols.update(self.parameters.addresses)
 
     def addresses(self, operand: Address, lanes: Lanes) -> Addresses:
         """Byte addresses of ``[base + offset]``, one for each lane."""
@@ -78,7 +76,7 @@ class Execution:
     def space_of(self, instruction: Instruction, addresses: Addresses) -> tuple[str, Addresses]:
         """The space an instruction names, or that its generic addresses have; and addresses within it."""
         for part in instruction.modifiers:
-            if part in ("shared", "global", "shared::cta"):
+            if part in ("shared", "global", "shared::cta", "param"):
                 return part.partition("::")[0], addresses
         shared = addresses >= SHARED_WINDOW
         if shared.all():
@@ -125,7 +123,8 @@ class Execution:
         if not access.writes and (lowest == ALLOCATED).any():
             at = self._where(access, lowest == ALLOCATED, addresses, lanes)
             raise UninitializedReadError(f"read of memory that was never written: {at}")
-        self.statistics.access(access.instruction, access.kind, places, access.size, lanes)
+        if access.space != "param":  # those come out of a cache of constants
+            self.statistics.access(access.instruction, access.kind, places, access.size, lanes)
         if watch and access.space in self.races:
             detector = self.races[access.space]
             note = detector.write if access.writes else detector.read
@@ -136,6 +135,8 @@ class Execution:
         """The memory of a space, and where the addresses of these lanes lie in it."""
         if space == "shared":
             return self.shared, self.shared.places(addresses, self.wave.block_of[lanes.index])
+        if space == "param":
+            return self.parameters, addresses
         return self.global_memory, self.global_memory.places(addresses)
 
     def in_grid(self, lanes: Lanes) -> NDArray[np.int64]:
@@ -154,14 +155,3 @@ class Execution:
         instruction = access.instruction
         thread = self.wave.describe(int(lanes.threads[one]))
         return f"{text}, {thread}, at {instruction.source}: {instruction.text}"
-
-
-def symbol_name(operand: Address) -> str:
-    """The name that an address stands on.
-
-    Raises:
-        UnsupportedPtx: it stands on a register.
-    """
-    if not isinstance(operand.base, Symbol):
-        raise UnsupportedPtx(f"not implemented: address {operand}")
-    return operand.base.name

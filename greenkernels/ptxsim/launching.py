@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .dtypes import dtype_of
 from .errors import LaunchError, RaceError
 from .execution import Execution
-from .memory import GlobalMemory, SharedMemory, place_buffers
+from .memory import GlobalMemory, Parameters, SharedMemory, place_buffers
 from .program import Instruction, Kernel, Parameter, Vector
 from .races import Order, Race, RaceDetector
 from .scheduler import Scheduler
@@ -130,7 +130,7 @@ def run(
         if races:
             size, granule = len(shared.bytes), _granule(kernel, "shared")
             detectors["shared"] = RaceDetector("shared", size, granule, order)
-        execution = Execution(wave, (memory, shared), parameters, detectors, order, statistics)
+        execution = Execution(wave, (memory, shared, Parameters(parameters)), detectors, order, statistics)
         Scheduler(execution, _MOST_STEPS).run()
         for detector in detectors.values():
             found.update({(race.space, *key): race for key, race in detector.found.items()})

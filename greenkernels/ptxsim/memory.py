@@ -6,7 +6,7 @@ and made at once. An index into that array is called a place.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -135,6 +135,22 @@ def place_buffers(arrays: dict[str, NDArray[np.generic]]) -> list[Buffer]:
         buffers.append(Buffer(array, address, name))
         address += -(-(array.nbytes + 2 * _GUARD) // _ALIGNMENT) * _ALIGNMENT
     return buffers
+
+
+class Parameters(Memory):
+    """The arguments of a launch: one block of bytes that every thread may read. Addresses begin at 0."""
+
+    def __init__(self, arguments: Mapping[str, NDArray[np.uint8]]) -> None:
+        self.addresses: dict[str, int] = {}
+        end = 0
+        for name, argument in arguments.items():
+            self.addresses[name] = end
+            end += -(-len(argument) // 16) * 16
+        super().__init__(end)
+        for name, argument in arguments.items():
+            start = self.addresses[name]
+            self.bytes[start : start + len(argument)] = argument
+            self.state[start : start + len(argument)] = WRITTEN
 
 
 class SharedMemory(Memory):

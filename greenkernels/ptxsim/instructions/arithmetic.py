@@ -41,11 +41,14 @@ def add(execution: Execution, instruction: Instruction, lanes: Lanes) -> None:
     execution.wave.write(instruction.operands[0], a + b if instruction.opcode == "add" else a - b, lanes)
 
 
-@executes("fma", f"{FLOATS} rn")
+@executes("fma", f"{FLOATS} rn rm")
 def fma(execution: Execution, instruction: Instruction, lanes: Lanes) -> None:
     a, b, c = inputs(execution, instruction, lanes)
     exact = np.multiply(a, b, dtype=np.float64) + c
-    execution.wave.write(instruction.operands[0], exact.astype(a.dtype), lanes)
+    result = exact.astype(a.dtype)
+    if "rm" in instruction.modifiers:  # down; expf finds a whole number so
+        result = np.where(result > exact, np.nextafter(result, result.dtype.type(-np.inf)), result)
+    execution.wave.write(instruction.operands[0], result, lanes)
 
 
 @executes("mul mad", f"{INTEGERS} {FLOATS} rn lo hi wide")
@@ -112,11 +115,19 @@ def copy_sign(execution: Execution, instruction: Instruction, lanes: Lanes) -> N
     execution.wave.write(instruction.operands[0], np.copysign(b, a), lanes)
 
 
-@executes(" ".join(_FUNCTIONS), f"{FLOATS} rn approx")
+@executes(" ".join(_FUNCTIONS), f"{FLOATS} rn approx ftz")
 def function(execution: Execution, instruction: Instruction, lanes: Lanes) -> None:
     (a,) = inputs(execution, instruction, lanes)
-    exact = _FUNCTIONS[instruction.opcode](a.astype(np.float64))
-    execution.wave.write(instruction.operands[0], exact.astype(a.dtype), lanes)
+    flush = _without_denormals if "ftz" in instruction.modifiers else np.asarray
+    exact = _FUNCTIONS[instruction.opcode](flush(a).astype(np.float64))
+    execution.wave.write(instruction.operands[0], flush(exact.astype(a.dtype)), lanes)
+
+
+def _without_denormals(values: Values) -> Values:
+    """Zero of the same sign in place of numbers too small for a full mantissa."""
+    return np.where(
+        np.abs(values) < np.finfo(values.dtype).tiny, np.copysign(values.dtype.type(0), values), values
+    )
 
 
 @executes("dp4a", "s32 u32")

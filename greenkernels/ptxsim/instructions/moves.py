@@ -32,7 +32,7 @@ def move(execution: Execution, instruction: Instruction, lanes: Lanes) -> None:
         wave.write(target, wave.read(source, kind, lanes), lanes)
 
 
-@executes("cvta", "to global shared param u64")
+@executes("cvta", "to global shared u64")
 def convert_address(execution: Execution, instruction: Instruction, lanes: Lanes) -> None:
     address = execution.wave.read(instruction.operands[1], "u64", lanes)
     if "shared" in instruction.modifiers:
@@ -49,9 +49,11 @@ def convert(execution: Execution, instruction: Instruction, lanes: Lanes) -> Non
     if target == "tf32":
         result = _to_tf32(value, instruction)
     elif dtype_of(target).kind == "f":
-        if rounding is not None or "rz" in instruction.modifiers or "sat" in instruction.modifiers:
+        if rounding is not None or "rz" in instruction.modifiers:
             raise UnsupportedPtx(f"not implemented: {instruction.text}")
         result = value.astype(dtype_of(target))
+        if "sat" in instruction.modifiers:
+            result = np.clip(np.where(np.isnan(result), 0, result), 0, 1).astype(result.dtype)
     elif value.dtype.kind == "f":
         if rounding is None:
             raise UnsupportedPtx(f"not implemented: {instruction.text}")

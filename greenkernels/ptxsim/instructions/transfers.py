@@ -6,7 +6,7 @@ import numpy as np
 
 from ..dtypes import Values, dtype_of
 from ..errors import UnsupportedPtx
-from ..execution import Access, Execution, symbol_name
+from ..execution import Access, Execution
 from ..program import Address, Instruction, Operand, Vector
 from ..wave import Lanes
 from .registry import executes
@@ -32,14 +32,9 @@ def _address(operand: Operand, instruction: Instruction) -> Address:
 def load(execution: Execution, instruction: Instruction, lanes: Lanes) -> None:
     items, dtype = _items(instruction.operands[0]), dtype_of(instruction.type)
     source = _address(instruction.operands[1], instruction)
-    if "param" in instruction.modifiers:
-        start = source.offset
-        block = execution.parameters[symbol_name(source)][start : start + len(items) * dtype.itemsize]
-        columns: Values = block.view(dtype)[:, None]
-    else:
-        space, addresses = execution.space_of(instruction, execution.addresses(source, lanes))
-        access = Access(instruction, space, len(items) * dtype.itemsize, writes=False)
-        columns = execution.load(access, addresses, dtype, lanes).T
+    space, addresses = execution.space_of(instruction, execution.addresses(source, lanes))
+    access = Access(instruction, space, len(items) * dtype.itemsize)
+    columns = execution.load(access, addresses, dtype, lanes).T
     for item, column in zip(items, columns, strict=True):
         execution.wave.write(item, column, lanes)
 
@@ -66,7 +61,7 @@ def atomic(execution: Execution, instruction: Instruction, lanes: Lanes) -> None
     space, addresses = execution.space_of(
         instruction, execution.addresses(_address(target, instruction), lanes)
     )
-    access = Access(instruction, space, dtype.itemsize, writes=False)
+    access = Access(instruction, space, dtype.itemsize)
     memory, places = execution.checked(access, addresses, lanes, watch=False)
     words, index = memory.bytes.view(dtype), places // dtype.itemsize
     values = execution.wave.read_all(source, instruction.type, lanes)
@@ -107,7 +102,7 @@ def _start_copy(execution: Execution, instruction: Instruction, lanes: Lanes) ->
     if reads.any():
         readers = wave.lanes(lanes.threads[reads])
         _check_partial(instruction, count[reads], size)
-        access = Access(instruction, "global", size, writes=False)
+        access = Access(instruction, "global", size)
         _, places[reads] = execution.checked(access, addresses[reads], readers)
     execution.copies.issue(instruction, lanes, places, count, target, size)
 
@@ -125,7 +120,7 @@ def load_matrices(execution: Execution, instruction: Instruction, lanes: Lanes) 
     addresses = execution.addresses(_address(instruction.operands[1], instruction), lanes)
     rows = execution.wave.lane_of[lanes.index] < 8 * len(items)
     readers = execution.wave.lanes(lanes.threads[rows])
-    access = Access(instruction, "shared", 16, writes=False)
+    access = Access(instruction, "shared", 16)
     half = np.dtype(np.uint16)
     loaded = execution.load(access, addresses[rows], half, readers)
     matrices = loaded.reshape(-1, len(items), 8, 8)  # [warp, matrix, row, column]

@@ -1,0 +1,74 @@
+// What every CUDA kernel shares: launches, 16-byte accesses, and the only inline PTX.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+namespace greenkernels::cuda {
+
+inline constexpr int kWarp = 32;
+
+// Blocks that cover `size` elements, `tile` each.
+inline int64_t blocks_for(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
+
+inline bool is_aligned(const void* pointer, size_t bytes) {
+  return reinterpret_cast<uintptr_t>(pointer) % bytes == 0;
+}
+
+// Puts a kernel into `stream` and returns at once; an error of the launch itself comes back, later ones do
+// not.
+template <typename... Params>
+cudaError_t launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes, cudaStream_t stream,
+                   Params... params) {
+  void* pointers[] = {&params...};
+  return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, shared_bytes, stream);
+}
+
+// blockIdx.x and z, read anew at each call: so nothing made of them holds a register from one use to the
+// next.
+__device__ inline int block_x() {
+  int index;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(index));
+  return index;
+}
+__device__ inline int block_z() {
+  int index;
+  asm volatile("mov.u32 %0, %%ctaid.z;" : "=r"(index));
+  return index;
+}
+
+// 16 bytes at once; the pointer is a multiple of 16.
+__device__ inline float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
+__device__ inline void store4(float* to, float4 values) { *reinterpret_cast<float4*>(to) = values; }
+
+// The same in global memory. As PTX, since nvcc splits the plain store where a branch beside it stores the
+// four one by one: 4x the sectors.
+__device__ inline void store4_global(float* to, float4 values) {
+  asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(values.x),
+               "f"(values.y), "f"(values.z), "f"(values.w)
+               : "memory");
+}
+
+// Starts to copy 4 or 16 bytes from global to shared memory, or to put zeros there; both pointers are
+// multiples of that. Nothing is read through `from` without `wanted`. Copies of 16 bytes pass by L1: their
+// sectors are whole.
+template <int kBytes>
+__device__ inline void copy_async(float* to, const float* from, bool wanted) {
+  static_assert(kBytes == 4 || kBytes == 16);
+  const unsigned target = static_cast<unsigned>(__cvta_generic_to_shared(to));
+  const auto source = __cvta_generic_to_global(from);
+  const int count = wanted ? kBytes : 0;
+  if constexpr (kBytes == 16) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target), "l"(source), "r"(count)
+                 : "memory");
+  } else {
+    asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(target), "l"(source), "r"(count)
+                 : "memory");
+  }
+}
+
+// Returns when every copy that this thread started is there; other threads see it behind a barrier.
+__device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+}  // namespace greenkernels::cuda

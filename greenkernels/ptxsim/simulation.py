@@ -1,0 +1,106 @@
+"""What simulating a kernel gave, and the tables of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table
+
+from .launching import Report
+from .statistics import Counts, Traffic, ratio_text
+
+
+@dataclass(frozen=True)
+class Simulation:
+    """One call of a kernel on the simulator, with no report of any detector.
+
+    Attributes:
+        reports: one for each launch.
+        error: ||out - exact|| / ||exact||, exact in float64.
+        multiply_adds: that the result needs.
+    """
+
+    reports: tuple[Report, ...]
+    error: float
+    multiply_adds: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts of each launch, whole and by source line."""
+        return {
+            "error": self.error,
+            "multiply_adds": self.multiply_adds,
+            "launches": [
+                {
+                    "kernel": report.kernel.name,
+                    "grid": report.shape.grid,
+                    "block": report.shape.block,
+                    "total": _counts_to_json(report.statistics.total()),
+                    "lines": {
+                        str(line): _counts_to_json(counts)
+                        for line, counts in report.statistics.by_line().items()
+                    },
+                }
+                for report in self.reports
+            ],
+        }
+
+
+def tables(simulation: Simulation, most_lines: int) -> Iterable[Table]:
+    """For each launch a table of its totals, and one of the source lines that issue most instructions."""
+    for report in simulation.reports:
+        yield _totals(report, simulation.multiply_adds)
+        yield _lines(report, most_lines)
+
+
+def _totals(report: Report, multiply_adds: int) -> Table:
+    total = report.statistics.total()
+    shape = f"{'x'.join(map(str, report.shape.grid))} blocks of {'x'.join(map(str, report.shape.block))}"
+    table = Table(title=f"{report.kernel.name}\n{shape}", show_header=False)
+    table.add_row("warp instructions", f"{total.issued:,}")
+    if multiply_adds:
+        per = 32 * total.issued / multiply_adds
+        table.add_row("thread instructions per multiply-add", f"{per:.3f}")
+    for opcode, counts in list(report.statistics.by_opcode().items())[:6]:
+        table.add_row(f"  {opcode}", f"{counts.issued:,} ({counts.issued / total.issued:.1%})")
+    for kind, traffic in sorted(total.traffic.items()):
+        unit = "wavefronts" if kind.startswith("shared") else "sectors"
+        text = f"{traffic.bytes:,} bytes, {traffic.units:,} {unit}, {ratio_text(traffic.ratio)}x the ideal"
+        table.add_row(kind, text)
+    return table
+
+
+def _lines(report: Report, most: int) -> Table:
+    table = Table(title="by source line (PTX: what ptxas makes of it is for the gate to say)")
+    table.add_column("line", no_wrap=True)
+    for name in ("issued", "share", "sectors", "x ideal", "wavefronts", "x ideal"):
+        table.add_column(name, justify="right")
+    lines = report.statistics.by_line()
+    total = sum(counts.issued for counts in lines.values())
+    for line, counts in sorted(lines.items(), key=lambda item: -item[1].issued)[:most]:
+        sectors, wavefronts = (_merged(counts, space) for space in ("global", "shared"))
+        table.add_row(
+            str(line),
+            f"{counts.issued:,}",
+            f"{counts.issued / total:.1%}",
+            *(f"{sectors.units:,}" if sectors.requests else "", ratio_text(sectors.ratio)),
+            *(f"{wavefronts.units:,}" if wavefronts.requests else "", ratio_text(wavefronts.ratio)),
+        )
+    return table
+
+
+def _merged(counts: Counts, space: str) -> Traffic:
+    merged = Traffic()
+    for kind, traffic in counts.traffic.items():
+        if kind.startswith(space):
+            merged = merged + traffic
+    return merged
+
+
+def _counts_to_json(counts: Counts) -> dict[str, Any]:
+    traffic = {
+        kind: {"requests": one.requests, "bytes": one.bytes, "units": one.units, "ideal": one.ideal}
+        for kind, one in counts.traffic.items()
+    }
+    return {"threads": counts.threads, "issued": counts.issued, "traffic": traffic}
