@@ -15,7 +15,6 @@ from greenkernels.energy.backends import Backend, Reading
 from greenkernels.energy.tally import CountOperations, Tally
 from greenkernels.measure.provenance import Kind, Measurement
 
-
 LABELS = torch.tensor([0, 1])
 
 
