@@ -62,17 +62,15 @@ GK_INLINE float* csr_fill_run(const CsrRun& run, const float* map, int64_t strid
   return to;
 }
 
-// The strip of `wide` output pixels from `pixel` on (rows of the map one after the other): its row p holds
-// what position p of the filter sees. Runs are the same for all channels, so they are found once.
-inline void csr_fill_runs(const CsrConv2dArgs& args, const float* image, int64_t pixel, int64_t wide,
-                          float* strip) {
+// Runs are the same for all channels, so they are found once.
+inline void csr_fill_runs(const CsrConv2dArgs& args, const float* image, const CsrPixels& part) {
   const int64_t taps = args.kernel_h * args.kernel_w;
   CsrRun runs[kCsrMaxLines * kCsrLanes];
   for (int64_t tap = 0; tap < taps; ++tap) {
-    const int64_t count = csr_runs(args, tap, pixel, wide, runs);
-    for (int64_t c = 0; c < args.in_c; ++c) {
+    const int64_t count = csr_runs(args, tap, part.pixel, part.wide, runs);
+    for (int64_t c = part.first_channel(tap, taps); c * taps + tap < part.end; ++c) {
       const float* const map = image + c * args.h * args.w;
-      float* to = strip + (c * taps + tap) * wide;
+      float* to = part.to + (c * taps + tap - part.begin) * part.wide;
       for (int64_t i = 0; i < count; ++i) to = csr_fill_run(runs[i], map, args.stride_w, to);
     }
   }
@@ -82,14 +80,15 @@ inline void csr_fill_runs(const CsrConv2dArgs& args, const float* image, int64_t
 
 // Where maps keep their size, what a place of the filter sees of successive pixels lies in memory in the same
 // order, up to the edges of the map: those are masked, and what is masked is not read.
-inline void csr_fill_same(const CsrConv2dArgs& args, const float* image, int64_t pixel, int64_t wide,
-                          float* strip) {
+inline void csr_fill_same(const CsrConv2dArgs& args, const float* image, const CsrPixels& part) {
   const int64_t taps = args.kernel_h * args.kernel_w, last = args.out_h * args.out_w;
-  const int lines = int(wide / kCsrLanes);
+  const int lines = int(part.wide / kCsrLanes);
   alignas(64) int32_t rows[kCsrMaxLines * kCsrLanes], cols[kCsrMaxLines * kCsrLanes];
-  for (int64_t i = 0; i < wide; ++i) {
-    rows[i] = pixel + i < last ? int32_t((pixel + i) / args.w) : INT32_MIN / 2;  // no tap is inside
-    cols[i] = int32_t((pixel + i) % args.w);
+  int32_t row = int32_t(part.pixel / args.w), col = int32_t(part.pixel % args.w);
+  for (int64_t i = 0; i < part.wide; ++i) {
+    rows[i] = part.pixel + i < last ? row : INT32_MIN / 2;  // no place of the filter is inside
+    cols[i] = col;
+    if (++col == args.w) col = 0, ++row;
   }
   const __m512i h = _mm512_set1_epi32(int32_t(args.h)), w = _mm512_set1_epi32(int32_t(args.w));
   for (int64_t tap = 0; tap < taps; ++tap) {
@@ -97,15 +96,14 @@ inline void csr_fill_same(const CsrConv2dArgs& args, const float* image, int64_t
     const int64_t right = tap % args.kernel_w * args.dilation_w - args.pad_w;
     __mmask16 inside[kCsrMaxLines] = {};
     for (int j = 0; j < lines; ++j) {  // unsigned: below 0 is too large
-      const __m512i row =
-          _mm512_add_epi32(_mm512_load_si512(rows + 16 * j), _mm512_set1_epi32(int32_t(down)));
-      const __m512i col =
-          _mm512_add_epi32(_mm512_load_si512(cols + 16 * j), _mm512_set1_epi32(int32_t(right)));
-      inside[j] = _mm512_cmplt_epu32_mask(row, h) & _mm512_cmplt_epu32_mask(col, w);
+      const __m512i y = _mm512_add_epi32(_mm512_load_si512(rows + 16 * j), _mm512_set1_epi32(int32_t(down)));
+      const __m512i x = _mm512_add_epi32(_mm512_load_si512(cols + 16 * j), _mm512_set1_epi32(int32_t(right)));
+      inside[j] = _mm512_cmplt_epu32_mask(y, h) & _mm512_cmplt_epu32_mask(x, w);
     }
-    const float* from = image + pixel + down * args.w + right;
-    float* to = strip + tap * wide;
-    for (int64_t c = 0; c < args.in_c; ++c, from += args.h * args.w, to += taps * wide) {
+    const int64_t offset = part.pixel + down * args.w + right;
+    for (int64_t c = part.first_channel(tap, taps); c * taps + tap < part.end; ++c) {
+      const float* const from = image + c * args.h * args.w + offset;
+      float* const to = part.to + (c * taps + tap - part.begin) * part.wide;
       for (int j = 0; j < lines; ++j) {
         _mm512_storeu_ps(to + 16 * j, _mm512_maskz_loadu_ps(inside[j], from + 16 * j));
       }
@@ -115,16 +113,15 @@ inline void csr_fill_same(const CsrConv2dArgs& args, const float* image, int64_t
 
 #endif
 
-inline void csr_fill_pixels(const CsrConv2dArgs& args, const float* image, int64_t pixel, int64_t wide,
-                            float* strip) {
+inline void csr_fill_pixels(const CsrConv2dArgs& args, const float* image, const CsrPixels& part) {
 #if GK_ISA_WIDTH == 16
   const bool same = args.stride_h == 1 && args.stride_w == 1 && args.out_h == args.h && args.out_w == args.w;
   // So that no sum of a row and an offset leaves 32 bits.
   if (same && std::max({args.h, args.w, args.pad_h, args.pad_w}) < INT32_MAX / 4) {
-    return csr_fill_same(args, image, pixel, wide, strip);
+    return csr_fill_same(args, image, part);
   }
 #endif
-  csr_fill_runs(args, image, pixel, wide, strip);
+  csr_fill_runs(args, image, part);
 }
 
 // A tile of the product, output channels [first, first + channels), into the maps, with the bias.
@@ -142,4 +139,6 @@ inline void csr_empty_pixels(const CsrConv2dArgs& args, const float* tile, int64
   }
 }
 
-inline CsrConvStages csr_conv_stages() { return {&csr_fill_pixels, &csr_any_tile<float>, &csr_empty_pixels}; }
+inline CsrConvStages csr_conv_stages() {
+  return {&csr_fill_pixels, &csr_any_tile_block<float>, &csr_empty_pixels};
+}

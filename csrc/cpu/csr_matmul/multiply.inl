@@ -71,36 +71,45 @@ void csr_block(const CsrPanels<T>& panels, int64_t group, const T* x, T* tile) {
   }
 }
 
-// A tile of rows of the weight times a strip of x: blocks of columns one after the other.
+// Block `block` of columns of a tile of rows of the weight times its part of a strip, added to `out`, which
+// the first block writes.
 template <typename T, int kLines>
-void csr_tile(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, const T* strip, T* out) {
-  const int64_t group = tile * panels.blocks;
-  // Where every row has nonzeros in the first block it writes all of the tile, which need not be cleared.
-  const bool fresh =
-      panels.blocks > 0 && panels.first_entry[group + 1] - panels.first_entry[group] == layout.row_tile;
-  if (fresh) {
-    csr_block<T, kLines, true>(panels, group, strip, out);
-  } else {
+void csr_tile_block(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, int64_t block,
+                    const T* x, T* out) {
+  const int64_t group = tile * panels.blocks + block;
+  if (block == 0) {
+    // Where every row has nonzeros in the first block it writes all of the tile, which need not be cleared.
+    const bool full =
+        panels.blocks > 0 && panels.first_entry[group + 1] - panels.first_entry[group] == layout.row_tile;
+    if (full) return csr_block<T, kLines, true>(panels, group, x, out);
     std::fill_n(out, layout.row_tile * kLines * kCsrLanes, T(0));
   }
-  for (int64_t block = fresh; block < panels.blocks; ++block) {
-    csr_block<T, kLines, false>(panels, group + block, strip + block * layout.k_block * kLines * kCsrLanes,
-                                out);
-  }
+  if (block < panels.blocks) csr_block<T, kLines, false>(panels, group, x, out);
 }
 
 template <typename T>
-void csr_any_tile(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, int64_t lines,
-                  const T* strip, T* out) {
+void csr_any_tile_block(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, int64_t block,
+                        int64_t lines, const T* x, T* out) {
   static_assert(kCsrMaxLines == 4);
   switch (lines) {
     case 1:
-      return csr_tile<T, 1>(panels, layout, tile, strip, out);
+      return csr_tile_block<T, 1>(panels, layout, tile, block, x, out);
     case 2:
-      return csr_tile<T, 2>(panels, layout, tile, strip, out);
+      return csr_tile_block<T, 2>(panels, layout, tile, block, x, out);
     case 3:
-      return csr_tile<T, 3>(panels, layout, tile, strip, out);
+      return csr_tile_block<T, 3>(panels, layout, tile, block, x, out);
     default:
-      return csr_tile<T, 4>(panels, layout, tile, strip, out);
+      return csr_tile_block<T, 4>(panels, layout, tile, block, x, out);
+  }
+}
+
+// A tile of rows of the weight times a strip of x: blocks of columns one after the other. Without columns,
+// too, there is a first block.
+template <typename T>
+void csr_any_tile(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, int64_t lines,
+                  const T* strip, T* out) {
+  for (int64_t block = 0; block < std::max<int64_t>(1, panels.blocks); ++block) {
+    const T* const x = strip + block * layout.k_block * lines * kCsrLanes;
+    csr_any_tile_block(panels, layout, tile, block, lines, x, out);
   }
 }

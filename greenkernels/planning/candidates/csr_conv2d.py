@@ -36,10 +36,10 @@ def extra_bytes(conv: nn.Module, options: Options) -> int:
 
 
 def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
-    """What `csrc/cpu/csr_conv2d.cpp` leases: a strip of 64 pixels and a tile of the product for each thread."""
-    depth = conv.weight[0].numel()
-    tile = layout(conv.out_channels, depth, CONV_BATCH).row_tile
-    return torch.get_num_threads() * (depth + tile) * 64 * 4
+    """What `csrc/cpu/csr_conv2d.cpp` leases: a block of a strip of 64 pixels and its product for each thread."""
+    chosen = layout(conv.out_channels, conv.weight[0].numel(), CONV_BATCH)
+    product = -(-conv.out_channels // chosen.row_tile) * chosen.row_tile
+    return torch.get_num_threads() * (chosen.k_block + product) * 64 * 4
 
 
 def cold_start(conv: nn.Module, shapes: Sequence[Size]) -> Options | str:
