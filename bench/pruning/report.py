@@ -29,6 +29,7 @@ HEAD = (
     "ms a batch",
     "dense ms",
     "speed-up",
+    "sparse layers",
     "mJ a batch, modelled",
     "accuracy / J, modelled",
 )
@@ -61,6 +62,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['time_s'] * 1e3:.3f}" if timed else "-",
             f"{row['dense_time_s'] * 1e3:.3f}" if timed else "-",
             f"{row['speedup'][1]:.2f}x [{row['speedup'][0]:.2f}, {row['speedup'][2]:.2f}]" if timed else "-",
+            ", ".join(row["sparse_layers"]) or "none" if timed else "-",
             f"{energy * 1e3:.3g}" if energy else "-",
             f"{row['accuracy'] / energy:.0f}" if energy else "-",
         ]
