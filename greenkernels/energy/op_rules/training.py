@@ -102,7 +102,7 @@ def foreach_norm(op: Op) -> int:
 
 @op_rule("random_", "randperm")
 def shuffle(op: Op) -> Counts:
-    """The order of the data: a number of the Mersenne Twister is 4 shifts, 4 xors and 2 ands; it reads no tensor."""
+    """The order of the data: a number of the Mersenne Twister is 10 shifts, masks and xors; it reads no tensor."""
     return op.work(10 * op.elements, reads=())
 
 
