@@ -148,6 +148,13 @@ def test_the_command_says_what_it_measured(monkeypatch: pytest.MonkeyPatch, tmp_
     assert not (tmp_path / "mine.json").exists()
 
 
+def test_refuses_a_counter_of_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    gpus = Backend("gpus", 1, lambda clock: None, lambda request: None, device="cuda")
+    monkeypatch.setattr(backends, "registered", lambda: (gpus,))
+    with pytest.raises(ValueError, match="its loads run on the processor, whose joules gpus does not count"):
+        calibrate("gpus", SyntheticClock(), Machine().loads())
+
+
 def test_refuses_a_table_file_that_is_not_there() -> None:
     with pytest.raises(ValueError, match=r"there is no table nowhere\.json"):
         hardware("nowhere.json")

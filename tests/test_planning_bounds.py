@@ -22,7 +22,7 @@ def same_speed(monkeypatch, quick_kernel):  # noqa: F811
     """The made-up kernel is as fast as torch, with a third of the operations, each of which costs a nanojoule."""
     monkeypatch.setattr(
         "greenkernels.planning.joules.joules",
-        lambda counts, time=None: Measurement(1e-9 * counts.flops, "J", Kind.MODELLED),
+        lambda counts, time=None, **options: Measurement(1e-9 * counts.flops, "J", Kind.MODELLED),
     )
     for tile in COST_S:
         monkeypatch.setitem(COST_S, tile, STOCK_S)

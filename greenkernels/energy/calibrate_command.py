@@ -16,9 +16,7 @@ def calibrate(
     out: Annotated[
         Path | None, typer.Option("--out", help="File for the table, to be named by --hardware afterwards.")
     ] = None,
-    source: Annotated[
-        str | None, typer.Option("--source", help="nvml, rapl or zeus; default: the first.")
-    ] = None,
+    source: Annotated[str | None, typer.Option("--source", help="rapl or zeus; default: the first.")] = None,
     seconds: Annotated[float, typer.Option("--seconds", min=0.1, help="Length of a window.")] = WINDOW_S,
     trials: Annotated[int, typer.Option("--trials", min=1, help="Windows of each load.")] = TRIALS,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,

@@ -120,10 +120,15 @@ def calibrate(
         trials: windows of each.
 
     Raises:
-        ValueError, RuntimeError: no such source, or it cannot read; no compiled kernels.
+        ValueError: no such source, or one of GPUs.
+        RuntimeError: the source cannot read, or there are no compiled kernels.
     """
     clock, found = clock or Clock(), micro_benchmarks or loads()
     counter = choose(source, clock)
+    if counter.device not in (None, "cpu"):
+        raise ValueError(
+            f"calibrate: its loads run on the processor, whose joules {counter.name} does not count"
+        )
     if counter.counts_work:
         why = "; ".join(f"{name}: {reason}" for name, reason in sources(clock).items() if reason)
         rates = _rates([_window(load, clock, window_s / TRIALS, None) for load in found])

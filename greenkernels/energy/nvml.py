@@ -16,10 +16,8 @@ from .devices import Device, IntegratedPower, State, UnreadableError, update_per
 # SC24, arXiv:2312.02741.
 TOLERANCE = 0.05
 SAMPLE_S = 0.05  # between two readings of the power, which changes every 0.1 s or sooner
-INSTANT_S, AVERAGE_S = (
-    0.1,
-    1.0,
-)  # what a reading of the power is a mean over: Ampere and later average over a second
+INSTANT_S = 0.1  # what an instantaneous reading of the power is a mean over
+AVERAGE_S = 1.0  # and any other, from Ampere on
 _FIELD_POWER_INSTANT = 186  # NVML_FI_DEV_POWER_INSTANT, mW
 _CLOCK_SM, _TEMPERATURE_GPU = 1, 0
 _REASONS = {
@@ -43,12 +41,12 @@ def session() -> Any:
         import pynvml
     except ImportError:
         raise UnreadableError("nvidia-ml-py is not installed: pip install 'greenkernels[nvidia]'") from None
-    with _errors(pynvml):
+    with _Translated(pynvml):
         pynvml.nvmlInit()
     return pynvml
 
 
-class _errors:
+class _Translated:
     """Turns the errors of NVML into `UnreadableError` with its own words."""
 
     def __init__(self, library: Any) -> None:
@@ -76,7 +74,7 @@ def devices(clock: Clock) -> list[Device]:
 
 
 def _handles(library: Any) -> Iterator[Any]:
-    with _errors(library):
+    with _Translated(library):
         for uuid in visible_uuids(library):
             yield library.nvmlDeviceGetHandleByUUID(uuid)
 
@@ -143,9 +141,9 @@ def _device(library: Any, handle: Any, clock: Clock) -> Device:
 
 
 def _counted_joules(library: Any, handle: Any) -> float:
-    with _errors(library):
-        return library.nvmlDeviceGetTotalEnergyConsumption(handle) / 1e3
-    raise AssertionError("unreachable")
+    with _Translated(library):
+        millijoules = library.nvmlDeviceGetTotalEnergyConsumption(handle)
+    return millijoules / 1e3
 
 
 def _power_sensor(library: Any, handle: Any) -> tuple[Callable[[], float], float]:
@@ -160,7 +158,7 @@ def _power_sensor(library: Any, handle: Any) -> tuple[Callable[[], float], float
 
 
 def _instant_watts(library: Any, handle: Any) -> float:
-    with _errors(library):
+    with _Translated(library):
         (field,) = library.nvmlDeviceGetFieldValues(handle, [_FIELD_POWER_INSTANT])
         if field.nvmlReturn:
             raise library.NVMLError(field.nvmlReturn)
@@ -168,7 +166,7 @@ def _instant_watts(library: Any, handle: Any) -> float:
 
 
 def _average_watts(library: Any, handle: Any) -> float:
-    with _errors(library):
+    with _Translated(library):
         power = library.nvmlDeviceGetPowerUsage(handle)
     return power / 1e3
 

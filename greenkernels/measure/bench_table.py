@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from ..report.tables import error, milliseconds, ratio, text_table
+from ..report.tables import error, millijoules, milliseconds, ratio, text_table
+from .provenance import Kind, Measurement
 from .rows import Row
 
 HEADERS = (
@@ -16,12 +17,12 @@ HEADERS = (
     "best rival / this",
     "of FMA",
     "error",
-    "note",
 )
 
 
 def table(rows: list[Row]) -> str:
-    """Every contender, fastest first, and the ratio against the fastest rival of its case."""
+    """Every contender, fastest first, and the ratio against the fastest rival of its case; joules by their kinds."""
+    kinds = list(dict.fromkeys(row.energy_j.kind for row in rows if row.energy_j is not None))
     lines = []
     ordered = sorted(
         rows, key=lambda row: (row.suite, row.case, row.threads, row.cache)
@@ -37,10 +38,17 @@ def table(rows: list[Row]) -> str:
                 ratio(against),
                 share(row.share_of("fma")),
                 error(row.max_relative_error),
+                *(millijoules(joules_of(row, kind)) for kind in kinds),
                 row.thrown_out or ("noisy" if row.noisy else ""),
             )
             lines.append((case, str(threads), cache, named(row), *cells))
-    return text_table(HEADERS, lines, right=(1, 4, 5, 6, 7))
+    headers = (*HEADERS, *(f"mJ ({kind.value})" for kind in kinds), "note")
+    return text_table(headers, lines, right=(1, *range(4, len(headers) - 1)))
+
+
+def joules_of(row: Row, kind: Kind) -> Measurement | None:
+    """J of that kind: a column holds one."""
+    return row.energy_j if row.energy_j is not None and row.energy_j.kind is kind else None
 
 
 def named(row: Row) -> str:

@@ -12,6 +12,10 @@ from .candidates import Stem, own_counts
 
 Work = tuple[Counts, ...]  # of the modules that make up a layer; kept apart, for their types may differ
 
+# A layer's weights come from memory at each call, as in any network that outgrows the caches; its maps stay where they
+# fit.
+ALL_WEIGHTS = 1 << 62
+
 NOTHING = Counts(0, 0, 0, 0)  # whose energy is the static power alone
 
 
@@ -39,7 +43,7 @@ def energy(work: Sequence[Counts] | None, time: Measurement | None) -> Measureme
     if work is None:
         return None
     try:
-        parts = [joules(counts) for counts in work]
+        parts = [joules(counts, network_weights=ALL_WEIGHTS) for counts in work]
         parts.append(joules(NOTHING, time))
     except ValueError:  # the table has no figure for this type
         return None

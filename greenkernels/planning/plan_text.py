@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..measure.provenance import Measurement, require_one_kind
-from ..report.tables import error, milliseconds, ratio, text_table
+from ..report.tables import error, millijoules, milliseconds, ratio, text_table
 from .plans import LayerPlan, NetworkVerdict, Plan
 
 HEADERS = ("layer", "kernel", "ms before", "ms after", "mJ before", "mJ after", "error", "MB more", "note")
@@ -32,11 +32,6 @@ def _row(plan: Plan, layer: LayerPlan) -> tuple[str, ...]:
     times = (milliseconds(layer.before), milliseconds(layer.after))
     joules = (millijoules(layer.energy_before), millijoules(layer.energy_after))
     return layer.names[0] or "(the model)", kernel, *times, *joules, error(layer.error), more, note
-
-
-def millijoules(energy: Measurement | None) -> str:
-    """``12.3``; ``-`` where there is none."""
-    return "-" if energy is None else f"{energy.value * 1e3:.3g}"
 
 
 def summary_lines(plan: Plan) -> list[str]:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from ..measure.compare import NOISE_FLOOR
 from ..measure.provenance import Measurement, require_one_kind
-from ..planning.plan_text import millijoules, summary_lines
+from ..planning.plan_text import summary_lines
 from ..planning.plans import LayerPlan, Plan
 from . import plots
 from .html import Page
 from .network_result import NetworkResult, Picture, summary, warnings
-from .tables import error, ratio, times_column
+from .tables import error, millijoules, ratio, times_column
 
 NUMBERS = ("ms", "speed-up", "error", "mJ", "MB")  # beginnings of columns that are flushed to the right
 

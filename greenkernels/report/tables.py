@@ -7,6 +7,11 @@ from collections.abc import Sequence
 from ..measure.provenance import Measurement, require_one_kind
 
 
+def millijoules(energy: Measurement | None) -> str:
+    """``12.3``; ``-`` where there is none."""
+    return "-" if energy is None else f"{energy.value * 1e3:.3g}"
+
+
 def milliseconds(time: Measurement | None, spread: bool = False) -> str:
     """``12.3`` or ``12.3 [12.1, 12.9]`` with the quartiles; ``-`` where there is no reading."""
     if time is None:

@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 from ..measure.provenance import require_one_kind
 from ..measure.rows import Run
-from ..planning.plan_text import millijoules
 from ..report import pictures
 from ..report.files import write_whole
 from ..report.network_page import NetworkResult, Picture, network_page
-from ..report.tables import error, milliseconds, ratio
+from ..report.tables import error, millijoules, milliseconds, ratio
 from .contest import OURS, Result
 from .job import Job
 

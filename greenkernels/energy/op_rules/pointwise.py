@@ -15,7 +15,7 @@ PER_ELEMENT = {
         ("exp", "exp2", "expm1", "log", "log2", "log1p", "sqrt", "rsqrt", "erf", "sin", "cos"), 1
     ),
     **dict.fromkeys(("floor", "ceil", "round", "trunc", "remainder", "fmod", "atan2"), 1),
-    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "maximum", "minimum", "where", "isnan"), 1),
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge", "maximum", "minimum", "where", "isnan", "isinf"), 1),
     **dict.fromkeys(
         ("logical_and", "logical_or", "logical_not", "bitwise_and", "bitwise_or", "bitwise_not"), 1
     ),

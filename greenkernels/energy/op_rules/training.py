@@ -1,4 +1,4 @@
-"""Gradients, losses and optimizers: what a step of training runs beside products and convolutions.
+"""Gradients, losses, optimizers and the order of data: what a step of training runs beside products and convolutions.
 
 Operations an element, with those of `greenkernels.energy.Counts`: a special function is 1.
 """
@@ -92,6 +92,18 @@ def foreach(op: Op) -> Counts:
     elements = sum(tensor.numel() for tensor in op.arguments["self"])
     scaled = op.arguments.get("alpha") not in (None, 1)
     return _in_place(op, (FOREACH[name] + scaled) * elements)
+
+
+@op_rule("_foreach_norm")
+def foreach_norm(op: Op) -> int:
+    """As gradients are clipped: a square and a sum an element, a root a tensor."""
+    return sum(2 * tensor.numel() + 1 for tensor in op.arguments["self"])
+
+
+@op_rule("random_", "randperm")
+def shuffle(op: Op) -> Counts:
+    """The order of the data: a number of the Mersenne Twister is 10 shifts, masks and xors; it reads no tensor."""
+    return op.work(10 * op.elements, reads=())
 
 
 @op_rule(*FUSED)
