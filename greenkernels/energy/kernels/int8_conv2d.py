@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...ops import _library
-from ...ops.int8_packing import PANEL, packed_bytes
+from ...ops.int8_packing import PANEL, packed_filter_bytes
 from ..counts import Counts, Uncounted, tensor_bytes
 from ..ops import Op, op_rule
 from ..reuse import Stream, streamed_weight
-from .int8_gemm import DEPTH
 
 if TYPE_CHECKING:
     from ...nn import Int8Conv2d
+
+
+DEPTH = 64  # products that a gathered row is rounded up to
 
 
 def product_flops(pixels: int, out_c: int, groups: int, depth: int) -> int:
@@ -30,14 +32,10 @@ def product_flops(pixels: int, out_c: int, groups: int, depth: int) -> int:
 
 
 def streams_of(pixels: int, out_c: int, groups: int, depth: int) -> tuple[Stream, ...]:
-    """Pixels are gathered in groups, depth rounded up to 64, and the packed weight streams past them."""
-    panels = -(-(out_c // groups) // PANEL)
-    return streamed_weight(
-        pixels,
-        groups * -(-depth // DEPTH) * DEPTH,
-        groups * packed_bytes(panels * PANEL, depth),
-        groups * panels,
-    )
+    """Pixels are gathered in groups, depth rounded up to 64, and the packed filter streams past them."""
+    packed = packed_filter_bytes(out_c, depth, (1, 1), groups)
+    panels = groups * -(-(out_c // groups) // PANEL)
+    return streamed_weight(pixels, groups * -(-depth // DEPTH) * DEPTH, packed, panels)
 
 
 def count_module(module: Int8Conv2d, *input_shapes: Sequence[int]) -> Counts:
@@ -63,9 +61,9 @@ def count_module(module: Int8Conv2d, *input_shapes: Sequence[int]) -> Counts:
     vectors = (module.packed, module.weight_scale, module.bias, module.activation_param)
     weights = sum(tensor_bytes(v) for v in vectors)
     maps = sum(math.prod(s) for s in (shape, *skip))
-    flops = product_flops(pixels, module.out_channels, module.groups, depth)
-    streams = streams_of(pixels, module.out_channels, module.groups, depth)
-    return Counts(flops, 4 * maps + weights, 4 * out.numel(), weights, "int8", streams)
+    sizes = (pixels, module.out_channels, module.groups, depth)
+    read, written = 4 * maps + weights, 4 * out.numel()
+    return Counts(product_flops(*sizes), read, written, weights, "int8", streams_of(*sizes))
 
 
 @op_rule("greenkernels::int8_conv2d", "greenkernels::int8_conv2d_packed")
@@ -77,8 +75,8 @@ def count_call(op: Op) -> Counts:
     depth, pixels = in_c // groups * math.prod(kernel), op.elements // max(1, out_c)
     if not _library.compiled(op.func._schema.name.partition("::")[2], names["input"]):
         return replace(op.work(2 * op.elements * depth), dtype="float64")
-    work = op.work(product_flops(pixels, out_c, groups, depth))
-    return replace(work, dtype="int8", streams=streams_of(pixels, out_c, groups, depth))
+    sizes = (pixels, out_c, groups, depth)
+    return replace(op.work(product_flops(*sizes)), dtype="int8", streams=streams_of(*sizes))
 
 
 @op_rule("greenkernels::int8_conv2d_pack")
