@@ -94,4 +94,27 @@ void int8_gemm_pack(const Int8PackArgs& args);
 void int8_gemm(const Int8GemmArgs& args);
 }  // namespace cpu
 
+// What the CUDA kernel takes: integers that are quantized already, and the weight as it is, not packed.
+struct Int8CudaGemmArgs {
+  const void* a;              // [m, k] row-major: int8, or uint8 with kUint8
+  const int8_t* b;            // [n, k] row-major
+  const int32_t* b_sums;      // [n] sum of each row of b; nullptr where zero_points is 0
+  const float* row_scale;     // [row_scales]; nullptr with kSums
+  int64_t row_scales;         // 0, 1 or m
+  const int32_t* zero_point;  // [zero_points]
+  int64_t zero_points;        // 0 (all 0), 1 or m
+  Int8Epilogue epilogue;      // of kFloat; without skip
+  void* out;                  // [m, n] row-major, int32 or float; aliases no input
+  Int8Input input;            // kUint8 or kInt8
+  Int8Output output;          // kSums or kFloat
+  int64_t m, n, k;            // all >= 0, k <= kInt8Slice: sums in int32
+};
+
+namespace cuda {
+// Puts the product into `stream`, a cudaStream_t, and returns at once: a cudaError_t, 0 for success,
+// cudaErrorInvalidValue for what Int8CudaGemmArgs leaves out. Every pointer is memory of that stream's
+// device.
+int int8_gemm(const Int8CudaGemmArgs& args, void* stream);
+}  // namespace cuda
+
 }  // namespace greenkernels

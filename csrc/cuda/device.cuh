@@ -50,11 +50,20 @@ __device__ inline void store4_global(float* to, float4 values) {
                : "memory");
 }
 
+__device__ inline void store2_global(float* to, float first, float second) {
+  asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "f"(first), "f"(second)
+               : "memory");
+}
+__device__ inline void store2_global(int* to, int first, int second) {
+  asm volatile("st.global.v2.s32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "r"(first), "r"(second)
+               : "memory");
+}
+
 // Starts to copy 4 or 16 bytes from global to shared memory, or to put zeros there; both pointers are
 // multiples of that. Nothing is read through `from` without `wanted`. Copies of 16 bytes pass by L1: their
 // sectors are whole.
 template <int kBytes>
-__device__ inline void copy_async(float* to, const float* from, bool wanted) {
+__device__ inline void copy_async(void* to, const void* from, bool wanted) {
   static_assert(kBytes == 4 || kBytes == 16);
   const unsigned target = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const auto source = __cvta_generic_to_global(from);
@@ -70,5 +79,39 @@ __device__ inline void copy_async(float* to, const float* from, bool wanted) {
 
 // Returns when every copy that this thread started is there; other threads see it behind a barrier.
 __device__ inline void wait_for_copies() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+
+// Closes a group of the copies that this thread started; wait_for_groups returns when all but the latest
+// kOpen are there.
+__device__ inline void close_group() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+template <int kOpen>
+__device__ inline void wait_for_groups() {
+  asm volatile("cp.async.wait_group %0;" ::"n"(kOpen) : "memory");
+}
+
+// Four 8 x 16-byte matrices from shared memory: lane 8 j + r points to row r of matrix j; of each, lane l
+// gets bytes 4 (l % 4) and on of row l / 4.
+__device__ inline void load_matrices(uint32_t (&to)[4], const void* row) {
+  const unsigned from = static_cast<unsigned>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(from)
+               : "memory");
+}
+
+// sums [16, 8] += a [16, 32] b [8, 32]^T, fragments as the PTX manual lays them out; a is int8, or uint8.
+template <bool kUnsigned>
+__device__ inline void multiply_add_int8(int (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+#define GK_MMA(type)                                                                     \
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32." type                             \
+               ".s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};" \
+               : "+r"(sums[0]), "+r"(sums[1]), "+r"(sums[2]), "+r"(sums[3])              \
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1))
+  if constexpr (kUnsigned) {
+    GK_MMA("u8");
+  } else {
+    GK_MMA("s8");
+  }
+#undef GK_MMA
+}
 
 }  // namespace greenkernels::cuda
