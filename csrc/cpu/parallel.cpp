@@ -93,7 +93,7 @@ int64_t balanced_piece(int64_t count, int64_t grain) {
 void run_pieces(int64_t count, int64_t piece, void (*body)(const void* context, int64_t begin, int64_t end),
                 const void* context) {
   if (count <= 0) return;
-  constexpr int64_t kMaxPieces = int64_t{1} << 31;  // a stretch holds them in half of a word
+  constexpr int64_t kMaxPieces = int64_t{1} << 30;  // a stretch holds them in half of a signed word
   piece = std::max({piece, (count + kMaxPieces - 1) / kMaxPieces, int64_t{1}});
   const int threads = int(std::min<int64_t>(num_threads(), (count + piece - 1) / piece));
   if (threads == 1) return body(context, 0, count);
