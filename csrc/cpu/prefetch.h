@@ -39,15 +39,18 @@ inline PrefetchStream prefetch_part(const void* first, int64_t bytes, int64_t de
   return {static_cast<const char*>(first) + part * depth * step, step};
 }
 
-// A list of runs, handed out call by call. `anything` is an address that is in the cache, for calls past the
-// end of the list.
+// A list of runs, handed out call by call once `wait` runs have been asked for. `anything` is an address that
+// is in the cache, for calls before and past the list.
 class PrefetchList {
  public:
-  PrefetchList(const PrefetchRun* runs, int64_t count, const void* anything)
-      : runs_(runs), left_(count), idle_{static_cast<const char*>(anything), 0} {}
+  PrefetchList(const PrefetchRun* runs, int64_t count, int64_t wait, const void* anything)
+      : runs_(runs), left_(count), wait_(wait), idle_{static_cast<const char*>(anything), 0} {}
 
   PrefetchRuns take(int64_t count, PrefetchStream stream) {
-    if (count > left_) return {&idle_, 0, stream};
+    if (wait_ > 0 || count > left_) {
+      wait_ -= count;
+      return {&idle_, 0, stream};
+    }
     runs_ += count;
     left_ -= count;
     return {runs_ - count, 1, stream};
@@ -56,6 +59,7 @@ class PrefetchList {
  private:
   const PrefetchRun* runs_;
   int64_t left_;
+  int64_t wait_;
   PrefetchRun idle_;
 };
 

@@ -47,6 +47,32 @@ GK_INLINE void sgemm_micro_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVe
   }
 }
 
+// The lines that a block of sums is stored to, fetched into L1 while the last kClosingDepth k are multiplied:
+// a store to a line in L2 holds up the loads of the next call.
+inline constexpr int kClosingDepth = 64;
+
+template <typename T, int kRows, int kVecs, int kWidth>
+struct OutLines {
+  static constexpr int kRowBytes = kVecs * Vec<T>::kWidth * int{sizeof(T)};
+  static constexpr bool kWhole = kVecs * Vec<T>::kWidth == kWidth;  // rows follow one another
+  static constexpr int kStep = kWhole ? int{kCacheLine} : kWidth * int{sizeof(T)};
+  static constexpr int kLines = kWhole ? (kRows * kRowBytes + int{kCacheLine} - 1) / int{kCacheLine} : kRows;
+  static constexpr int kBlocks = kClosingDepth / kPanelDepth;
+  static constexpr int kPerBlock = (kLines + kBlocks - 1) / kBlocks;
+
+  const char* line;
+
+  GK_INLINE explicit OutLines(const T* out) : line(reinterpret_cast<const char*>(out)) {}
+
+  // To be called for each k of a panel, by turns with its products.
+  GK_INLINE void fetch(int k, Vec<T> product) {
+    if ((k + 1) * kPerBlock / kPanelDepth == k * kPerBlock / kPanelDepth) return;
+    __builtin_prefetch(line, 1, 3);
+    line += kStep;
+    keep_after(line, product);
+  }
+};
+
 // Computes kVecs vectors of each of kRows rows.
 template <typename T, int kRows, int kVecs, int kWidth, bool kColumns, bool kStream>
 void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_stride, T* out, int64_t depth,
@@ -65,10 +91,12 @@ void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_str
   }
 
   constexpr int kRowStep = kColumns ? 1 : kPanelDepth, kDepthStep = kColumns ? kColumnStep : 1;
+  OutLines<T, kRows, kVecs, kWidth> own(out);
   for (; depth >= kPanelDepth; depth -= kPanelDepth) {
     const char* line = ahead.run->line;
     const int64_t line_step = ahead.run->step;
     const char* next = ahead.stream.next;
+    const bool closing = depth < kClosingDepth + kPanelDepth;
     constexpr int kFetchEvery = kPanelDepth / kPrefetchLines;
 #pragma GCC unroll 16
     for (int k = 0; k < kPanelDepth; ++k) {
@@ -79,6 +107,7 @@ void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_str
         line += line_step;
         keep_after(line, sum[0][0]);
       }
+      if (closing) own.fetch(k, sum[kRows / 2][0]);
       if constexpr (kStream) {
         __builtin_prefetch(next, 0, 2);
         next += ahead.stream.step;

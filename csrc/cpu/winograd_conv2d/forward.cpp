@@ -42,7 +42,8 @@ class PartScratch {
   T* products() const { return lease_.as<T>(); }
   T* stage() const { return products() + products_size_; }
 
-  // A list of what to fetch during the products of a part.
+  // A list of what to fetch during the products of a part: as late as it can be, so that the weight that
+  // passes through L2 does not push it out again, but for a tap at the end.
   template <typename S>
   PrefetchList ahead(const WinogradJob<T, S>& job, const WinogradPart& part) const {
     PrefetchRun* runs = reinterpret_cast<PrefetchRun*>(stage() + job.stage_size());
@@ -50,7 +51,8 @@ class PartScratch {
     int64_t count = 0;
     for (int64_t panel = part.panel; a_call && panel < part.panel_end; ++panel)
       count += winograd_output_lines(job, panel, part, a_call, room_ - count, runs + count);
-    return {runs, count, products()};
+    const int64_t a_tap = (part.panel_end - part.panel) * part.blocks() * a_call;
+    return {runs, count, (job.taps - 1) * a_tap - count, products()};
   }
 
  private:

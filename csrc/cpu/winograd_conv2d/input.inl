@@ -82,26 +82,33 @@ void copy_patch_nhwc(const WinogradConv2dArgs<T>& args, int64_t image, int64_t y
   }
 }
 
+// Channel blocks [begin, end) of all tiles, those of one tile after the other: their lines are neighbours in
+// the map.
 template <typename T, int m>
-void transform_input_nhwc(const WinogradJob<T>& job, int64_t block, int64_t channel_block, T* v, T* stage) {
+void transform_input_nhwc(const WinogradJob<T>& job, int64_t block, int64_t begin, int64_t end, T* v,
+                          T* stage) {
   constexpr int kAlpha = m + 2;
   const auto& args = job.args;
-  const int64_t channel = channel_block * 16, rows = job.rows(block);
-  const bool full = channel + 16 <= args.in_c;
-  for (int64_t r = 0; r < rows; ++r, v += 16) {
+  const int64_t rows = job.rows(block);
+  for (int64_t r = 0; r < rows; ++r) {
     const WinogradTile tile = winograd_tile(job, job.first_tile(block) + r);
     const int64_t y = tile.row * m - args.pad_h, x = tile.col * m - args.pad_w;
-    // A tile within the map is read where it lies, any other from a copy with zeros around.
-    const T* d = stage;
-    int64_t row_stride = kAlpha * 16, pixel_stride = 16;
-    if (full && y >= 0 && x >= 0 && y + kAlpha <= args.h && x + kAlpha <= args.w) {
-      d = args.input + ((tile.image * args.h + y) * args.w + x) * args.in_c + channel;
-      row_stride = args.w * args.in_c;
-      pixel_stride = args.in_c;
-    } else {
-      copy_patch_nhwc<T, m>(args, tile.image, y, x, channel, stage);
+    const bool inside = y >= 0 && x >= 0 && y + kAlpha <= args.h && x + kAlpha <= args.w;
+    for (int64_t channel_block = begin; channel_block < end; ++channel_block) {
+      // A tile within the map is read where it lies, any other from a copy with zeros around.
+      const int64_t channel = channel_block * 16;
+      const T* d = stage;
+      int64_t row_stride = kAlpha * 16, pixel_stride = 16;
+      if (inside && channel + 16 <= args.in_c) {
+        d = args.input + ((tile.image * args.h + y) * args.w + x) * args.in_c + channel;
+        row_stride = args.w * args.in_c;
+        pixel_stride = args.in_c;
+      } else {
+        copy_patch_nhwc<T, m>(args, tile.image, y, x, channel, stage);
+      }
+      transform_input_tile<T, m>(d, row_stride, pixel_stride, v + (channel_block * rows + r) * 16,
+                                 job.input_tap_stride());
     }
-    transform_input_tile<T, m>(d, row_stride, pixel_stride, v, job.input_tap_stride());
   }
 }
 
@@ -181,17 +188,22 @@ void transform_input_strips(const WinogradJob<T, S>& job, int64_t block, int64_t
   }
 }
 
+// Of a tile in NHWC, transformed together; more would write to more pages than the TLB holds.
+inline constexpr int64_t kChannelBlocks = 4;
+
 // v: [tap][channel block][row][16] of `block`; writes the channel blocks [begin, end).
 template <typename T, int m, typename S>
 void winograd_input(const WinogradJob<T, S>& job, int64_t block, int64_t begin, int64_t end, T* v, T* stage) {
-  for (int64_t channel_block = begin; channel_block < end; ++channel_block) {
-    T* panel = v + channel_block * job.rows(block) * 16;
-    if constexpr (std::is_same_v<T, S>) {
-      if (job.args.input_layout == MapLayout::kNhwc) {
-        transform_input_nhwc<T, m>(job, block, channel_block, panel, stage);
-        continue;
+  if constexpr (std::is_same_v<T, S>) {
+    if (job.args.input_layout == MapLayout::kNhwc) {
+      for (int64_t first = begin; first < end; first += kChannelBlocks) {
+        const int64_t last = end - first < kChannelBlocks ? end : first + kChannelBlocks;
+        transform_input_nhwc<T, m>(job, block, first, last, v, stage);
       }
+      return;
     }
-    transform_input_strips<T, m>(job, block, channel_block, panel, stage);
+  }
+  for (int64_t channel_block = begin; channel_block < end; ++channel_block) {
+    transform_input_strips<T, m>(job, block, channel_block, v + channel_block * job.rows(block) * 16, stage);
   }
 }
