@@ -13,6 +13,7 @@ from ..measure.machine import cpu_facts, version_facts
 from ..measure.progress import Advance
 from ..measure.provenance import Measurement
 from . import records
+from .behind import Behind
 from .cache import now
 from .certify import ConversionError, Converted, convert_within, fastest_form, time_networks, verdict
 from .counters import put_measured_joules
@@ -122,8 +123,8 @@ class Planner:
     def times_of(self, site: Site, report) -> LayerTimes | None:
         """From the cache, or measured now; None where the time budget does not reach so far."""
         settings = self.settings
-        activation = self.activation_of(site)
-        key = records.layer_key(site, activation, settings)
+        behind = self.behind(site)
+        key = records.layer_key(site, behind, settings)
         found = records.read_times(settings.cache, key)
         if found is not None:
             self.cached_layers.append(found.date)
@@ -132,13 +133,13 @@ class Planner:
         if schedule is None:
             return None
         again, bound = settings.time_budget is None, settings.bounds.max_error
-        found = time_site(site, activation, bound, schedule, settings.clock, report, again)
+        found = time_site(site, behind, bound, schedule, settings.clock, report, again)
         if again:  # times taken in a hurry are no use to others
             records.write_times(settings.cache, key, found)
         return found
 
-    def activation_of(self, site: Site) -> nn.Module | None:
-        return self.stock.get_submodule(site.activation.slot) if site.activation else None
+    def behind(self, site: Site) -> Behind:
+        return Behind.of(self.stock, site.chain)
 
     def found(self, site: Site) -> LayerTimes | None:
         """What was measured of layers like this one."""
@@ -249,7 +250,7 @@ class Planner:
 
     def plan_by_rules(self) -> Plan:
         """Cold start: the stems' own rules, no clock; the bounds hold all the same."""
-        layers = drafts_by_rule(self.sites, self.activation_of)
+        layers = drafts_by_rule(self.sites, self.behind)
         judge = Judge(self.stock, self.inputs, self.settings.bounds)
         try:
             done = self.convert(layers, {}, AS_GIVEN, judge)
