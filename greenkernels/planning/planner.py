@@ -25,7 +25,7 @@ from .plans import LayerPlan, NetworkVerdict, Plan
 from .quality import Inputs, Judge
 from .request import Settings
 from .rules import drafts_by_rule
-from .schedules import Budget, layer_schedule, network_schedule
+from .schedules import Budget, layer_schedule, network_schedule, traffic_between
 from .survey import Site, survey
 from .timing import Choice, LayerTimes, time_site
 from .work import NetworkWork
@@ -50,13 +50,14 @@ class Planner:
     work: NetworkWork = field(default_factory=NetworkWork)
     times: Times = field(default_factory=dict)
     unmeasured: str = INTERRUPTED
+    between: int = 0  # bytes, see `schedules.traffic_between`
     interrupted: bool = False
     cached_layers: list[str] = field(default_factory=list)  # dates of the entries that were used
 
     def plan(self) -> Plan:
         """The whole of it. Ctrl-C ends it early, with what was measured until then."""
         args, kwargs = self.inputs
-        begin = self.settings.clock.now()
+        begin, self.between = self.settings.clock.now(), traffic_between(self.stock)
         self.sites, self.work = survey(
             self.stock,
             lambda network: network(*args, **kwargs),
@@ -124,12 +125,12 @@ class Planner:
         """From the cache, or measured now; None where the time budget does not reach so far."""
         settings = self.settings
         behind = self.behind(site)
-        key = records.layer_key(site, behind, settings)
+        key = records.layer_key(site, behind, settings, self.between)
         found = records.read_times(settings.cache, key)
         if found is not None:
             self.cached_layers.append(found.date)
             return found
-        schedule = layer_schedule(site, self.budget)
+        schedule = layer_schedule(site, self.budget, self.between)
         if schedule is None:
             return None
         again, bound = settings.time_budget is None, settings.bounds.max_error

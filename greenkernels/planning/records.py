@@ -22,10 +22,10 @@ from .timing import Choice, LayerTimes
 LAYER, VERDICT, PLAN = "layer", "network", "plan"
 
 
-def layer_key(site: Site, behind: Behind, settings: Settings) -> list[object]:
-    """Sizes and layouts, what follows, who takes part, and the bound that throws out; not the values."""
+def layer_key(site: Site, behind: Behind, settings: Settings, between: int) -> list[object]:
+    """Sizes and layouts, what follows, who takes part, the bound that throws out, what is read between; not values."""
     candidates = [[stem.name, stem.options(site.module)] for stem in site.stems]
-    return [site.signature(), repr(behind.activation), candidates, settings.bounds.max_error]
+    return [site.signature(), repr(behind.activation), candidates, settings.bounds.max_error, between]
 
 
 def read_times(cache: Cache, key: object) -> LayerTimes | None:
