@@ -9,6 +9,7 @@ from torch import nn
 from greenkernels.energy import count
 from greenkernels.nn import (
     DirectConv2d,
+    FoldedConv2d,
     Int8Linear,
     SparseConv2d,
     SparseLinear,
@@ -39,6 +40,12 @@ BY_HAND = {
     ),
     # 4 x 4 outputs of depth 27, 20 channels computed as 32; sums start from the bias.
     "direct": (DirectConv2d(3, 20, 3, stride=2, padding=1), (1, 3, 8, 8), 16 * 2 * 27 * 32),
+    # 4 x 4 outputs of depth 27 in 20 channels, and the bias that folding makes.
+    "folded": (
+        FoldedConv2d(3, 20, 3, stride=2, padding=1, bias=False).eval().follow(nn.BatchNorm2d(20).eval()),
+        (1, 3, 8, 8),
+        16 * 20 * (2 * 27 + 1),
+    ),
     "gemm": (strassen(0, 5, 20, 7), (5, 7), 2 * 5 * 32 * 7),
     # Blocks of 2 x 16 x 4: seven products, 5 sums of blocks of the input, 8 results that are added to an output.
     "strassen": (strassen(1, 4, 32, 8), (4, 8), 7 * 2 * 2 * 16 * 4 + 5 * 2 * 4 + 8 * 2 * 2 * 16),

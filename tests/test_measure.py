@@ -14,6 +14,7 @@ from greenkernels.measure import (
 )
 from greenkernels.measure.compare import median_interval
 from greenkernels.measure.provenance import quartiles
+from greenkernels.measure.rounds import Rounds
 
 X = (torch.arange(12.0).reshape(3, 4),)
 
@@ -182,3 +183,14 @@ def test_relative_error():
 def test_compare_needs_a_round():
     with pytest.raises(ValueError, match="at least one round"):
         compare_rounds([], [[1.0]])
+
+
+def test_other_layers_run_between_calls(monkeypatch):
+    """Their bytes are read outside of the time, before every call; short calls are not repeated within one timing."""
+    read = []
+    monkeypatch.setattr(Rounds, "run_others", lambda self, slot: read.append(self.others.nbytes))
+    clock = SyntheticClock()
+    schedule = Schedule(rounds=2, timed=3, untimed=1, between_bytes=1 << 12)
+    turns = take_turns([contender("a", clock, 1e-6)], X, schedule, clock=clock)
+    assert read == [1 << 12] * 8
+    assert turns.time("a").value == pytest.approx(1e-6)

@@ -8,10 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
+
 from .checks import CHECK_EVERY, Checks, NotPlainError, unchanged
 from .clock import Clock
 from .compare import NOISE_FLOOR
 from .contender import Contender
+from .rotation import tensors_in
 from .slots import ColdSlots, Inputs, Slot, WarmSlots
 
 if TYPE_CHECKING:
@@ -36,11 +40,13 @@ class Rounds:
     result: Turns
     inner: dict[str, int] = field(default_factory=dict)  # calls within one timing, by contender
     random: random.Random = field(default_factory=lambda: random.Random(0))
+    others: Tensor | None = None  # what stands for the other layers of a network
 
     def all(self, progress: Callable[[float], None] | None) -> None:
         """Rounds until all are taken or the time is up."""
         schedule = self.schedule
         self.slots = self.cold_slots() if schedule.cold_bytes else WarmSlots(self.inputs)
+        self.others = torch.zeros(schedule.between_bytes // 4) if schedule.between_bytes else None
         begin = self.clock.now()
         for number in range(schedule.rounds):
             self.round(number)
@@ -115,7 +121,7 @@ class Rounds:
 
     def calls_in_a_timing(self, once: float) -> int:
         """So many that a clock of coarse steps can time them, each on an input of its own."""
-        if self.schedule.cold_bytes:
+        if self.schedule.cold_bytes or self.schedule.between_bytes:
             return 1
         wanted = math.ceil(self.schedule.min_window_s / max(once, 1e-7))
         room = POOL_BYTES // max(1, self.inputs.bytes * self.schedule.timed)
@@ -123,6 +129,8 @@ class Rounds:
 
     def timing(self, slot: Slot, others: list[Slot], calls: int) -> tuple[float, Any]:
         """Seconds a call, and the output of the call on `slot`: the last one or, as often, any of them."""
+        if self.others is not None:
+            self.run_others(slot)
         if slot.contender.timer:
             return slot.contender.timer(slot.arguments, calls)
         picked = self.random.choice([len(others), self.random.randint(0, len(others))])
@@ -135,6 +143,12 @@ class Rounds:
         for call, arguments in after:
             call(*arguments)
         return (self.clock.now() - begin) / calls, output
+
+    def run_others(self, slot: Slot) -> None:
+        """Read what other layers would read, on all threads; then the inputs, which the layer before just wrote."""
+        self.others.sum()
+        for tensor in tensors_in(slot.arguments):
+            tensor.sum()
 
     def look_at(self, contender: Contender, slot: Slot, output: Any, number: int) -> None:
         reason = contender.proof() if contender.proof else None

@@ -47,6 +47,9 @@ class Schedule:
     cold_bytes: int = (
         0  # touched between two uses of the same weights and inputs; 0: warm, both are used again
     )
+    between_bytes: int = (
+        0  # read before each timed call, and then its inputs, as by the other layers of a network
+    )
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from .csr_conv2d import SparseConv2d
 from .csr_matmul import SparseLinear
 from .direct_conv2d import DirectConv2d
+from .folded_conv2d import FoldedConv2d
 from .int8_conv2d import Int8Conv2d
 from .int8_gemm import Int8Linear
 from .strassen_gemm import StrassenLinear
@@ -10,6 +11,7 @@ from .winograd_conv2d import WinogradConv2d
 
 __all__ = [
     "DirectConv2d",
+    "FoldedConv2d",
     "Int8Conv2d",
     "Int8Linear",
     "SparseConv2d",

@@ -10,6 +10,7 @@ from ..ops import activation as activations
 from ..ops.conv2d_checks import FLOATS
 from .conversion import check_attributes, check_stock, conv_arguments
 from .fallbacks import count_fallback, why_stock
+from .folding import check_norm, folded, version_of
 from .packing import KeepsPackedWeight
 from .padding import kernel_padding
 
@@ -23,11 +24,16 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
 
     stem: ClassVar[str]  # of the kernel
     needed: ClassVar[dict[str, Any]]  # attributes that must have these values
+    # What `follow` sets: the batch norm in a tuple, so that it is no submodule; its version when it was folded.
+    _norm: tuple[nn.Module, ...] = ()
+    _norm_version = 0
+    deferred = False
 
     def _set_options(self, activation: str | None, param: Tensor | float | None, strict: bool) -> None:
         check_attributes(self, self.needed, FLOATS)
         self.activation, self.strict = activation, strict
         self.fallbacks: dict[str, int] = {}
+        self.register_buffer("folded_bias", None, persistent=False)
         self._register_activation_param(param)
 
     def _register_activation_param(self, param: Tensor | float | None) -> None:
@@ -87,31 +93,79 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
             self.training
         )
 
-    def forward(self, input: Tensor, skip: Tensor | None = None, skip_scale: float = 1.0) -> Tensor:
-        """``activation(conv(input) + skip_scale * skip)``.
+    def follow(self, norm: nn.Module | None = None, deferred: bool = False) -> "FusedConv2d":
+        """Computes ``activation(norm(conv(input)) + skip_scale * skip)`` from now on.
+
+        Args:
+            norm: The ``nn.BatchNorm2d`` behind the convolution, or None. It stays a module of its owner, with its
+                entries in the ``state_dict``: here it is folded into the packed weight, again whenever torch counts a
+                write to it; while it is in training mode it runs as it is.
+            deferred: Whether ``forward`` computes the bare convolution unless called with ``fused=True``.
+
+        Returns:
+            This module.
+
+        Raises:
+            ValueError: ``norm`` is another module, or does not fit.
+        """
+        if norm is not None:
+            check_norm(norm, self.out_channels)
+        self._norm, self.deferred = () if norm is None else (norm,), deferred
+        self._weight_replaced()
+        return self
+
+    def forward(
+        self, input: Tensor, skip: Tensor | None = None, skip_scale: float = 1.0, fused: bool | None = None
+    ) -> Tensor:
+        """``activation(conv(input) + skip_scale * skip)``, with the batch norm of ``follow`` behind the convolution.
 
         Args:
             input: ``[batch, in_channels, h, w]`` or ``[in_channels, h, w]``, any strides.
             skip: Of the shape of the output, or None.
             skip_scale: Factor of ``skip``.
+            fused: False for the bare convolution; None for True, unless ``follow`` deferred it.
 
         Returns:
             The map of ``nn.Conv2d``, in the memory format of ``input``.
         """
+        if fused is False or (fused is None and self.deferred):
+            return self._forward_bare(input)
         # Attribute access through nn.Module costs 0.4 us each, so read the dicts.
         weight = self._parameters.get("weight")
         if not torch.compiler.is_compiling() and self._is_plain_call(input, weight):
-            bias = self._parameters["bias"]
+            bias = self._buffers["folded_bias"] if self._norm else self._parameters["bias"]
             param = self.activation_param if self.activation in activations.WITH_PARAM else None
             epilogue = (self.activation, param, skip, skip_scale)
-            if weight.requires_grad and torch.is_grad_enabled():
+            trained = weight.requires_grad and torch.is_grad_enabled()
+            if trained and not self._norm:
                 return self._run(input, weight, bias, self.padding, *epilogue)
-            if self._packed_from is not None and self._packed_from.is_state_of(weight):
+            if not trained and self._is_fresh(weight):
                 return self._run_packed(input, self._buffers["packed"], bias, self.padding, *epilogue)
         if input.dim() == 3:
             skip = None if skip is None else skip.unsqueeze(0)
             return self._forward_checked(input.unsqueeze(0), skip, skip_scale).squeeze(0)
         return self._forward_checked(input, skip, skip_scale)
+
+    def _forward_bare(self, input: Tensor) -> Tensor:
+        """The convolution alone: on the kernel where it is trained, else torch's, which needs no packed weight."""
+        weight = self.weight
+        trained = weight.requires_grad and torch.is_grad_enabled()
+        if not trained or input.dim() != 4 or self._fallback_reason(input, weight) is not None:
+            return self._conv_forward(input, weight, self.bias)
+        input, padding = kernel_padding(self, input)
+        return self._run(input, weight, self.bias, padding, None, None, None, 1.0)
+
+    def _is_fresh(self, weight: Tensor) -> bool:
+        fresh = self._packed_from is not None and self._packed_from.is_state_of(weight)
+        return fresh and (not self._norm or version_of(self._norm[0]) == self._norm_version)
+
+    def _weight_to_pack(self, weight: Tensor) -> Tensor:
+        self.folded_bias = None
+        if not self._norm:
+            return weight
+        weight, self.folded_bias = folded(weight, self.bias, self._norm[0])
+        self._norm_version = version_of(self._norm[0])
+        return weight
 
     def _is_plain_call(self, input: Tensor, weight: Tensor | None) -> bool:
         """Whether a call needs none of the care of ``_forward_checked``, which finds the same answer more slowly."""
@@ -135,12 +189,17 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
         reason = self._fallback_reason(input, weight)
         if reason is not None:
             return self._forward_stock(reason, input, skip, skip_scale)
+        if self._norm and self._norm[0].training:
+            return self._behind(self._forward_bare(input), skip, skip_scale)
         input, padding = kernel_padding(self, input)
-        packed = self._packed_for(input, weight)
+        packed, bias = self._packed_for(input, weight), self.bias
         epilogue = (self.activation, self.activation_param, skip, skip_scale)
-        if packed is None:
-            return self._run(input, weight, self.bias, padding, *epilogue)
-        return self._run_packed(input, packed, self.bias, padding, *epilogue)
+        if packed is not None:
+            bias = self.folded_bias if self._norm else bias
+            return self._run_packed(input, packed, bias, padding, *epilogue)
+        if self._norm:
+            weight, bias = folded(weight, bias, self._norm[0])
+        return self._run(input, weight, bias, padding, *epilogue)
 
     def _packed_for(self, input: Tensor, weight: Tensor) -> Tensor | None:
         """The packed weight if this call may use it, else None."""
@@ -163,7 +222,12 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
 
     def _forward_stock(self, reason: str, input: Tensor, skip: Tensor | None, skip_scale: float) -> Tensor:
         count_fallback(self, reason, "torch's convolution")
-        out = self._conv_forward(input, self.weight, self.bias)
+        return self._behind(self._conv_forward(input, self.weight, self.bias), skip, skip_scale)
+
+    def _behind(self, out: Tensor, skip: Tensor | None, skip_scale: float) -> Tensor:
+        """What follows the convolution, as operations of their own."""
+        if self._norm:
+            out = self._norm[0](out)
         if skip is not None:
             out = out + skip_scale * skip
         return activations.apply(self.activation, out, self.activation_param)
@@ -180,6 +244,8 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
     def extra_repr(self) -> str:
         packed = self._buffers.get("packed")
         parts = [super().extra_repr(), *self._repr_of_options()]
+        if self._norm:
+            parts.append("norm=folded")
         if self.activation is not None:
             parts.append(f"activation={self.activation}")
         parts.append(f"packed_bytes={0 if packed is None else packed.numel() * packed.element_size()}")

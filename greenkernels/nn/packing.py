@@ -79,11 +79,19 @@ class KeepsPackedWeight(nn.Module):
     def _pack(self, weight: Tensor) -> Tensor | None:
         raise NotImplementedError
 
+    def _weight_to_pack(self, weight: Tensor) -> Tensor:
+        """What goes into the packed weight: the weight, unless something is folded into it."""
+        return weight
+
+    def _is_fresh(self, weight: Tensor) -> bool:
+        """Whether ``packed`` was made from the weight as it is now."""
+        return self._packed_from is not None and self._packed_from.is_state_of(weight)
+
     def fresh_packed(self, weight: Tensor) -> Tensor | None:
         """The packed form of ``weight`` as it is now, packed anew if it changed; None where it has none."""
         if not can_track(weight):
             return None
-        if self._packed_from is None or not self._packed_from.is_state_of(weight):
+        if not self._is_fresh(weight):
             self.repack()
         return self.packed
 
@@ -97,7 +105,7 @@ class KeepsPackedWeight(nn.Module):
                 torch.inference_mode(False),
                 torch.no_grad(),
             ):  # autograd saves no tensor made in inference mode
-                packed = self._pack(weight)
+                packed = self._pack(self._weight_to_pack(weight))
         # In this order another thread that sees the new state, or still the old one, finds that state's packed weight.
         self._packed_from = None
         self.packed = packed

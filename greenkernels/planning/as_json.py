@@ -6,7 +6,7 @@ from typing import Any
 
 from ..energy import Counts
 from ..measure.provenance import Measurement
-from .candidates import FusedActivation
+from .candidates import Chain, FusedActivation
 
 
 def to_json(value: Any) -> Any:
@@ -23,7 +23,7 @@ def to_json(value: Any) -> Any:
 
 
 def revived(data: dict[str, Any]) -> dict[str, Any]:
-    """Measurements, counts and activations again where JSON holds their fields."""
+    """Measurements, counts, chains and activations again where JSON holds their fields."""
     return {key: _revived_value(value) for key, value in data.items()}
 
 
@@ -36,6 +36,8 @@ def _revived_value(value: Any) -> Any:
         return Measurement.from_json(value)
     if "flops" in value and "weight_bytes" in value:
         return Counts(**value)
+    if "container" in value and "adds" in value:
+        return Chain(**revived(value))
     if "slot" in value and "kind" in value:
         return FusedActivation(**value)
     return value

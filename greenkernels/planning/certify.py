@@ -16,6 +16,7 @@ from torch import nn
 from ..measure.clock import Clock
 from ..measure.rotation import relative_error
 from ..measure.turns import Contender, Schedule, Turns, take_turns
+from .behind import Behind
 from .convert import install
 from .copying import copy_model
 from .layout import AS_GIVEN, CHANNELS_LAST, run_channels_last, worth_trying
@@ -100,21 +101,27 @@ class Proof:
 def prove_calls(stock: nn.Module, network: nn.Module, layers: list[LayerPlan], inputs: Inputs) -> Proof:
     """Run the converted network once and watch: each replacement must be called, and run its own kernel."""
     errors: dict[str, float] = {}
-    work = NetworkWork()
+    work, bare = NetworkWork(), set()
     names = {network.get_submodule(layer.names[0]): layer for layer in layers if layer.stem is not None}
 
     def compare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         layer = names.get(module)
         if layer is not None:
-            expected = stock.get_submodule(layer.names[0])(*args, **kwargs)
-            if layer.activation is not None:
-                expected = stock.get_submodule(layer.activation.slot)(expected)
+            expected = stock.get_submodule(layer.names[0])(args[0])
+            chain = layer.chain
+            if chain is not None and chain.container is not None and not kwargs.get("fused"):
+                bare.add(layer.names[0])
+            elif chain is not None:
+                expected = Behind.of(stock, chain)(expected, *args[1:])
             error = relative_error(output, expected)
             errors[layer.names[0]] = max(error, errors.get(layer.names[0], 0.0))
 
     with watched(network.modules(), work.enter, compare), torch.inference_mode():
         run(network, inputs)
     silent = {layer.names[0]: _why_silent(m, layer.names[0] in errors) for m, layer in names.items()}
+    silent |= dict.fromkeys(
+        bare, "what calls it runs its stock forward, which computes what is fused once more"
+    )
     return Proof(errors, {name: why for name, why in silent.items() if why}, work)
 
 

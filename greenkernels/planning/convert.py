@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import nn
 
+from .behind import build
 from .candidates import named
 from .carried import carry_back, carry_over
 from .copying import copy_model, torch_state_kept
 from .fusion import FusedAway
+from .graph.rewriting import rewrite_containers, undo_rewriting
 from .layout import CHANNELS_LAST, run_channels_last, undo_channels_last
 from .plans import LayerPlan, Plan
 from .refusals import require_plannable
@@ -33,16 +35,19 @@ def install(model: nn.Module, layers: list[LayerPlan], memory_format: str, stric
     for layer in layers:
         if layer.stem is None:
             continue
-        stock = model.get_submodule(layer.names[0])
-        module = named(layer.stem).build(stock, layer.options, layer.activation).train(stock.training)
+        stock, chain = model.get_submodule(layer.names[0]), layer.chain
+        norm = model.get_submodule(chain.norm) if chain and chain.norm else None
+        module = build(named(layer.stem), stock, layer.options, chain, norm).train(stock.training)
         carry_over(stock, module)
         if strict:
             module.strict = True
         for name in layer.names:
             model = put(model, name, module)
-        if layer.activation is not None:
-            slot = layer.activation.slot
-            model = put(model, slot, FusedAway(model.get_submodule(slot)))
+        if chain is not None and chain.container is None:
+            act = chain.activation
+            for slot in filter(None, (chain.norm, act.slot if act else None)):
+                model = put(model, slot, FusedAway(model.get_submodule(slot)))
+    rewrite_containers(model, layers)
     return run_channels_last(model) if memory_format == CHANNELS_LAST else model
 
 
@@ -85,6 +90,7 @@ def restore(model: nn.Module, inplace: bool = False) -> nn.Module:
     Weights are those of the converted network, so what was trained since stays.
     """
     result = model if inplace else copy_model(model)
+    undo_rewriting(result)
     made: dict[nn.Module, nn.Module] = {}  # a module that stands in several places stays one module
     for name, module in list(result.named_modules(remove_duplicate=False)):
         if isinstance(module, FusedAway) or _is_ours(module):

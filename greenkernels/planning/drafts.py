@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 from ..report.tables import ratio
+from .candidates import Chain
 from .joules import energy
 from .layout import AS_GIVEN
 from .objective import admissible
@@ -17,12 +18,18 @@ Times = dict[tuple[object, ...], LayerTimes]  # signature of a layer -> what its
 
 
 def times_of_site(found: LayerTimes, site: Site) -> LayerTimes:
-    """Times of a layer of the same signature, for this one: what is fused is the activation behind this layer."""
+    """Times of a layer of the same signature, for this one: what is fused is what stands behind this layer."""
     choices = {
-        form: [replace(choice, activation=choice.activation and site.activation) for choice in of_form]
+        form: [replace(choice, chain=_same_part(choice.chain, site.chain)) for choice in of_form]
         for form, of_form in found.choices.items()
     }
     return replace(found, choices=choices)
+
+
+def _same_part(fused: Chain | None, chain: Chain | None) -> Chain | None:
+    if fused is None or chain is None:
+        return None
+    return chain if fused.activation else replace(chain, activation=None)
 
 
 def draft(site: Site, found: LayerTimes | None, form: str, objective: str, unmeasured: str) -> LayerPlan:
@@ -39,8 +46,8 @@ def draft(site: Site, found: LayerTimes | None, form: str, objective: str, unmea
     if choices:
         choices[0].put_into(layer)
         layer.reason = ""
-        if site.activation is not None:
-            layer.reason = f"times include the {site.activation.kind} behind it"
+        if site.chain is not None:
+            layer.reason = f"times include the {site.chain} behind it"
     else:
         layer.reason = why_none(found, form, objective)
     return layer

@@ -1,4 +1,4 @@
-"""Which activation follows a layer so surely that it may run inside of the layer's kernel.
+"""Which batch norm and activation follow a layer so surely that they may run inside of the layer's kernel.
 
 The proof is nn.Sequential: its forward hands each child's output to the next child and to nobody else, provided that
 the children are called through it alone.
@@ -8,20 +8,29 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 
 from torch import Tensor, nn
 
 from ..energy import Counts
-from .candidates import FusedActivation
+from .candidates import Chain, FusedActivation
 
 
 class FusedAway(nn.Module):
-    """Stands where an activation was that now runs inside of the layer before it; passes its input on."""
+    """Stands where a module was that now runs inside of the layer before it; passes its input on.
 
-    def __init__(self, activation: nn.Module) -> None:
+    It holds that module's parameters and buffers, which so keep their names in the ``state_dict``.
+    """
+
+    def __init__(self, stock: nn.Module) -> None:
         super().__init__()
-        self._stock = (activation,)  # in a tuple, so that it is no submodule
-        self.train(activation.training)
+        self._stock = (stock,)  # in a tuple, so that it is no submodule
+        self._parameters, self._buffers = stock._parameters, stock._buffers
+        self.train(stock.training)
+
+    def train(self, mode: bool = True) -> FusedAway:
+        self._stock[0].train(mode)
+        return super().train(mode)
 
     def forward(self, x: Tensor) -> Tensor:
         return x
@@ -77,8 +86,8 @@ def has_hooks(module: nn.Module) -> bool:
     return any(getattr(module, name, None) for name in _HOOKS) or "forward" in module.__dict__
 
 
-def find_fusions(model: nn.Module, calls: Mapping[nn.Module, int]) -> dict[str, FusedActivation]:
-    """Layer name -> the activation that may be fused into it.
+def find_fusions(model: nn.Module, calls: Mapping[nn.Module, int]) -> dict[nn.Module, Chain]:
+    """Layer -> what may be fused into it.
 
     Args:
         model: every module in it.
@@ -92,15 +101,28 @@ def find_fusions(model: nn.Module, calls: Mapping[nn.Module, int]) -> dict[str, 
         if type(parent) is not nn.Sequential or "forward" in parent.__dict__:
             continue
         children = list(parent.named_children())  # leaves duplicates out, so compare with the slots
-        if len(children) != len(parent):
+        if len(children) != len(parent) or not calls.get(parent):
             continue
         dot = f"{prefix}." if prefix else ""
-        for (name, layer), (slot, after) in itertools.pairwise(children):
-            kind = activation_kind(after)
-            if kind is None or has_hooks(after) or has_hooks(layer):
-                continue
-            # Called as often as the Sequential itself: every call came through its forward.
-            once = all(counts[m] == 1 and calls.get(m) == calls.get(parent) for m in (layer, after))
-            if once and calls.get(parent):
-                found[dot + name] = FusedActivation(dot + slot, *kind)
+        # Called as often as the Sequential itself: every call came through its forward.
+        sure = [counts[m] == 1 and calls.get(m) == calls[parent] and not has_hooks(m) for _, m in children]
+        for i, (_, layer) in enumerate(children):
+            behind = itertools.takewhile(
+                itemgetter(1), zip(children[i + 1 : i + 3], sure[i + 1 : i + 3], strict=True)
+            )
+            chain = _chain(layer, [child for child, _ in behind], dot) if sure[i] else None
+            if chain is not None:
+                found[layer] = chain
     return found
+
+
+def _chain(layer: nn.Module, behind: Sequence[tuple[str, nn.Module]], dot: str) -> Chain | None:
+    """The chain of a layer in an nn.Sequential, from the one or two modules behind it."""
+    norm = None
+    if behind and type(layer) is nn.Conv2d and type(behind[0][1]) is nn.BatchNorm2d:
+        if behind[0][1].running_mean is None:
+            return None
+        norm, behind = dot + behind[0][0], behind[1:]
+    kind = activation_kind(behind[0][1]) if behind else None
+    activation = None if kind is None else FusedActivation(dot + behind[0][0], *kind)
+    return Chain(norm=norm, activation=activation) if norm or activation else None

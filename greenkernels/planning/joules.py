@@ -30,11 +30,15 @@ def work_of(modules: Sequence[nn.Module | None], shapes: Sequence[Sequence[Size]
 
 
 def work_of_replacement(
-    stem: Stem, module: nn.Module, after: nn.Module | None, inputs: Sequence[Size], outputs: Sequence[Size]
+    stem: Stem,
+    module: nn.Module,
+    rest: Sequence[nn.Module | None],
+    inputs: Sequence[Size],
+    outputs: Sequence[Size],
 ) -> Work | None:
-    """The same for a stand-in, and the activation behind it where that is not fused."""
+    """The same for a stand-in, and what follows it and is not fused."""
     own = stem.counts(module, inputs)
-    rest = () if after is None else work_of([after], [outputs])
+    rest = work_of(rest, [outputs] * len(rest))
     return None if own is None or rest is None else (own, *rest)
 
 

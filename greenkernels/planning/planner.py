@@ -13,6 +13,7 @@ from ..measure.machine import cpu_facts, version_facts
 from ..measure.progress import Advance
 from ..measure.provenance import Measurement
 from . import records
+from .behind import Behind
 from .cache import now
 from .certify import ConversionError, Converted, convert_within, fastest_form, time_networks, verdict
 from .counters import put_measured_joules
@@ -24,7 +25,7 @@ from .plans import LayerPlan, NetworkVerdict, Plan
 from .quality import Inputs, Judge
 from .request import Settings
 from .rules import drafts_by_rule
-from .schedules import Budget, layer_schedule, network_schedule
+from .schedules import Budget, layer_schedule, network_schedule, traffic_between
 from .survey import Site, survey
 from .timing import Choice, LayerTimes, time_site
 from .work import NetworkWork
@@ -49,13 +50,14 @@ class Planner:
     work: NetworkWork = field(default_factory=NetworkWork)
     times: Times = field(default_factory=dict)
     unmeasured: str = INTERRUPTED
+    between: int = 0  # bytes, see `schedules.traffic_between`
     interrupted: bool = False
     cached_layers: list[str] = field(default_factory=list)  # dates of the entries that were used
 
     def plan(self) -> Plan:
         """The whole of it. Ctrl-C ends it early, with what was measured until then."""
         args, kwargs = self.inputs
-        begin = self.settings.clock.now()
+        begin, self.between = self.settings.clock.now(), traffic_between(self.stock)
         self.sites, self.work = survey(
             self.stock,
             lambda network: network(*args, **kwargs),
@@ -122,23 +124,23 @@ class Planner:
     def times_of(self, site: Site, report) -> LayerTimes | None:
         """From the cache, or measured now; None where the time budget does not reach so far."""
         settings = self.settings
-        activation = self.activation_of(site)
-        key = records.layer_key(site, activation, settings)
+        behind = self.behind(site)
+        key = records.layer_key(site, behind, settings, self.between)
         found = records.read_times(settings.cache, key)
         if found is not None:
             self.cached_layers.append(found.date)
             return found
-        schedule = layer_schedule(site, self.budget)
+        schedule = layer_schedule(site, self.budget, self.between)
         if schedule is None:
             return None
         again, bound = settings.time_budget is None, settings.bounds.max_error
-        found = time_site(site, activation, bound, schedule, settings.clock, report, again)
+        found = time_site(site, behind, bound, schedule, settings.clock, report, again)
         if again:  # times taken in a hurry are no use to others
             records.write_times(settings.cache, key, found)
         return found
 
-    def activation_of(self, site: Site) -> nn.Module | None:
-        return self.stock.get_submodule(site.activation.slot) if site.activation else None
+    def behind(self, site: Site) -> Behind:
+        return Behind.of(self.stock, site.chain)
 
     def found(self, site: Site) -> LayerTimes | None:
         """What was measured of layers like this one."""
@@ -249,7 +251,7 @@ class Planner:
 
     def plan_by_rules(self) -> Plan:
         """Cold start: the stems' own rules, no clock; the bounds hold all the same."""
-        layers = drafts_by_rule(self.sites, self.activation_of)
+        layers = drafts_by_rule(self.sites, self.behind)
         judge = Judge(self.stock, self.inputs, self.settings.bounds)
         try:
             done = self.convert(layers, {}, AS_GIVEN, judge)

@@ -13,11 +13,11 @@ from torch import nn
 from ..measure.provenance import Measurement
 from ..measure.turns import NOISY
 from .as_json import revived, to_json
-from .candidates import FusedActivation, Options
+from .candidates import Chain, FusedActivation, Options
 from .layout import AS_GIVEN
 
-SCHEMA = 2  # raised when a field changes its meaning
-READABLE = (1, SCHEMA)  # 1 had neither joules nor memory
+SCHEMA = 3  # raised when a field changes its meaning
+READABLE = (1, 2, SCHEMA)  # 1 had neither joules nor memory, 2 an activation for the chain
 
 
 @dataclass
@@ -28,7 +28,7 @@ class LayerPlan:
         names: every name the layer has in the network.
         sizes: the stock layer in words; a plan is refused for a network whose layer differs.
         stem, options: the kernel that replaces it; stem is None where the stock layer stays.
-        activation: fused into it, or None.
+        chain: what of the modules behind it is fused into it, or None.
         before: time of the stock layer as the network runs today; None if not measured.
         after: time of the replacement in the plan's memory format.
         energy_before, energy_after: J of both, modelled from counts and these times, or attributed: the share of a
@@ -43,7 +43,7 @@ class LayerPlan:
     sizes: str
     stem: str | None = None
     options: Options = field(default_factory=dict)
-    activation: FusedActivation | None = None
+    chain: Chain | None = None
     before: Measurement | None = None
     after: Measurement | None = None
     energy_before: Measurement | None = None
@@ -59,11 +59,16 @@ class LayerPlan:
         if self.stem is None:
             return "stock"
         parts = [self.stem, *(f"{k}={v}" for k, v in self.options.items())]
-        return " ".join(parts + ([f"+ {self.activation.kind}"] if self.activation else []))
+        return " ".join(parts + ([f"+ {self.chain}"] if self.chain else []))
+
+    @property
+    def activation(self) -> FusedActivation | None:
+        """What is fused last, or None."""
+        return None if self.chain is None else self.chain.activation
 
     def keep_stock(self, reason: str) -> None:
         """Take the replacement back."""
-        self.stem, self.options, self.activation, self.after, self.energy_after = None, {}, None, None, None
+        self.stem, self.options, self.chain, self.after, self.energy_after = None, {}, None, None, None
         self.extra_bytes = self.scratch_bytes = 0
         self.reason = reason
 
@@ -219,9 +224,15 @@ class Plan:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Plan:
         """From what JSON makes of the fields."""
-        layers = [
-            LayerPlan(**layer | {"names": tuple(layer["names"])}) for layer in map(revived, data["layers"])
-        ]
+        layers = [_layer(layer) for layer in map(revived, data["layers"])]
         network = revived(data["network"])
         network["uncounted"] = tuple(network.get("uncounted", ()))
         return cls(**data | {"layers": layers, "network": NetworkVerdict(**network)})
+
+
+def _layer(fields: dict[str, Any]) -> LayerPlan:
+    fields = fields | {"names": tuple(fields["names"])}
+    if "activation" in fields:  # before schema 3
+        activation = fields.pop("activation")
+        fields["chain"] = None if activation is None else Chain(activation=activation)
+    return LayerPlan(**fields)

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from .as_json import revived, to_json
+from .behind import Behind
 from .cache import Cache
 from .fingerprint import Unknowable, inputs_key, network_key
 from .plans import LayerPlan, NetworkVerdict, Plan
@@ -21,10 +22,10 @@ from .timing import Choice, LayerTimes
 LAYER, VERDICT, PLAN = "layer", "network", "plan"
 
 
-def layer_key(site: Site, activation: nn.Module | None, settings: Settings) -> list[object]:
-    """Sizes and layouts, what follows, who takes part, and the bound that throws out; not the values."""
+def layer_key(site: Site, behind: Behind, settings: Settings, between: int) -> list[object]:
+    """Sizes and layouts, what follows, who takes part, the bound that throws out, what is read between; not values."""
     candidates = [[stem.name, stem.options(site.module)] for stem in site.stems]
-    return [site.signature(), repr(activation), candidates, settings.bounds.max_error]
+    return [site.signature(), repr(behind.activation), candidates, settings.bounds.max_error, between]
 
 
 def read_times(cache: Cache, key: object) -> LayerTimes | None:
@@ -58,7 +59,7 @@ def verdict_key(stock: nn.Module, inputs: Inputs, layers: dict[str, list[LayerPl
     """The network with its weights, the shapes of its inputs, and every choice in every memory format."""
     try:
         choices = {
-            form: [[p.names, p.stem, p.options, to_json(p.activation)] for p in of_form]
+            form: [[p.names, p.stem, p.options, to_json(p.chain)] for p in of_form]
             for form, of_form in layers.items()
         }
         return [network_key(stock), inputs_key(inputs, values=False), choices]

@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+from torch import nn
+
 from ..measure.clock import Clock
+from ..measure.machine import cpu_facts
 from ..measure.turns import Schedule
 from .survey import Site
 
@@ -16,6 +19,7 @@ LAYER_SCHEDULE = Schedule(rounds=15, min_rounds=3, drop_beyond=1.15, pause_s=0.0
 LONG_CALL_S = 0.005
 LONG_LAYER_SCHEDULE = replace(LAYER_SCHEDULE, rounds=9, timed=2, untimed=1)
 NETWORK_SCHEDULE = Schedule(rounds=9, min_rounds=3, timed=2, drop_beyond=1.15, budget_s=1.0)
+MOST_BETWEEN = 128 << 20  # bytes read between two calls of a layer: 5 to 10 ms, out of most shares of an L3
 LAYERS_SHARE = 0.6  # of a time budget; the rest is for the whole network
 NETWORKS = 5  # contenders of the last turns: stock in two formats, one of them twice, and converted in both
 
@@ -44,11 +48,23 @@ class Budget:
         return share * self.seconds - (self.clock.now() - self.begin)
 
 
-def layer_schedule(site: Site, budget: Budget) -> Schedule | None:
+def traffic_between(model: nn.Module) -> int:
+    """Bytes that the rest of a network reads between two calls of a layer; 0 where all weights fit into L2.
+
+    A kernel whose packed weight is larger (F(4x4) takes four times the bytes) wins less where they come from L3 or
+    memory. A power of two, so that times of a kind of layer serve other networks of about that size.
+    """
+    weights = sum(tensor.nbytes for tensor in model.parameters())
+    if weights <= (cpu_facts()["caches_bytes"].get("L2") or 1 << 21):
+        return 0
+    return min(MOST_BETWEEN, 1 << (weights - 1).bit_length())
+
+
+def layer_schedule(site: Site, budget: Budget, between_bytes: int = 0) -> Schedule | None:
     """Turns of one layer; None where what is left of the budget does not pay for the fewest rounds."""
     contenders = 3 + 2 * sum(len(stem.options(site.module)) for stem in site.stems)
     long = site.seconds > LONG_CALL_S * site.calls
-    schedule = LONG_LAYER_SCHEDULE if long else LAYER_SCHEDULE
+    schedule = replace(LONG_LAYER_SCHEDULE if long else LAYER_SCHEDULE, between_bytes=between_bytes)
     return _within(schedule, contenders * site.seconds, budget.left(LAYERS_SHARE), refuse=True)
 
 

@@ -12,9 +12,10 @@ from torch.nn.utils import parametrize
 
 from ..measure.clock import Clock
 from ..measure.rotation import clone
-from .candidates import FusedActivation, Stem, registered
+from .candidates import Chain, Stem, registered
 from .carried import clash, foreign_state, own_attributes
 from .fusion import find_fusions, has_hooks
+from .graph.finding import find_chains
 from .watch import watched
 from .work import NetworkWork
 
@@ -36,7 +37,7 @@ class Site:
         calls: number of calls in a forward.
         seconds: what all of them took in that one forward, first-call effects included.
         stems: what may replace it; empty where `reason` says why it stays.
-        activation: what may be fused into it, or None.
+        chain: what may be fused into it, or None.
         reason: why it stays, or "".
     """
 
@@ -47,7 +48,7 @@ class Site:
     calls: int = 0
     seconds: float = 0.0
     stems: list[Stem] = field(default_factory=list)
-    activation: FusedActivation | None = None
+    chain: Chain | None = None
     reason: str = ""
 
     @property
@@ -60,8 +61,14 @@ class Site:
 
     def signature(self) -> tuple[object, ...]:
         """Layers with equal signatures take equal time: class, sizes, inputs and what is fused; not the values."""
-        fused = (self.activation.kind, self.activation.param) if self.activation else None
-        return (*_layer_key(self.module), tuple(_tensor_key(x) for x in self.inputs), fused)
+        return (*_layer_key(self.module), tuple(_tensor_key(x) for x in self.inputs), self._fused())
+
+    def _fused(self) -> tuple[object, ...] | None:
+        if self.chain is None:
+            return None
+        act = self.chain.activation
+        kind = None if act is None else (act.kind, act.param, bool(act.slot))
+        return self.chain.norm is not None, self.chain.adds, self.chain.container is not None, kind
 
 
 def _layer_key(module: nn.Module) -> tuple[object, ...]:
@@ -88,11 +95,15 @@ class _Seen:
     kept: dict[tuple[object, ...], Tensor] = field(
         default_factory=dict
     )  # one clone for all layers and inputs alike
+    arities: dict[nn.Module, int | None] = field(default_factory=dict)  # None: not tensors alone
     work: NetworkWork = field(default_factory=NetworkWork)
 
     def enter(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.calls[module] = self.calls.get(module, 0) + 1
         self.work.enter(module, args, kwargs)
+        plain = not kwargs and all(isinstance(arg, Tensor) for arg in args)
+        arity = len(args) if plain else None
+        self.arities[module] = arity if self.arities.get(module, arity) == arity else None
         if not isinstance(module, self.wanted):
             return
         if kwargs or len(args) != 1 or not isinstance(args[0], Tensor):
@@ -125,7 +136,8 @@ def survey(
     seen = _Seen(wanted, clock or Clock())
     with watched(model.modules(), seen.enter, seen.leave), torch.inference_mode():
         run(model)
-    fusions = find_fusions(model, seen.calls)
+    chains = find_chains(model, seen.calls, seen.arities, run) if any(s.follows for s in stems) else {}
+    chains |= find_fusions(model, seen.calls)
     for site in sites:
         site.calls = seen.calls.get(site.module, 0)
         site.inputs = seen.inputs.get(site.module, [])
@@ -135,7 +147,9 @@ def survey(
         if not site.reason:
             site.stems, site.reason = _matching(site.module, stems)
         if site.stems:
-            site.activation = fusions.get(site.name)
+            site.chain = chains.get(site.module)
+            long = site.chain is not None and (site.chain.norm or site.chain.adds)
+            site.stems = [stem for stem in site.stems if long or not stem.for_chains]
     return sites, seen.work
 
 

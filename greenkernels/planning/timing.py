@@ -9,12 +9,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Size, Tensor
 
 from ..measure.clock import Clock
 from ..measure.provenance import Measurement
 from ..measure.turns import FOREIGN_CORES, Contender, Schedule, Turns, take_turns
-from .candidates import FusedActivation, Options, Stem
+from ..ops.maps import empty_like_format
+from .behind import Behind, LayerRun, build, fused_part
+from .candidates import Chain, Options, Stem
 from .joules import Work, energy, work_of, work_of_replacement
 from .layout import AS_GIVEN, CHANNELS_LAST, to_channels_last
 from .plans import LayerPlan
@@ -26,18 +28,19 @@ class Choice:
     """A kernel with its options for one layer, and what speaks for it (None where nothing was measured).
 
     Attributes:
-        stem, options, activation: what `candidates.Stem.build` takes.
+        stem, options: what `candidates.Stem.build` takes.
+        chain: what of the modules behind the layer it computes too.
         time: of all calls in one forward of the network.
         verdict: "faster", "slower" or "no difference" to the stock layer in the same memory format.
         speedup: time of that stock layer over its own.
         error: relative difference to float64.
-        work: counts of the layer with it, the activation included.
+        work: counts of the layer with it, what follows included.
         extra_bytes, scratch_bytes: memory, as the stem says.
     """
 
     stem: str
     options: Options
-    activation: FusedActivation | None = None
+    chain: Chain | None = None
     time: Measurement | None = None
     verdict: str = ""
     speedup: Measurement | None = None
@@ -51,7 +54,7 @@ class Choice:
 
     def put_into(self, layer: LayerPlan) -> None:
         """Make it the layer's kernel."""
-        layer.stem, layer.options, layer.activation = self.stem, self.options, self.activation
+        layer.stem, layer.options, layer.chain = self.stem, self.options, self.chain
         layer.after, layer.energy_after = self.time, energy(self.work, self.time)
         layer.error = self.error
         layer.extra_bytes, layer.scratch_bytes = self.extra_bytes, self.scratch_bytes
@@ -62,11 +65,11 @@ class LayerTimes:
     """What the turns said about one signature.
 
     Attributes:
-        stock: memory format -> time of the stock layer, its activation included where that may be fused.
+        stock: memory format -> time of the stock layer, with what follows where that may be fused.
         choices: memory format -> what was tried and stayed in, fastest first.
         thrown_out: choice -> why it does not count.
         noise: A/A noise.
-        work: counts of the stock layer, its activation included; None where they are not known.
+        work: counts of the stock layer, with what follows; None where they are not known.
         date: when it was measured, where that was in another run; else "".
     """
 
@@ -84,27 +87,28 @@ class LayerTimes:
 
 def time_site(
     site: Site,
-    activation: nn.Module | None,
+    behind: Behind,
     max_error: float,
     schedule: Schedule,
     clock: Clock,
     progress: Callable[[float], None],
     again: bool = True,
 ) -> LayerTimes:
-    """Measure one layer; `activation` is the stock module of what may be fused into it.
+    """Measure one layer; `behind` is what may be fused into it.
 
     Turns that other processes disturbed are taken again, unless `again` is False. Candidates that
     err by more than `max_error` are thrown out at once: they must not outrun those that do not.
     """
-    contenders, choices = _contenders(site, activation)
-    exact = copy.deepcopy(_Layer(site.module, activation)).double()
+    contenders, choices = _contenders(site, behind)
+    exact = copy.deepcopy(LayerRun(site.module, behind)).double()
+    skips = [empty_like_format(x, tuple(shape)).uniform_(-1, 1) for x, shape in _calls(site) if behind.adds]
 
     def turns() -> Turns:
         return take_turns(
             contenders,
-            (list(site.inputs),),
+            (list(site.inputs), skips),
             schedule,
-            reference=lambda inputs: exact.run([x.double() for x in inputs]),
+            reference=lambda *maps: exact.run(*([x.double() for x in xs] for xs in maps)),
             tolerance=max(max_error, rounding_of(site)),
             twin=None if long_calls(schedule) else f"stock, {AS_GIVEN}",
             clock=clock,
@@ -115,7 +119,7 @@ def time_site(
     if again and (taken.foreign_cores or 0.0) > FOREIGN_CORES:
         taken = turns()
     times = _judge(taken, choices)
-    times.work = stock_work(site, activation)
+    times.work = stock_work(site, behind)
     return times
 
 
@@ -124,40 +128,41 @@ def long_calls(schedule: Schedule) -> bool:
     return schedule.untimed == 1
 
 
-def stock_work(site: Site, activation: nn.Module | None) -> Work | None:
-    """Counts of the stock layer and of the activation behind it."""
-    return work_of([site.module, activation], [site.shapes, site.output_shapes])
+def _calls(site: Site) -> list[tuple[Tensor, Size]]:
+    return list(zip(site.inputs, site.output_shapes, strict=True))
 
 
-def choice_for(
-    site: Site, activation: nn.Module | None, stem: Stem, options: Options
-) -> tuple[Choice, _Layer]:
+def stock_work(site: Site, behind: Behind) -> Work | None:
+    """Counts of the stock layer and of the modules behind it."""
+    outputs = site.output_shapes
+    return work_of([site.module, behind.norm, behind.activation], [site.shapes, outputs, outputs])
+
+
+def choice_for(site: Site, behind: Behind, stem: Stem, options: Options) -> tuple[Choice, LayerRun]:
     """One kernel with its options for one layer, built."""
-    fused = site.activation if site.activation and site.activation.kind in stem.activations else None
-    module = stem.build(site.module, options, fused).eval()
-    after = None if fused else activation
+    fused = fused_part(site.chain, stem)
+    module = build(stem, site.module, options, fused, behind.norm).eval()
+    rest = behind.without(fused)
     choice = Choice(
         stem.name,
         options,
         fused,
-        work=work_of_replacement(stem, module, after, site.shapes, site.output_shapes),
+        work=work_of_replacement(stem, module, [rest.norm, rest.activation], site.shapes, site.output_shapes),
         extra_bytes=stem.extra_bytes(site.module, options),
         scratch_bytes=stem.scratch_bytes(site.module, options, site.shapes),
     )
-    return choice, _Layer(module, after)
+    return choice, LayerRun(module, behind, fused)
 
 
-def _contenders(
-    site: Site, activation: nn.Module | None
-) -> tuple[list[Contender], dict[str, tuple[str, Choice]]]:
+def _contenders(site: Site, behind: Behind) -> tuple[list[Contender], dict[str, tuple[str, Choice]]]:
     """Everybody in every memory format, stock first; and contender -> its format and choice."""
     forms = (AS_GIVEN, CHANNELS_LAST) if site.inputs[0].dim() == 4 else (AS_GIVEN,)
-    stock = _Layer(site.module, activation)
+    stock = LayerRun(site.module, behind)
     contenders = [_contender(f"stock, {form}", stock, form, keep=True) for form in forms]
     choices = {}
     for stem in site.stems:
         for options in stem.options(site.module):
-            choice, layer = choice_for(site, activation, stem, options)
+            choice, layer = choice_for(site, behind, stem, options)
             for form in forms:
                 choices[f"{choice}, {form}"] = (form, choice)
                 contenders.append(_contender(f"{choice}, {form}", layer, form))
@@ -169,26 +174,11 @@ def rounding_of(site: Site) -> float:
     return 4 * torch.finfo(site.inputs[0].dtype).eps
 
 
-class _Layer(nn.Module):
-    """A layer and the activation after it, run on the inputs of all calls of one forward of the network."""
-
-    def __init__(self, layer: nn.Module, activation: nn.Module | None = None) -> None:
-        super().__init__()
-        self.layer, self.activation = layer, activation
-
-    def run(self, inputs: list[Tensor]) -> list[Tensor]:
-        outputs = [self.layer(x) for x in inputs]
-        fallbacks = getattr(self.layer, "fallbacks", None)
-        if fallbacks:
-            raise RuntimeError(f"runs torch's own kernel: {', '.join(fallbacks)}")
-        return outputs if self.activation is None else [self.activation(y) for y in outputs]
-
-
-def _contender(name: str, layer: _Layer, form: str, keep: bool = False) -> Contender:
+def _contender(name: str, layer: LayerRun, form: str, keep: bool = False) -> Contender:
     other = form == CHANNELS_LAST
 
     def prepare(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        return ([to_channels_last(x) for x in arguments[0]],) if other else arguments
+        return tuple([to_channels_last(x) for x in maps] for maps in arguments) if other else arguments
 
     if other and keep:
         # The stock layer in its best form: weights in the same format. A copy, the other contender keeps its own.

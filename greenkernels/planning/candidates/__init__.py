@@ -34,6 +34,30 @@ class FusedActivation:
     param: float | None = None
 
 
+@dataclass(frozen=True)
+class Chain:
+    """What follows a layer, in this order, and may run inside of its kernel.
+
+    Attributes:
+        norm: qualified name of the batch norm; None for none.
+        adds: whether another map of the same shape is added.
+        activation: the last of it; None for none. Without a slot where it is a function, or shared.
+        container: qualified name of the module whose forward is rewritten for it; None where an nn.Sequential calls all
+            of it, so that modules that pass their input on stand in the slots.
+        arity: number of tensors that the container is called with.
+    """
+
+    norm: str | None = None
+    adds: bool = False
+    activation: FusedActivation | None = None
+    container: str | None = None
+    arity: int = 0
+
+    def __str__(self) -> str:
+        words = ["norm"] * (self.norm is not None) + ["add"] * self.adds
+        return " + ".join(words + ([self.activation.kind] if self.activation else []))
+
+
 def own_counts(module: nn.Module, shapes: Sequence[Size]) -> Counts | None:
     """Work of calls on inputs of these shapes, by the module's own ``counts`` or the rule for its class."""
     total: Counts | None = None
@@ -67,6 +91,9 @@ class Stem:
             stock layer stays.
         counts: work of the module that was built, on inputs of these shapes; None where it cannot be counted.
         scratch_bytes: upper bound of what a call holds beside its output, from the stock module; all layers share it.
+        follows: whether its module has ``follow``, see `greenkernels.nn.DirectConv2d`: it folds a batch norm, adds a
+            map, and can leave what it fuses to calls that ask for it.
+        for_chains: whether it is worth trying only where something follows the layer.
     """
 
     name: str
@@ -81,13 +108,16 @@ class Stem:
     counts: Callable[[nn.Module, Sequence[Size]], Counts | None] = own_counts
     scratch_bytes: Callable[[nn.Module, Options, Sequence[Size]], int] = no_scratch
     precision: str = "float32"
+    follows: bool = False
+    for_chains: bool = False
 
 
 @cache
 def registered() -> tuple[Stem, ...]:
-    """Every stem with a file in this folder, by name."""
+    """Every stem with a file in this folder, by name, those for chains last."""
     names = sorted(info.name for info in pkgutil.iter_modules(__path__))
-    return tuple(importlib.import_module(f".{name}", __name__).STEM for name in names)
+    stems = [importlib.import_module(f".{name}", __name__).STEM for name in names]
+    return tuple(sorted(stems, key=lambda stem: stem.for_chains))  # rules ask these last
 
 
 def named(name: str) -> Stem:

@@ -1,0 +1,168 @@
+"""Gives a module the forward of its graph: it becomes an instance of a subclass that is made for it.
+
+It stays the object that it was, with its children, attributes, hooks and methods. In training, and for calls of another
+form than the one that was traced, its class's own forward runs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import types
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from torch import Tensor, fx, nn
+
+from ..plans import LayerPlan
+from .chains import ADD, ORDER, Step, chain_behind
+from .tracing import trace
+
+Names = dict[
+    str, tuple[str, str]
+]  # global name of the code -> module and qualified name in it; "" for the module
+
+
+def rewrite_containers(model: nn.Module, layers: Sequence[LayerPlan]) -> None:
+    """Rewrite the forward of each module whose convolutions were replaced by ones that compute their chains."""
+    wanted: dict[str, dict[str, list[str]]] = {}
+    arities: dict[str, int] = {}
+    for layer in layers:
+        chain = layer.chain
+        if layer.stem is None or chain is None or chain.container is None:
+            continue
+        parts = zip(ORDER, (chain.norm, chain.adds, chain.activation), strict=True)
+        name = layer.names[0].removeprefix(f"{chain.container}.")
+        wanted.setdefault(chain.container, {})[name] = [role for role, part in parts if part]
+        arities[chain.container] = chain.arity
+    for name, fused in wanted.items():
+        rewrite(model.get_submodule(name), arities[name], fused)
+
+
+def rewrite(module: nn.Module, arity: int, fused: Mapping[str, Sequence[str]]) -> None:
+    """Let convolutions compute what follows them, in place.
+
+    Args:
+        module: its convolutions are replaced already by modules with a ``fused`` argument.
+        arity: tensors in a call.
+        fused: name of a convolution in the module -> roles of the steps behind it, see `chains`.
+
+    Raises:
+        ValueError: the forward is not the one that was planned for.
+    """
+    graph = trace(module, arity)
+    if graph is None:
+        raise ValueError(
+            f"apply: the forward of {type(module).__name__} must be traceable as it was in planning"
+        )
+    for node in reversed(list(graph.nodes)):
+        if node.op == "call_module" and node.target in fused:
+            roles = list(fused[node.target])
+            steps = chain_behind(node, module, lambda value, other: True)[: len(roles)]
+            if [step.role for step in steps] != roles:
+                raise ValueError(
+                    f"apply: {node.target!r} in {type(module).__name__} must be followed by {', '.join(roles)}"
+                )
+            _fuse(graph, node, steps)
+    graph.lint()
+    code = graph.python_code(root_module="self")
+    module.__class__ = _subclass(type(module), code.src, _names_of(code.globals), arity)
+
+
+def _fuse(graph: fx.Graph, node: fx.Node, steps: Sequence[Step]) -> None:
+    """Call the convolution where its last step was, with what is added; drop the steps."""
+    last = steps[-1].node
+    added = [step.other for step in steps if step.role == ADD]
+    with graph.inserting_before(last):
+        call = graph.call_module(str(node.target), (node.args[0], *added), {"fused": True})
+    last.replace_all_uses_with(call)
+    for step in reversed(steps):
+        graph.erase_node(step.node)
+        for skipped in reversed(step.skipped):
+            graph.erase_node(skipped)
+    graph.erase_node(node)
+
+
+class Rewritten:
+    """What the made subclasses share: they are made anew where a module is copied or unpickled."""
+
+    _stock_class: type[nn.Module]
+    _making: tuple[Any, ...]  # arguments of `_subclass`
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        state = self.__getstate__() if hasattr(self, "__getstate__") else self.__dict__.copy()
+        return _revived, type(self)._making, state
+
+
+def _revived(*making: Any) -> nn.Module:
+    kind = _subclass(*making)
+    return kind.__new__(kind)
+
+
+def _subclass(base: type[nn.Module], source: str, names: Names, arity: int) -> type[nn.Module]:
+    scope = {name: _resolved(*where) for name, where in names.items()}
+    exec(source, scope)  # written by torch.fx
+    traced = scope["forward"]
+
+    def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        usual = len(args) == arity and not kwargs and not self.training
+        if usual and all(isinstance(x, Tensor) for x in args):
+            return traced(self, *args)
+        return base.forward(self, *args, **kwargs)
+
+    forward.__signature__ = inspect.signature(base.forward)
+    members = {
+        "forward": forward,
+        "__module__": base.__module__,
+        "__qualname__": base.__qualname__,
+        "__doc__": base.__doc__,
+        "_stock_class": base,
+        "_making": (base, source, names, arity),
+    }
+    return type(base.__name__, (Rewritten, base), members)
+
+
+def undo_rewriting(model: nn.Module) -> None:
+    """Every module of the class that it was, in place."""
+    for module in model.modules():
+        if isinstance(module, Rewritten):
+            module.__class__ = module._stock_class
+
+
+def portable(graph: fx.Graph) -> bool:
+    """Whether the code can be written down: all that it names can be imported."""
+    try:
+        _names_of(graph.python_code(root_module="self").globals)
+    except ValueError:
+        return False
+    return True
+
+
+def _names_of(scope: Mapping[str, Any]) -> Names:
+    found: Names = {}
+    for name, value in scope.items():
+        if isinstance(value, types.ModuleType):
+            found[name] = value.__name__, ""
+            continue
+        where = (getattr(value, "__module__", None) or "", getattr(value, "__qualname__", None) or "")
+        found[name] = next(
+            (w for w in (where, ("math", name), ("types", name)) if _is_at(value, w)), ("", "")
+        )
+        if found[name] == ("", ""):
+            raise ValueError(f"{name} cannot be imported")
+    return found
+
+
+def _is_at(value: Any, where: tuple[str, str]) -> bool:
+    try:
+        found = _resolved(*where)
+    except (ImportError, AttributeError, ValueError):
+        return False
+    return found is value or (isinstance(value, float) and repr(found) == repr(value))
+
+
+def _resolved(module: str, qualified: str) -> Any:
+    value: Any = importlib.import_module(module)
+    for part in qualified.split(".") if qualified else ():
+        value = getattr(value, part)
+    return value
