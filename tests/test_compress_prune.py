@@ -115,17 +115,26 @@ def test_channels_go_whole_with_their_bias():
 @pytest.mark.parametrize("importance", ["gradient", "fisher"])
 def test_scores_by_gradients_are_those_of_the_formula(importance):
     model, data = net(), batches()
-    sums = squares = 0
+    sizes = squares = 0
     for batch in data:
         model.zero_grad()
         loss(model, batch).backward()
-        sums, squares = sums + model[3].weight.grad, squares + model[3].weight.grad.square()
+        sizes, squares = sizes + model[3].weight.grad.abs(), squares + model[3].weight.grad.square()
     weight = model[3].weight.detach()
-    score = (weight * sums).abs() if importance == "gradient" else weight.square() * squares / (2 * len(data))
+    score = weight.abs() * sizes if importance == "gradient" else weight.square() * squares / (2 * len(data))
     gk.compress.prune(model, 0.4, importance=importance, scope="layer", loss=loss, batches=data)
     mask = mask_of(model[3])
     assert score[~mask].max() <= score[mask].min() * (1 + 1e-4)
     assert (~mask).float().mean() == pytest.approx(0.4, abs=1e-3)
+
+
+def test_gradients_that_cancel_out_still_count():
+    model = nn.Sequential(nn.Linear(2, 1, bias=False))
+    model[0].weight.data = torch.tensor([[1.0, 1.0]])
+    # The first weight matters to both batches, one each way; the second a little to one.
+    data = [torch.tensor([[3.0, 0.0]]), torch.tensor([[-3.0, 0.5]])]
+    gk.compress.prune(model, 0.5, importance="gradient", loss=lambda m, x: m(x).sum(), batches=data)
+    assert mask_of(model[0]).tolist() == [[True, False]]
 
 
 def test_masked_weights_have_gradients_for_the_scores_but_stay_masked():

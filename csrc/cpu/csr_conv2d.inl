@@ -140,5 +140,5 @@ inline void csr_empty_pixels(const CsrConv2dArgs& args, const float* tile, int64
 }
 
 inline CsrConvStages csr_conv_stages() {
-  return {&csr_fill_pixels, &csr_any_tile_block<float>, &csr_empty_pixels};
+  return {&csr_fill_pixels, &csr_any_tile_block<float, CsrAhead>, &csr_empty_pixels};
 }

@@ -64,15 +64,21 @@ def magnitude(
 def gradient(
     model: nn.Module, layers: dict[str, nn.Module], loss: Loss | None, batches: Iterable[Any]
 ) -> Scores:
-    """``|w * g|`` with the gradient over all batches: what removing a weight changes in the loss, to first order.
+    """``mean(|w * g|)`` over the batches: what removing a weight changes in the loss of a batch, to first order.
 
-    Source: Molchanov et al., "Importance Estimation for Neural Network Pruning", CVPR 2019.
+    The size of each batch's change, not of their sum: at the end of training the gradients of batches cancel out, and
+    what is left of their sum says nothing about a weight.
+
+    Source: Molchanov et al., "Pruning Convolutional Neural Networks for Resource Efficient Inference", ICLR 2017.
     """
     totals: list[Tensor] | None = None
+    count = 0
     for found in gradients(model, layers, loss, batches):
-        totals = found if totals is None else [t + g for t, g in zip(totals, found, strict=True)]
+        sizes = [g.abs() for g in found]
+        totals = sizes if totals is None else [t + s for t, s in zip(totals, sizes, strict=True)]
+        count += 1
     return {
-        name: (trained_weight(module).detach() * total).abs()
+        name: trained_weight(module).detach().abs() * total / count
         for (name, module), total in zip(layers.items(), totals, strict=True)
     }
 

@@ -38,9 +38,9 @@ def prune(
         model: Any network; its ``nn.Linear`` and ``nn.Conv2d`` are pruned, also those that already are.
         amount: Share of zeros that the weights of these layers shall have, 0 to 1; not for N:M.
         threshold: Instead of an amount: all weights, or units, with a (mean) score below it.
-        importance: "magnitude" ``|w|``; "gradient" ``|w g|``; "fisher" ``w^2 mean(g^2) / 2``; "obs", the block-wise
-            optimal brain surgeon, which also moves the weights that stay; or a function of a layer's name and the
-            layer that gives scores of 0 or more in the shape of its weight.
+        importance: "magnitude" ``|w|``; "gradient" ``mean(|w g|)``; "fisher" ``w^2 mean(g^2) / 2``; "obs", the
+            block-wise optimal brain surgeon, which also moves the weights that stay; or a function of a layer's name
+            and the layer that gives scores of 0 or more in the shape of its weight.
         structure: "unstructured"; "2x1", "4x1", ... blocks of outputs x inputs; "2:4", ... N kept in each M inputs;
             "channels", whole outputs, whose biases are masked too.
         scope: "global", one ranking of all layers, or "layer", the amount in each.

@@ -58,13 +58,20 @@ GK_INLINE void csr_row(const uint16_t* offset, const T* value, int64_t count, co
   }
 }
 
-template <typename T, int kLines, bool kFirst>
-void csr_block(const CsrPanels<T>& panels, int64_t group, const T* x, T* tile) {
+// Fetches nothing ahead: what csr_matmul multiplies is in the cache already.
+struct CsrNoAhead {
+  GK_INLINE void row() {}
+};
+
+// `ahead` is told of every row, to fetch what is needed next while this is multiplied.
+template <typename T, int kLines, bool kFirst, typename Ahead>
+void csr_block(const CsrPanels<T>& panels, int64_t group, const T* x, T* tile, Ahead& ahead) {
   const CsrEntry* entry = panels.entries + panels.first_entry[group];
   const CsrEntry* const end = panels.entries + panels.first_entry[group + 1];
   const uint16_t* offset = panels.offsets + panels.first_value[group];
   const T* value = panels.values + panels.first_value[group];
   for (; entry != end; ++entry) {
+    ahead.row();
     csr_row<T, kLines, kFirst>(offset, value, entry->count, x, tile + entry->row * (kLines * kCsrLanes));
     offset += entry->count;
     value += entry->count;
@@ -73,33 +80,33 @@ void csr_block(const CsrPanels<T>& panels, int64_t group, const T* x, T* tile) {
 
 // Block `block` of columns of a tile of rows of the weight times its part of a strip, added to `out`, which
 // the first block writes.
-template <typename T, int kLines>
+template <typename T, int kLines, typename Ahead>
 void csr_tile_block(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, int64_t block,
-                    const T* x, T* out) {
+                    const T* x, T* out, Ahead& ahead) {
   const int64_t group = tile * panels.blocks + block;
   if (block == 0) {
     // Where every row has nonzeros in the first block it writes all of the tile, which need not be cleared.
     const bool full =
         panels.blocks > 0 && panels.first_entry[group + 1] - panels.first_entry[group] == layout.row_tile;
-    if (full) return csr_block<T, kLines, true>(panels, group, x, out);
+    if (full) return csr_block<T, kLines, true>(panels, group, x, out, ahead);
     std::fill_n(out, layout.row_tile * kLines * kCsrLanes, T(0));
   }
-  if (block < panels.blocks) csr_block<T, kLines, false>(panels, group, x, out);
+  if (block < panels.blocks) csr_block<T, kLines, false>(panels, group, x, out, ahead);
 }
 
-template <typename T>
+template <typename T, typename Ahead>
 void csr_any_tile_block(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, int64_t block,
-                        int64_t lines, const T* x, T* out) {
+                        int64_t lines, const T* x, T* out, Ahead& ahead) {
   static_assert(kCsrMaxLines == 4);
   switch (lines) {
     case 1:
-      return csr_tile_block<T, 1>(panels, layout, tile, block, x, out);
+      return csr_tile_block<T, 1>(panels, layout, tile, block, x, out, ahead);
     case 2:
-      return csr_tile_block<T, 2>(panels, layout, tile, block, x, out);
+      return csr_tile_block<T, 2>(panels, layout, tile, block, x, out, ahead);
     case 3:
-      return csr_tile_block<T, 3>(panels, layout, tile, block, x, out);
+      return csr_tile_block<T, 3>(panels, layout, tile, block, x, out, ahead);
     default:
-      return csr_tile_block<T, 4>(panels, layout, tile, block, x, out);
+      return csr_tile_block<T, 4>(panels, layout, tile, block, x, out, ahead);
   }
 }
 
@@ -108,8 +115,9 @@ void csr_any_tile_block(const CsrPanels<T>& panels, const CsrLayout& layout, int
 template <typename T>
 void csr_any_tile(const CsrPanels<T>& panels, const CsrLayout& layout, int64_t tile, int64_t lines,
                   const T* strip, T* out) {
+  CsrNoAhead ahead;
   for (int64_t block = 0; block < std::max<int64_t>(1, panels.blocks); ++block) {
     const T* const x = strip + block * layout.k_block * lines * kCsrLanes;
-    csr_any_tile_block(panels, layout, tile, block, lines, x, out);
+    csr_any_tile_block(panels, layout, tile, block, lines, x, out, ahead);
   }
 }
