@@ -11,10 +11,6 @@ namespace greenkernels::cpu {
 
 namespace {
 
-// Of each thread, where pieces can be so short: the slowest thread keeps the others waiting for one piece,
-// which is an eighth of its work at most.
-constexpr int64_t kPiecesAThread = 8;
-
 thread_local bool in_body = false;  // what a body starts itself runs in place
 
 // Pieces [begin, end) that nobody has taken yet, in one word. On a line of its own: only takers touch it.

@@ -26,6 +26,10 @@ int num_threads();
 void run_pieces(int64_t count, int64_t piece, void (*body)(const void* context, int64_t begin, int64_t end),
                 const void* context);
 
+// Pieces of each thread, where they can be so short: the slowest thread keeps the others waiting for one
+// piece, which is an eighth of its work at most.
+inline constexpr int64_t kPiecesAThread = 8;
+
 // The length of pieces of at least `grain` of `count`, short enough for threads to balance.
 int64_t balanced_piece(int64_t count, int64_t grain);
 

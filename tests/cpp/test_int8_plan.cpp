@@ -4,18 +4,19 @@
 #include "check.h"
 #include "cpu/int8_gemm/plan.h"
 #include "cpu/int8_panel.h"
+#include "cpu/parallel.h"
 
 namespace {
 
 using namespace greenkernels;
 using namespace greenkernels::cpu;
 
-constexpr int64_t kRows[] = {1, 2, 8, 13, 14, 15, 32, 128, 196, 1000, 4096, 135600};
+constexpr int64_t kRows[] = {1, 2, 8, 9, 10, 11, 32, 128, 196, 1000, 4096, 135600};
 constexpr int64_t kDepths[] = {0, 1, 64, 576, 4096, 100000};
 constexpr int64_t kMiB = int64_t{1} << 20;
 
 Int8Problem problem(int64_t m, int64_t n, int64_t k, int threads) {
-  return {m, n, k, 1, 14, threads, 2 * kMiB};
+  return {m, n, k, 1, 10, threads, 2 * kMiB};
 }
 
 void blocks_cover_all_rows_once() {
@@ -31,7 +32,7 @@ void blocks_cover_all_rows_once() {
                   long(job.rows(block)), long(plan.max_rows));
         covered += job.rows(block);
       }
-      GK_EXPECT(covered == m && plan.max_rows <= 14, "%ld of %ld rows", long(covered), long(m));
+      GK_EXPECT(covered == m && plan.max_rows <= 10, "%ld of %ld rows", long(covered), long(m));
     }
   }
 }
@@ -53,6 +54,12 @@ void few_rows_share_out_the_panels() {
     GK_EXPECT(int8_plan(problem(m, 4096, 4096, 2)).panels_outer, "%ld rows", long(m));
   }
   GK_EXPECT(!int8_plan(problem(4096, 1024, 1024, 2)).panels_outer, "4096 rows");
+}
+
+void a_weight_that_stays_in_l2_is_streamed_past_the_rows() {
+  const Int8Plan plan = int8_plan(problem(1024, 1024, 1024, 2));
+  GK_EXPECT(!plan.panels_outer, "%ld blocks", long(plan.blocks));
+  GK_EXPECT(plan.blocks % (2 * kPiecesAThread) == 0, "%ld blocks", long(plan.blocks));
 }
 
 void little_work_stays_on_one_thread() {
@@ -80,6 +87,7 @@ int main() {
   blocks_cover_all_rows_once();
   scratch_is_bounded();
   few_rows_share_out_the_panels();
+  a_weight_that_stays_in_l2_is_streamed_past_the_rows();
   little_work_stays_on_one_thread();
   threads_are_loaded_evenly();
   return test::result();

@@ -16,7 +16,7 @@ MIN_GROUP_CHANNELS = (
     16  # of the output, half a panel: fewer and most products are with channels that do not exist
 )
 # Of csrc/cpu/int8_conv2d: rows of the micro-kernel, blocks of a run, bytes of a round of images, of packed rows.
-MAX_ROWS, RUN = 14, 8
+MAX_ROWS, RUN = 12, 8
 STAGE_BYTES, MAX_STAGED_BYTES = 8 << 20, 36 << 20
 
 

@@ -13,7 +13,7 @@ from ...ops.int8_packing import packed_bytes
 from . import FusedActivation, Options, Stem
 
 # Of csrc/cpu/int8_gemm: rows of the micro-kernel, blocks of a run, bytes of packed rows at most.
-MAX_ROWS, RUN = 14, 8
+MAX_ROWS, RUN = 12, 8
 MAX_STAGED_BYTES = 36 << 20
 
 
