@@ -1,8 +1,9 @@
 """Builds greenkernels._C ahead of time, as greenkernels/_toolchain.py says; the rest is in pyproject.toml."""
 
-import importlib.util
+import importlib
 import shutil
 import sys
+import types
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -15,14 +16,11 @@ BUILD_TOOLS = "'setuptools>=77' ninja"
 
 
 def load_toolchain():
-    """greenkernels/_toolchain.py without the package around it, which would import torch."""
-    spec = importlib.util.spec_from_file_location(
-        "greenkernels_toolchain", ROOT / "greenkernels" / "_toolchain.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    """greenkernels/_toolchain.py in a package of another name, whose own code, which imports torch, does not run."""
+    package = types.ModuleType("greenkernels_build")
+    package.__path__ = [str(ROOT / "greenkernels")]
+    sys.modules[package.__name__] = package
+    return importlib.import_module(f"{package.__name__}._toolchain")
 
 
 toolchain = load_toolchain()
@@ -31,7 +29,7 @@ toolchain = load_toolchain()
 def library():
     """What to build. Stops where pip would download a torch of its own choice, several gigabytes of it."""
     try:
-        return toolchain.torch_extension()
+        return toolchain.torch_extension(ahead_of_time=True)
     except toolchain.BuildError as error:
         sys.exit(
             f"greenkernels: {error.cause} in this environment, and a build that fetched a torch by itself\n"

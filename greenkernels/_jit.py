@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TextIO
 
-from . import _toolchain
+from . import _nvcc, _toolchain
 from ._toolchain import BuildError, Library
 
 try:
@@ -105,7 +105,15 @@ def _key(library: Library) -> str:
     digest = hashlib.sha256()
     compiler = _toolchain.find_compiler()
     torch = _toolchain.torch_version(_toolchain.find_torch()) if "ops" in library.folders else ""
-    for text in (str(compiler), torch, *_toolchain.CXX_FLAGS, *library.compile_flags, *library.link_flags):
+    nvcc = (repr(library.nvcc), *_nvcc.FLAGS) if library.nvcc else ()
+    for text in (
+        str(compiler),
+        torch,
+        *_toolchain.CXX_FLAGS,
+        *library.compile_flags,
+        *library.link_flags,
+        *nvcc,
+    ):
         digest.update(text.encode() + b"\0")
     for path in library.inputs():
         digest.update(str(path.relative_to(_toolchain.csrc())).encode() + b"\0" + path.read_bytes() + b"\0")
@@ -150,7 +158,7 @@ def _compile(library: Library, folder: Path, work: Path) -> Path:
     """Compiles in ``work`` with a progress line; leaves log and cause in ``folder`` if it fails."""
     start_s = time.monotonic()
     progress = _ProgressLine(sys.stderr, f"greenkernels: compiling {library.name} for first use")
-    progress.show(0, len(library.sources()) + 1)
+    progress.show(0, len(library.sources()) + len(library.cuda_sources()) + 1)
     try:
         result = _toolchain.build(library, work, progress.show)
     except BuildError as error:

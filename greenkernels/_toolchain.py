@@ -1,7 +1,7 @@
 """What is compiled and how: sources, flags, and the ninja run that makes a shared library of them.
 
 Both builds come through here: ``setup.py`` ahead of time, ``_jit.py`` on first use. setup.py loads this file
-on its own, so it needs nothing but the standard library.
+and its two neighbours without the package, so they need nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from . import _build_file, _nvcc
 
 OLDEST_TORCH = (2, 10)  # the first with every stable ABI call that csrc/ops makes
 
@@ -54,13 +56,14 @@ class Compiler:
 
 @dataclass(frozen=True)
 class Library:
-    """One shared library to build: every .cpp file in some folders of csrc."""
+    """One shared library to build: every .cpp file in some folders of csrc, and the CUDA kernels if ``nvcc`` is set."""
 
     name: str  # file name without suffix
     suffix: str
     folders: tuple[str, ...]  # of csrc
     compile_flags: tuple[str, ...]
     link_flags: tuple[str, ...]
+    nvcc: _nvcc.Nvcc | None = None
 
     @property
     def file_name(self) -> str:
@@ -70,9 +73,13 @@ class Library:
         """The .cpp files, in an order that does not depend on the file system."""
         return [path for folder in self.folders for path in sorted((csrc() / folder).rglob("*.cpp"))]
 
+    def cuda_sources(self) -> list[Path]:
+        """The .cu files."""
+        return _nvcc.sources(csrc()) if self.nvcc else []
+
     def inputs(self) -> list[Path]:
         """Everything under csrc that the result can depend on."""
-        folders = ("api", *self.folders)
+        folders = ("api", *self.folders, *(("cuda",) if self.nvcc else ()))
         return [path for folder in folders for path in sorted((csrc() / folder).rglob("*")) if path.is_file()]
 
 
@@ -83,8 +90,12 @@ def csrc() -> Path:
     return installed if installed.is_dir() else package.parent / "csrc"
 
 
-def torch_extension() -> Library:
+def torch_extension(*, ahead_of_time: bool = False) -> Library:
     """greenkernels._C: the kernels as torch ops, on torch's stable ABI.
+
+    Args:
+        ahead_of_time: the binary may go to other machines, so that CUDA kernels are in it wherever nvcc is;
+            on first use they are compiled for a CUDA build of torch alone.
 
     Raises:
         BuildError: there is no torch, or one that is too old.
@@ -95,16 +106,23 @@ def torch_extension() -> Library:
     if numbers < OLDEST_TORCH:
         oldest = ".".join(map(str, OLDEST_TORCH))
         raise BuildError(f"torch {version} is older than {oldest}", "pip install torch==2.13.0")
+    try:
+        nvcc = _nvcc.wanted() if ahead_of_time or cuda_of(torch) else None
+        cuda_flags = nvcc.link_flags() if nvcc else ()
+    except _nvcc.SetupError as error:
+        raise BuildError(str(error), "export GREENKERNELS_CUDA=0") from error
     return Library(
         name="_C",
         suffix=".abi3.so",
-        folders=("cpu", "ops"),
+        folders=("cpu", "ops", "cuda_ops") if nvcc else ("cpu", "ops"),
         compile_flags=(
             *STABLE_ABI_FLAGS,
             *_system_include(torch / "include"),
             *_system_include(_python_include()),
+            *(nvcc.definitions() if nvcc else ()),
         ),
-        link_flags=(f"-L{torch / 'lib'}", "-ltorch_cpu", "-lc10"),
+        link_flags=(f"-L{torch / 'lib'}", "-ltorch_cpu", "-lc10", *cuda_flags),
+        nvcc=nvcc,
     )
 
 
@@ -150,6 +168,12 @@ def torch_version(torch: Path) -> str:
     """The version of the torch in that folder, without importing it."""
     found = re.search(r"__version__\s*=\s*'([^']+)'", (torch / "version.py").read_text())
     return found.group(1) if found else "unknown"
+
+
+def cuda_of(torch: Path) -> str | None:
+    """The CUDA that the torch in that folder is built for, such as "13.0"; None for a CPU build."""
+    found = re.search(r"^cuda\b[^=]*=\s*'([^']+)'", (torch / "version.py").read_text(), re.MULTILINE)
+    return found.group(1) if found else None
 
 
 def find_compiler() -> Compiler:
@@ -207,7 +231,8 @@ def build(library: Library, work: Path, on_progress: Callable[[int, int], None] 
         BuildError: a tool is missing, or the compiler failed.
     """
     ninja = find_ninja()
-    (work / "build.ninja").write_text(_build_file(library, find_compiler()))
+    text = _build_file.text(library, find_compiler().command, CXX_FLAGS, csrc())
+    (work / "build.ninja").write_text(text)
     environment = {**os.environ, "NINJA_STATUS": "[%f/%t] "}
     process = subprocess.Popen(
         [ninja, "-C", str(work)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -228,37 +253,6 @@ def build(library: Library, work: Path, on_progress: Callable[[int, int], None] 
     if code != 0:
         raise BuildError(_cause("".join(log)), log="".join(log))
     return work / library.file_name
-
-
-def _build_file(library: Library, compiler: Compiler) -> str:
-    flags = [*CXX_FLAGS, f"-I{csrc()}", *library.compile_flags]
-    cxx, link_flags = _ninja_words(compiler.command), _ninja_words(library.link_flags)
-    lines = [
-        "ninja_required_version = 1.5",
-        "rule compile",
-        f"  command = {cxx} {_ninja_words(flags)} -MD -MF $out.d -c $in -o $out",
-        "  depfile = $out.d",
-        "  deps = gcc",
-        "  description = $in",
-        "rule link",
-        f"  command = {cxx} -shared $in -o $out {link_flags}",
-        "  description = $out",
-    ]
-    objects = []
-    for source in library.sources():
-        # The object keeps the folder and the full file name, so that equal stems never meet.
-        objects.append(_ninja_path(f"{source.relative_to(csrc())}.o"))
-        lines.append(f"build {objects[-1]}: compile {_ninja_path(source)}")
-    lines.append(f"build {_ninja_path(library.file_name)}: link {' '.join(objects)}")
-    return "\n".join(lines) + "\n"
-
-
-def _ninja_words(words: tuple[str, ...] | list[str]) -> str:
-    return shlex.join(words).replace("$", "$$")
-
-
-def _ninja_path(path: Path | str) -> str:
-    return re.sub(r"([$ :])", r"$\1", str(path))
 
 
 def _cause(log: str) -> str:

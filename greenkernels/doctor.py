@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import shutil
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import torch
 
-from . import _build, _jit, _toolchain
+from . import _build, _jit, _nvcc, _toolchain
 from ._build import BuildStatus
 from ._jit import cache_dir
 from ._toolchain import BuildError
@@ -23,9 +22,11 @@ ENVIRONMENT = (
     "GREENKERNELS_ISA",
     "GREENKERNELS_JIT",
     "GREENKERNELS_CACHE",
+    "GREENKERNELS_CUDA",
     "GREENKERNELS_DISABLE",
     "GREENKERNELS_POWERCAP",
     "CXX",
+    "CUDA_HOME",
 )
 
 _MEANING = {
@@ -101,7 +102,8 @@ def diagnose(*, build: bool = False) -> Diagnosis:
         _binary_finding(),
         _tool_finding("C++ compiler", _toolchain.find_compiler),
         _tool_finding("ninja", _toolchain.find_ninja),
-        Finding("nvcc", shutil.which("nvcc") or "not found; needed by greenkernels simulate alone", True),
+        Finding("nvcc", str(_nvcc.find_nvcc() or "not found"), True),
+        Finding("CUDA kernels", _cuda_kernels(status), True),
         isa,
         _cache_finding(),
         *_energy_findings(),
@@ -146,6 +148,19 @@ def _tool_finding(name: str, find: Any) -> Finding:
         return Finding(name, str(find()), True)
     except BuildError as error:
         return Finding(name, error.cause, False)
+
+
+def _cuda_kernels(status: BuildStatus) -> str:
+    """What GPUs the binary is for. No kernel for them stands in nobody's way."""
+    if not status.compiled:
+        return "known once compiled kernels are loaded"
+    if torch._C._dispatch_has_kernel_for_dispatch_key("greenkernels::sgemm", "CUDA"):
+        return (
+            f"for compute capability {torch.ops.greenkernels.cuda_architectures()}; simulated, not yet timed"
+        )
+    if _nvcc.find_nvcc() is None:
+        return "none: there was no nvcc when the binary was built, and there is none now; torch's own ops run"
+    return "none: the binary was built without nvcc; torch's own ops run until it is installed again"
 
 
 def _isa_finding(status: BuildStatus) -> Finding:

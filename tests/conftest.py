@@ -1,4 +1,4 @@
-"""Fixtures of all tests: ``isa`` (each level this CPU has), ``device``, ``backend``, and a fixed seed."""
+"""Fixtures of all tests: ``isa`` (each level this CPU has), ``device``, ``backend``, ``gpu``, and a fixed seed."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from cuda_backends import BACKENDS, Hardware, Simulated
 
 from greenkernels import PlainTorchWarning, _build, _isa
 
@@ -63,6 +64,12 @@ def device(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def backend(device: str) -> Backend:
     return Backend(device)
+
+
+@pytest.fixture(scope="session", params=["simulated", pytest.param("cuda", marks=pytest.mark.gpu)])
+def gpu(request: pytest.FixtureRequest) -> Simulated | Hardware:
+    """Runs the test of a CUDA op on the simulator, and on a GPU where there is one."""
+    return BACKENDS[request.param]()
 
 
 @pytest.fixture(autouse=True)

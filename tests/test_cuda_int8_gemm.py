@@ -1,19 +1,13 @@
-"""int8_gemm on CUDA: nvcc's code of csrc/cuda, launcher included, run on the PTX simulator against int64."""
+"""int8_gemm on CUDA: torch op, binding, launcher and what nvcc compiled, against int64 and against the CPU op."""
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from test_cuda_sgemm import activated
+import torch
+from test_cuda_sgemm import ACTIVATIONS
+from torch import Tensor
 
-from greenkernels import _nvcc
-from greenkernels.ptxsim import kernels
-from greenkernels.ptxsim.device import Device, LauncherError
-from greenkernels.ptxsim.stems.int8_gemm import int8_gemm
-
-pytestmark = pytest.mark.skipif(_nvcc.find_nvcc() is None, reason="no nvcc")
-
-UNIT = np.finfo(np.float32).eps / 2  # largest relative error of one rounding
+UNIT = 2.0**-24  # largest relative error of one rounding
 
 # (m, n, k): one element; no rows, no columns, no products; k of a part of a slice, of one, of three and more (a ring
 # of three is then used again), with 16-byte copies and without; ragged; one whole tile; a tile plus one, either way
@@ -31,81 +25,134 @@ SHAPES = [
     (129, 64, 48),
     (20, 130, 80),
 ]
+NOTHING = (None, None, None, None, None, None, None, 0)  # all that may stand behind a and b
 
 
-@pytest.fixture(scope="module")
-def device() -> Device:
-    return Device(kernels.compiled())
-
-
-def operands(m: int, n: int, k: int, dtype: type[np.integer]) -> tuple[np.ndarray, np.ndarray]:
+def operands(m: int, n: int, k: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """a [m, k] and b [n, k] over their whole ranges."""
-    rng, limits = np.random.default_rng(m + 3 * n + 7 * k), np.iinfo(dtype)
-    a = rng.integers(limits.min, limits.max + 1, (m, k), dtype=dtype)
-    return a, rng.integers(-128, 128, (n, k), dtype=np.int8)
+    limits = torch.iinfo(dtype)
+    a = torch.randint(limits.min, limits.max + 1, (m, k), dtype=dtype)
+    return a, torch.randint(-128, 128, (n, k), dtype=torch.int8)
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
+def options(
+    row_scale=None,
+    col_scale=None,
+    zero_point=None,
+    bias=None,
+    activation=None,
+    param=None,
+    out_scale=None,
+    out_zero=0,
+) -> tuple:
+    return row_scale, col_scale, zero_point, bias, activation, param, out_scale, out_zero
+
+
+def run(gpu, a: Tensor, b: Tensor, **wanted) -> Tensor:
+    placed = {name: gpu.place(x) if isinstance(x, Tensor) else x for name, x in wanted.items()}
+    return gpu.run("int8_gemm", gpu.place(a), gpu.place(b), *options(**placed)).cpu()
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_sums_are_exact(device: Device, shape: tuple[int, int, int], dtype: type[np.integer]) -> None:
+def test_sums_are_exact(gpu, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
     a, b = operands(*shape, dtype)
-    out = np.full((shape[0], shape[1]), -1, np.int32)
-    reports = int8_gemm(device, a, b, out)
-    assert len(reports) == (1 if out.size else 0)
-    np.testing.assert_array_equal(out, a.astype("i8") @ b.T.astype("i8"))
+    out = run(gpu, a, b)
+    if gpu.reports is not None:
+        assert len(gpu.reports) == (1 if out.numel() else 0)
+    assert torch.equal(out.long(), a.long() @ b.long().T)
 
 
 @pytest.mark.parametrize("points", [1, 6])
-def test_zero_points_are_taken_off_exactly(device: Device, points: int) -> None:
-    a, b = operands(6, 9, 32, np.uint8)
-    zero_point = np.random.default_rng(1).integers(0, 256, points, dtype=np.int32)
-    out = np.zeros((6, 9), np.int32)
-    int8_gemm(device, a, b, out, zero_point=zero_point)
-    shifted = a.astype("i8") - (zero_point[:, None] if points > 1 else zero_point)
-    np.testing.assert_array_equal(out, shifted @ b.T.astype("i8"))
+def test_zero_points_are_taken_off_exactly(gpu, points: int) -> None:
+    a, b = operands(6, 9, 300, torch.uint8)
+    zero_point = torch.randint(0, 256, (points,), dtype=torch.int32)
+    out = run(gpu, a, b, zero_point=zero_point)
+    assert torch.equal(out.long(), (a.long() - zero_point.long()[:, None]) @ b.long().T)
 
 
-@pytest.mark.parametrize("activation", ["none", "relu", "gelu", "prelu", "hardswish"])
+@pytest.mark.parametrize("activation", [None, "relu", "gelu", "prelu", "hardswish"])
 @pytest.mark.parametrize("scales", ["one", "rows"])
-def test_epilogue(device: Device, activation: str, scales: str) -> None:
-    a, b = operands(6, 9, 16, np.int8)
-    rng = np.random.default_rng(2)
-    rows = rng.random(6 if scales == "rows" else 1, dtype=np.float32) / 1000
-    columns, bias = rng.random(9, dtype=np.float32), rng.standard_normal(9, dtype=np.float32)
-    slopes = rng.random(9, dtype=np.float32) if activation == "prelu" else None
-    out = np.full((6, 9), np.nan, np.float32)
-    options = {"row_scale": rows, "col_scale": columns, "bias": bias}
-    int8_gemm(device, a, b, out, activation=activation, activation_param=slopes, **options)
-    scale = rows[:, None].astype("f8") * columns
-    scaled = scale * (a.astype("f8") @ b.T.astype("f8"))
-    wanted = activated(activation, scaled + bias, 0.0 if slopes is None else slopes.astype("f8"))
+def test_epilogue(gpu, activation: str | None, scales: str) -> None:
+    a, b = operands(6, 9, 16, torch.int8)
+    rows = torch.rand(6 if scales == "rows" else 1) / 1000
+    columns, bias = torch.rand(9), torch.randn(9)
+    slopes = torch.rand(9) if activation == "prelu" else None
+    out = run(gpu, a, b, row_scale=rows, col_scale=columns, bias=bias, activation=activation, param=slopes)
+    scaled = rows.double()[:, None] * columns.double() * (a.double() @ b.double().T)
+    wanted = scaled + bias
+    if slopes is not None:
+        wanted = torch.where(wanted > 0, wanted, slopes.double() * wanted)
+    elif activation is not None:
+        wanted = ACTIVATIONS[activation](wanted)
     # The product of the scales, its product with the exact sum, and the bias: three roundings. No activation grows
     # faster than 1.2 v, and each rounds at most eight times, terms no larger than v and 1.
-    size = np.abs(scaled) + np.abs(bias)
-    assert (np.abs(out - wanted) <= UNIT * (1.2 * 3 * size + 8 * (1 + size)) * (1 + 1e-3)).all()
+    size = scaled.abs() + bias.abs()
+    assert ((out - wanted).abs() <= UNIT * (1.2 * 3 * size + 8 * (1 + size)) * (1 + 1e-3)).all()
 
 
-def test_pointers_that_allow_no_vectors(device: Device) -> None:
-    memory, b = operands(1, 20, 32 * 20 + 1, np.int8)[0], operands(1, 20, 32, np.int8)[1]
-    a = memory[0, 1:].reshape(20, 32)
-    out = np.full(20 * 20 + 1, -1, np.int32)
-    int8_gemm(device, a, b, out[1:].reshape(20, 20))
-    np.testing.assert_array_equal(out[1:].reshape(20, 20), a.astype("i8") @ b.T.astype("i8"))
-    assert out[0] == -1
+@pytest.mark.parametrize("given", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_floats_are_quantized_as_on_the_cpu(gpu, given: bool, dtype: torch.dtype) -> None:
+    a, b = torch.randn(5, 300).to(dtype), operands(1, 7, 300, torch.int8)[1]
+    a[3] = 0
+    wanted = {"col_scale": torch.rand(7), "bias": torch.randn(7)}
+    if given:
+        wanted |= {"row_scale": torch.rand(5) / 20, "zero_point": torch.full((1,), 100, dtype=torch.int32)}
+    cpu = torch.ops.greenkernels.int8_gemm(a, b, *options(**wanted))
+    out = run(gpu, a, b, **wanted)
+    assert out.dtype == dtype
+    # Both have the same integers, so only the roundings of the epilogue differ: three each, and the one to dtype.
+    scale = wanted["row_scale"][:, None] if given else a.float().abs().amax(1)[:, None] / 127
+    size = scale * wanted["col_scale"] * 300 * 255 * 128
+    step = UNIT * 6 + (torch.finfo(dtype).eps if dtype != torch.float32 else 0)
+    assert ((out.float() - cpu.float()).abs() <= step * (cpu.float().abs() + UNIT * size + 1)).all()
 
 
-def test_what_the_contract_leaves_out_is_refused(device: Device) -> None:
-    a, b = np.zeros((1, 2**16 + 16), np.int8), np.zeros((1, 2**16 + 16), np.int8)
-    with pytest.raises(LauncherError) as refused:
-        int8_gemm(device, a, b, np.zeros((1, 1), np.int32))
-    assert refused.value.status == 1  # cudaErrorInvalidValue
+def test_a_row_with_a_nan_or_an_infinity_comes_out_as_nan(gpu) -> None:
+    a, b = torch.randn(4, 40), operands(1, 3, 40, torch.int8)[1]
+    a[1, 7], a[2, 39] = torch.nan, torch.inf
+    out = run(gpu, a, b, col_scale=torch.ones(3))
+    assert out.isnan().any(1).tolist() == [False, True, True, False]
 
 
-def test_hot_lines_waste_nothing(device: Device) -> None:
+@pytest.mark.parametrize("activation", [None, "gelu"])
+def test_results_as_integers(gpu, activation: str | None) -> None:
+    a, b = operands(6, 9, 32, torch.uint8)
+    wanted = {
+        "row_scale": torch.tensor([0.01]),
+        "col_scale": torch.rand(9) / 10,
+        "activation": activation,
+    }
+    values = run(gpu, a, b, **wanted)
+    out = run(gpu, a, b, **wanted, out_scale=0.5, out_zero=100)
+    assert out.dtype == torch.uint8
+    assert torch.equal(out.float(), (torch.round(values * 2) + 100).clamp(0, 255))
+
+
+def test_pointers_that_allow_no_vectors(gpu) -> None:
+    a, b = torch.randint(-128, 128, (20 * 32 + 1,), dtype=torch.int8), operands(1, 20, 32, torch.int8)[1]
+    placed = gpu.place(a)[1:].view(20, 32)
+    memory = gpu.place(torch.full((20 * 20 + 1,), -1, dtype=torch.int32))
+    gpu.run("int8_gemm.out", placed, gpu.place(b), *NOTHING, out=memory[1:].view(20, 20))
+    assert torch.equal(memory.cpu()[1:].view(20, 20).long(), a[1:].view(20, 32).long() @ b.long().T)
+    assert memory[0] == -1
+
+
+def test_what_the_kernel_leaves_out_is_refused(gpu) -> None:
+    a, b = (torch.zeros(1, 2**16 + 16, dtype=torch.int8) for _ in range(2))
+    one = torch.ones(1)
+    with pytest.raises(RuntimeError, match="int8_gemm: k must be at most 65536 on CUDA, got 65552"):
+        run(gpu, a, b, row_scale=one, col_scale=one)
+
+
+def test_hot_lines_waste_nothing(gpu) -> None:
     """On whole tiles: no bank conflict, every sector that is moved is used, one mma for 16 x 8 x 32 products."""
-    a, b = operands(128, 128, 256, np.int8)
-    scale, out = np.ones(128, np.float32), np.zeros((128, 128), np.float32)
-    (report,) = int8_gemm(device, a, b, out, row_scale=scale, col_scale=scale)
+    a, b = operands(128, 128, 256, torch.int8)
+    run(gpu, a, b, row_scale=torch.ones(128), col_scale=torch.ones(128))
+    if gpu.reports is None:
+        return
+    (report,) = gpu.reports
     traffic = report.statistics.total().traffic
     assert {kind: one.ratio for kind, one in traffic.items()} == dict.fromkeys(traffic, 1)
     assert len(traffic) == 4

@@ -1,20 +1,24 @@
-"""sgemm on CUDA: nvcc's code of csrc/cuda, launcher included, run on the PTX simulator against float64."""
+"""sgemm on CUDA: torch op, binding, launcher and what nvcc compiled, against float64 and against the CPU op."""
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
 import pytest
+import torch
+from torch import Tensor
 
-from greenkernels import _nvcc
-from greenkernels.ptxsim import kernels
-from greenkernels.ptxsim.device import Device, LauncherError
-from greenkernels.ptxsim.stems.sgemm import ACTIVATIONS, sgemm
-
-pytestmark = pytest.mark.skipif(_nvcc.find_nvcc() is None, reason="no nvcc")
-
-UNIT = np.finfo(np.float32).eps / 2  # largest relative error of one rounding
+EPS = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}  # largest relative error of one rounding
+ACTIVATIONS = {
+    "relu": torch.relu,
+    "relu6": torch.nn.functional.relu6,
+    "leaky_relu": None,
+    "prelu": None,
+    "silu": torch.nn.functional.silu,
+    "gelu": torch.nn.functional.gelu,
+    "sigmoid": torch.sigmoid,
+    "tanh": torch.tanh,
+    "hardswish": torch.nn.functional.hardswish,
+    "hardsigmoid": torch.nn.functional.hardsigmoid,
+}
 
 # (batch, m, n, k): one element; no rows, no columns, no products, no items; k of a part of a slice, of one, of
 # three and a part; ragged; one whole tile; a tile plus one, either way
@@ -35,118 +39,133 @@ SHAPES = [
 LAYOUTS = ["rows", "columns"]
 
 
-@pytest.fixture(scope="module")
-def device() -> Device:
-    return Device(kernels.compiled())
-
-
-def operand(shape: tuple[int, int, int], layout: str, seed: int) -> np.ndarray:
-    """float32 [batch, rows, k] in memory of its own, the depth or the rows having stride 1."""
+def operand(shape: tuple[int, int, int], layout: str, dtype: torch.dtype = torch.float32) -> Tensor:
+    """[batch, rows, k] in memory of its own, the depth or the rows having stride 1."""
     batch, rows, depth = shape
-    rng = np.random.default_rng(seed)
     if layout == "rows":
-        return rng.standard_normal((batch, rows, depth), dtype=np.float32)
-    return rng.standard_normal((batch, depth, rows), dtype=np.float32).transpose(0, 2, 1)
+        return torch.randn(batch, rows, depth, dtype=dtype)
+    return torch.randn(batch, depth, rows, dtype=dtype).mT
 
 
-def bound(a: np.ndarray, b: np.ndarray, extra: np.ndarray | float = 0.0) -> np.ndarray:
+def product(a: Tensor, b: Tensor) -> Tensor:
+    return a.cpu().double() @ b.cpu().double().mT
+
+
+def bound(a: Tensor, b: Tensor, extra: Tensor | float = 0.0) -> Tensor:
     """Of the error of a sum of k products and ``extra``: k + 3 roundings, each of at most all magnitudes."""
-    sizes = np.abs(a).astype("f8") @ np.abs(b).astype("f8").transpose(0, 2, 1) + np.abs(extra)
-    return (a.shape[2] + 3) * UNIT * sizes * (1 + 1e-3)  # and the terms of second order
+    sizes = product(a.abs(), b.abs()) + abs(extra)
+    return (a.shape[-1] + 3) * EPS[a.dtype] * sizes * (1 + 1e-3)  # and the terms of second order
 
 
 @pytest.mark.parametrize("b_layout", LAYOUTS)
 @pytest.mark.parametrize("a_layout", LAYOUTS)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_matches_float64(device: Device, shape: tuple[int, ...], a_layout: str, b_layout: str) -> None:
+def test_matches_float64(gpu, shape: tuple[int, ...], a_layout: str, b_layout: str) -> None:
     batch, m, n, k = shape
-    a, b = operand((batch, m, k), a_layout, 1), operand((batch, n, k), b_layout, 2)
-    out = np.full((batch, m, n), np.nan, np.float32)
-    reports = sgemm(device, a, b, out)
-    assert len(reports) == (1 if batch * m * n else 0)
-    exact = a.astype("f8") @ b.astype("f8").transpose(0, 2, 1)
-    assert (np.abs(out - exact) <= bound(a, b)).all()
+    a, b = gpu.place(operand((batch, m, k), a_layout)), gpu.place(operand((batch, n, k), b_layout))
+    out = gpu.run("sgemm_batched", a, b)
+    assert out.shape == (batch, m, n)
+    if gpu.reports is not None:
+        assert len(gpu.reports) == (1 if batch * m * n else 0)
+    assert ((out.cpu() - product(a, b)).abs() <= bound(a, b)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (17, 19, 33), (16, 32, 16), (5, 3, 0)], ids=str)
+def test_float64_is_computed_in_float64(gpu, shape: tuple[int, int, int]) -> None:
+    m, n, k = shape
+    a, b = (gpu.place(operand((1, rows, k), "rows", torch.float64)[0]) for rows in (m, n))
+    bias = gpu.place(torch.randn(n, dtype=torch.float64))
+    out = gpu.run("sgemm", a, b, bias, "relu", None)
+    exact = (product(a, b) + bias.cpu()).relu()  # itself rounded as often: twice the bound
+    assert ((out.cpu() - exact).abs() <= 2 * bound(a, b, bias.cpu())).all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_rounded_once(gpu, dtype: torch.dtype) -> None:
+    a, b = (gpu.place(torch.randn(rows, 24).to(dtype)) for rows in (7, 9))
+    out = gpu.run("sgemm", a, b, None, None, None)
+    assert out.dtype == dtype
+    single = gpu.run("sgemm", a.float(), b.float(), None, None, None)
+    assert torch.equal(out, single.to(dtype))
 
 
 @pytest.mark.parametrize("offset", [1, 2])
-def test_pointers_that_allow_no_vectors(device: Device, offset: int) -> None:
+def test_pointers_that_allow_no_vectors(gpu, offset: int) -> None:
     """Sizes that 16-byte accesses fit, at an address that they do not."""
-    a, b = (np.random.default_rng(seed).standard_normal((1, 32, 18), dtype=np.float32) for seed in (3, 4))
-    a, b = a[:, :, offset : offset + 16], b[:, :, offset : offset + 16]
-    memory = np.full((1, 32, 36), np.nan, np.float32)
-    out = memory[:, :, offset : offset + 32]
-    sgemm(device, a, b, out)
-    assert (np.abs(out - a.astype("f8") @ b.astype("f8").transpose(0, 2, 1)) <= bound(a, b)).all()
-    assert np.isnan(memory[:, :, :offset]).all()  # nothing beside it is written
-    assert np.isnan(memory[:, :, offset + 32 :]).all()
+    a, b = (gpu.place(torch.randn(32, 18)[:, offset : offset + 16]) for _ in range(2))
+    memory = gpu.place(torch.full((32, 36), torch.nan))
+    out = memory[:, offset : offset + 32]
+    gpu.run("sgemm.out", a, b, None, None, None, 0.0, out=out)
+    assert ((out.cpu() - product(a, b)).abs() <= bound(a, b)).all()
+    assert memory[:, :offset].isnan().all()  # nothing beside it is written
+    assert memory[:, offset + 32 :].isnan().all()
 
 
-def activated(name: str, v: np.ndarray, slope: np.ndarray) -> np.ndarray:
-    relu, six = np.maximum(v, 0), np.clip(v + 3, 0, 6)
-    sigmoid = 1 / (1 + np.exp(-v))
-    erf = np.vectorize(math.erf, otypes=["f8"])
-    return {
-        "none": v,
-        "relu": relu,
-        "relu6": np.minimum(relu, 6),
-        "leaky_relu": np.where(v > 0, v, slope * v),
-        "prelu": np.where(v > 0, v, slope * v),
-        "silu": v * sigmoid,
-        "gelu": v / 2 * (1 + erf(v / math.sqrt(2))),
-        "sigmoid": sigmoid,
-        "tanh": np.tanh(v),
-        "hardswish": v * six / 6,
-        "hardsigmoid": six / 6,
-    }[name]
+def test_out_may_lie_in_an_input(gpu) -> None:
+    a, b = gpu.place(torch.randn(6, 6)), gpu.place(torch.randn(6, 6))
+    exact, allowed = product(a, b), bound(a, b)
+    gpu.run("sgemm.out", a, b, None, None, None, 0.0, out=a)
+    assert ((a.cpu() - exact).abs() <= allowed).all()
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_epilogue(device: Device, activation: str) -> None:
-    a, b = operand((1, 6, 5), "rows", 5), operand((1, 9, 5), "rows", 6)
-    rng = np.random.default_rng(7)
-    bias, old = rng.standard_normal(9, dtype=np.float32), rng.standard_normal((1, 6, 9), dtype=np.float32)
-    slopes = {"leaky_relu": np.float32([0.1]), "prelu": rng.random(9, dtype=np.float32)}.get(activation)
-    out = old.copy()
-    sgemm(device, a, b, out, bias=bias, beta=0.5, activation=activation, activation_param=slopes)
-    extra = bias + 0.5 * old.astype("f8")
-    exact = a.astype("f8") @ b.astype("f8").transpose(0, 2, 1) + extra
-    wanted = activated(activation, exact, 0.0 if slopes is None else slopes.astype("f8"))
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+def test_epilogue(gpu, activation: str | None) -> None:
+    a, b = gpu.place(torch.randn(6, 5)), gpu.place(torch.randn(9, 5))
+    bias, old = torch.randn(9), torch.randn(6, 9)
+    slopes = {"leaky_relu": torch.tensor([0.1]), "prelu": torch.rand(9)}.get(activation)
+    param = None if slopes is None else gpu.place(slopes)
+    out = gpu.place(old.clone())
+    gpu.run("sgemm.out", a, b, gpu.place(bias), activation, param, 0.5, out=out)
+    exact = product(a, b) + bias + 0.5 * old.double()
+    wanted = exact if activation is None else None
+    if slopes is not None:
+        wanted = torch.where(exact > 0, exact, slopes.double() * exact)
+    elif activation is not None:
+        wanted = ACTIVATIONS[activation](exact)
     # No activation grows faster than 1.2 v (hardswish and silu are the steepest). Its own error is that of eight
     # roundings of terms no larger than v, and 1.
-    allowed = 1.2 * bound(a, b, np.abs(bias) + np.abs(old)) + 8 * UNIT * (1 + np.abs(exact))
-    assert (np.abs(out - wanted) <= allowed).all()
+    allowed = 1.2 * bound(a, b, bias.abs() + old.abs()) + 8 * EPS[torch.float32] * (1 + exact.abs())
+    assert ((out.cpu() - wanted).abs() <= allowed).all()
 
 
-def test_a_number_that_is_none_comes_through(device: Device) -> None:
-    a, b = np.ones((1, 2, 3), np.float32), np.ones((1, 4, 3), np.float32)
-    a[0, 1, 2] = np.nan
-    out = np.zeros((1, 2, 4), np.float32)
-    sgemm(device, a, b, out, activation="relu")
-    assert (out[0, 0] == 3).all()
-    assert np.isnan(out[0, 1]).all()
+def test_a_number_that_is_none_comes_through(gpu) -> None:
+    a, b = torch.ones(2, 3), torch.ones(4, 3)
+    a[1, 2] = torch.nan
+    out = gpu.run("sgemm", gpu.place(a), gpu.place(b), None, "relu", None)
+    assert (out[0] == 3).all()
+    assert out[1].isnan().all()
 
 
-def test_a_batch_may_share_an_operand(device: Device) -> None:
-    a = operand((3, 4, 8), "rows", 8)
-    b = np.broadcast_to(operand((1, 6, 8), "rows", 9), (3, 6, 8))
-    out = np.full((3, 4, 6), np.nan, np.float32)
-    sgemm(device, a, b, out)
-    assert (np.abs(out - a.astype("f8") @ b.astype("f8").transpose(0, 2, 1)) <= bound(a, b)).all()
+def test_a_batch_may_share_an_operand(gpu) -> None:
+    a = gpu.place(operand((3, 4, 8), "rows"))
+    b = gpu.place(operand((1, 6, 8), "rows")).expand(3, 6, 8)
+    out = gpu.run("sgemm_batched", a, b)
+    assert ((out.cpu() - product(a, b)).abs() <= bound(a, b)).all()
 
 
-def test_what_the_contract_leaves_out_is_refused(device: Device) -> None:
+def test_what_the_kernel_leaves_out_is_refused(gpu) -> None:
     """k of 2^31: nothing is launched, so that no memory is needed for it."""
-    a = np.broadcast_to(np.zeros((1, 1, 1), np.float32), (1, 1, 2**31))
-    with pytest.raises(LauncherError) as refused:
-        sgemm(device, a, a, np.zeros((1, 1, 1), np.float32))
-    assert refused.value.status == 1  # cudaErrorInvalidValue
+    a = gpu.place(torch.zeros(1)).as_strided((1, 2**31), (1, 0))
+    with pytest.raises(RuntimeError, match=r"sgemm: k must be below 2\^31 on CUDA, got 2147483648"):
+        gpu.run("sgemm", a, a, None, None, None)
+
+
+def test_agrees_with_the_cpu(gpu) -> None:
+    """Both round the same exact value, so they differ by at most the sum of both bounds."""
+    a, b, bias = torch.randn(37, 41), torch.randn(29, 41), torch.randn(29)
+    cpu = torch.ops.greenkernels.sgemm(a, b, bias, "relu", None)
+    out = gpu.run("sgemm", gpu.place(a), gpu.place(b), gpu.place(bias), "relu", None)
+    assert ((out.cpu() - cpu).abs() <= 2 * bound(a, b, bias)).all()
 
 
 @pytest.mark.parametrize("layouts", [("rows", "rows"), ("columns", "columns"), ("rows", "columns")])
-def test_hot_lines_waste_nothing(device: Device, layouts: tuple[str, str]) -> None:
+def test_hot_lines_waste_nothing(gpu, layouts: tuple[str, str]) -> None:
     """On whole tiles: no bank conflict anywhere, and every sector that is moved is used."""
-    a, b = operand((1, 128, 64), layouts[0], 1), operand((1, 128, 64), layouts[1], 2)
-    (report,) = sgemm(device, a, b, np.zeros((1, 128, 128), np.float32))
+    a, b = (gpu.place(operand((1, 128, 64), layout)[0]) for layout in layouts)
+    gpu.run("sgemm", a, b, None, None, None)
+    if gpu.reports is None:
+        return
+    (report,) = gpu.reports
     total = report.statistics.total()
     assert {kind: traffic.ratio for kind, traffic in total.traffic.items()} == {
         "global load": 1,

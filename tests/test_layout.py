@@ -56,7 +56,7 @@ def test_ops_include_only_the_stable_abi() -> None:
     stable = re.compile(r"^torch/(csrc/stable|headeronly|csrc/inductor/aoti_torch/c)/")
     found = [
         f"{name_of(p)}: {i}"
-        for p in sources("csrc/ops")
+        for p in sources("csrc/ops", "csrc/cuda_ops")
         for i in included(p)
         if re.match(r"^(torch|ATen|c10)/", i) and not stable.match(i)
     ]
@@ -64,7 +64,13 @@ def test_ops_include_only_the_stable_abi() -> None:
 
 
 @pytest.mark.parametrize(
-    ("folder", "allowed"), [("api", {"api"}), ("cpu", {"api", "cpu"}), ("cuda", {"api", "cuda"})]
+    ("folder", "allowed"),
+    [
+        ("api", {"api"}),
+        ("cpu", {"api", "cpu"}),
+        ("cuda", {"api", "cuda"}),
+        ("cuda_ops", {"api", "ops", "cuda_ops"}),
+    ],
 )
 def test_a_layer_includes_only_the_one_below(folder: str, allowed: set[str]) -> None:
     layers = {path.name for path in (ROOT / "csrc").iterdir() if path.is_dir()}
@@ -93,7 +99,9 @@ def test_a_kernel_is_in_every_layer(contract: Path) -> None:
         name for name in wanted if not (ROOT / name).exists() and not (ROOT / name).with_suffix("").is_dir()
     ]
     assert not missing
-    assert (ROOT / f"csrc/cuda/{stem}.cu").exists() == ("namespace cuda {" in contract.read_text())
+    on_cuda = "namespace cuda {" in contract.read_text()
+    for name in (f"csrc/cuda/{stem}.cu", f"csrc/cuda_ops/{stem}.cpp", f"tests/test_cuda_{stem}.py"):
+        assert (ROOT / name).exists() == on_cuda
 
 
 def test_build_files_name_no_kernel() -> None:

@@ -54,6 +54,14 @@ def test_floats_become_integers_within_the_range(mode: str, round_: np.ufunc, na
     np.testing.assert_array_equal(result, np.array(wanted, dtype))
 
 
+@pytest.mark.parametrize(
+    ("mode", "round_"), [("rni", np.rint), ("rzi", np.trunc), ("rmi", np.floor), ("rpi", np.ceil)]
+)
+def test_floats_become_whole_floats(mode: str, round_: np.ufunc) -> None:
+    a = samples("f4")
+    np.testing.assert_array_equal(evaluate(f"cvt.{mode}.f32.f32 %o, %i0;", [a], "f4"), round_(a))
+
+
 def test_saturation() -> None:
     a = samples("i4")
     result = evaluate("cvt.sat.s8.s32 %x0, %i0; mov.b32 %o, %x0;", [a], "i4")

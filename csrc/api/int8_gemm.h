@@ -94,7 +94,8 @@ void int8_gemm_pack(const Int8PackArgs& args);
 void int8_gemm(const Int8GemmArgs& args);
 }  // namespace cpu
 
-// What the CUDA kernel takes: integers that are quantized already, and the weight as it is, not packed.
+// What the CUDA kernels take. The product: integers that are quantized already, and the weight as it is, not
+// packed.
 struct Int8CudaGemmArgs {
   const void* a;              // [m, k] row-major: int8, or uint8 with kUint8
   const int8_t* b;            // [n, k] row-major
@@ -110,11 +111,41 @@ struct Int8CudaGemmArgs {
   int64_t m, n, k;            // all >= 0, k <= kInt8Slice: sums in int32
 };
 
+// qa of a float a, as above.
+struct Int8QuantizeArgs {
+  const float* a;             // [m, k] row-major
+  uint8_t* qa;                // [m, k]
+  const float* row_scale;     // [row_scales]; nullptr: every row gets its own
+  int64_t row_scales;         // 0, 1 or m
+  const int32_t* zero_point;  // [zero_points], of a given row_scale
+  int64_t zero_points;        // 0 (all 0), 1 or m
+  float* found_scale;         // [m], written without row_scale
+  int32_t* found_zero_point;  // [m], likewise
+  int64_t m, k;               // all >= 0
+};
+
+// out[i] = clamp(round(values[i] * inverse) + zero_point, 0, 255)
+struct Int8RequantizeArgs {
+  const float* values;  // [size]
+  uint8_t* out;         // [size]
+  int64_t size;
+  float inverse;       // 1 / out_scale
+  int32_t zero_point;  // in [0, 255]
+};
+
+struct Int8RowSumsArgs {
+  const int8_t* b;  // [n, k] row-major
+  int32_t* sums;    // [n]
+  int64_t n, k;     // all >= 0, k <= kInt8MaxDepth
+};
+
 namespace cuda {
-// Puts the product into `stream`, a cudaStream_t, and returns at once: a cudaError_t, 0 for success,
-// cudaErrorInvalidValue for what Int8CudaGemmArgs leaves out. Every pointer is memory of that stream's
-// device.
+// Each puts its kernel into `stream`, a cudaStream_t, and returns at once: a cudaError_t, 0 for success,
+// cudaErrorInvalidValue for what its arguments leave out. Every pointer is memory of that stream's device.
 int int8_gemm(const Int8CudaGemmArgs& args, void* stream);
+int int8_quantize(const Int8QuantizeArgs& args, void* stream);
+int int8_requantize(const Int8RequantizeArgs& args, void* stream);
+int int8_row_sums(const Int8RowSumsArgs& args, void* stream);
 }  // namespace cuda
 
 }  // namespace greenkernels

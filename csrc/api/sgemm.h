@@ -68,8 +68,9 @@ void sgemm(const SgemmArgs<double>& args);
 namespace cuda {
 // Puts the product into `stream`, a cudaStream_t, and returns at once: a cudaError_t, 0 for success. Every
 // pointer is memory of that stream's device; args.packed must be nullptr, k below 2^31. Denormal numbers
-// count.
+// count. double is right, but not fast.
 int sgemm(const SgemmArgs<float>& args, void* stream);
+int sgemm(const SgemmArgs<double>& args, void* stream);
 }  // namespace cuda
 
 }  // namespace greenkernels

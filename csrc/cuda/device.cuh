@@ -8,6 +8,7 @@
 namespace greenkernels::cuda {
 
 inline constexpr int kWarp = 32;
+inline constexpr int64_t kMostItems = 65535;  // of a grid's z
 
 // Blocks that cover `size` elements, `tile` each.
 inline int64_t blocks_for(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }

@@ -183,7 +183,6 @@ inline cudaError_t launch_sgemm(SgemmArgs<float> args, cudaStream_t stream) {
       is_aligned(args.out, 16) && args.n % 4 == 0 && args.out_row % 4 == 0 && args.out_batch % 4 == 0;
   const auto kernel = vector ? sgemm_kernel_for<4>(args.a_depth == 1, args.b_depth == 1)
                              : sgemm_kernel_for<1>(args.a_depth == 1, args.b_depth == 1);
-  constexpr int64_t kMostItems = 65535;  // of a grid's z
   for (int64_t left = args.batch; left > 0 && tiles > 0; left -= kMostItems) {
     const dim3 grid(unsigned(tiles), 1, unsigned(left < kMostItems ? left : kMostItems));
     const cudaError_t status =

@@ -70,14 +70,28 @@ inline std::string dtype_name(ScalarType dtype) {
   }
 }
 
+// As Python spells it; a device that is neither has no kernels here.
+inline std::string device_name(const Tensor& tensor) {
+  if (tensor.is_cpu()) return "cpu";
+  return tensor.is_cuda() ? "cuda:" + std::to_string(tensor.get_device_index()) : "another";
+}
+
+inline void check_device(const char* op, const char* name, const Tensor& tensor, const char* like_name,
+                         const Tensor& like) {
+  const bool on_cpu = tensor.is_cpu();  // where an index says nothing
+  const bool same =
+      on_cpu == like.is_cpu() && (on_cpu || tensor.get_device_index() == like.get_device_index());
+  GK_CHECK(same, op, name, " must be on the device of ", like_name, ", ", device_name(like), ", got ",
+           device_name(tensor));
+}
+
 // Rank, dtype and device of one argument; the last two are those of `like`, an argument named `like_name`.
 inline void check_tensor(const char* op, const char* name, const Tensor& tensor, int64_t dim,
                          ScalarType dtype, const char* like_name, const Tensor& like) {
   GK_CHECK(tensor.dim() == dim, op, name, " must be ", dim, "-D, got shape ", shape(tensor));
   GK_CHECK(tensor.scalar_type() == dtype, op, name, " must be ", dtype_name(dtype), " as ", like_name,
            " is, got ", dtype_name(tensor.scalar_type()));
-  GK_CHECK(tensor.is_cpu() == like.is_cpu(), op, name, " must be on the device of ", like_name, ", cpu, got ",
-           tensor.is_cpu() ? "cpu" : "another");
+  check_device(op, name, tensor, like_name, like);
 }
 
 // Calls make(), which allocates `bytes` bytes for `what`; the shim that torch's own error comes through keeps

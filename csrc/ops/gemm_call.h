@@ -1,4 +1,4 @@
-// What the calls of all matrix product ops share: checks, layouts, allocation.
+// What the calls of all matrix product ops share on every device: checks, layouts, allocation.
 // greenkernels/ops/gemm_checks.py holds the same checks in the same order and words for fake tensors and for
 // plain torch; tests compare the two. Float16 and bfloat16 tensors are converted to float32 and back here.
 #pragma once
@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 
-#include "cpu/huge_pages.h"
 #include "ops/checks.h"
 #include "ops/conv2d_checks.h"
 
@@ -72,9 +71,29 @@ inline void check_packed_b(const GemmCall& call, const Tensor& packed, int64_t e
   GK_CHECK(packed.scalar_type() == call.compute_dtype(), call.op, "packed must be ",
            dtype_name(call.compute_dtype()), " for ", dtype_name(call.a.scalar_type()), " a, got ",
            dtype_name(packed.scalar_type()));
-  GK_CHECK(packed.is_cpu(), call.op, "packed must be on the device of a, cpu, got another");
+  check_device(call.op, "packed", packed, "a", call.a);
   GK_CHECK(packed.numel() == expected, call.op, "packed must have ", expected, " elements for n = ", call.n,
            " and k = ", call.a.size(1), ", got ", packed.numel());
+}
+
+// The out of a call that writes into one.
+inline void check_out(const GemmCall& call, const Tensor& out) {
+  check_tensor(call.op, "out", out, 2, call.a.scalar_type(), "a", call.a);
+  GK_CHECK(out.size(0) == call.a.size(0) && out.size(1) == call.n, call.op, "out must have shape [",
+           call.a.size(0), ", ", call.n, "], got ", shape(out));
+  for (int d = 0; d < 2; ++d) {
+    GK_CHECK(out.stride(d) != 0 || out.size(d) <= 1, call.op,
+             "out must not overlap itself, got stride 0 in dimension ", d);
+  }
+}
+
+// Whether a kernel may write a result of the compute type straight into `out`: rows of its own, no input in
+// them.
+inline bool writes_directly(const GemmCall& call, const Tensor& b, const Tensor& out) {
+  const auto apart = [&](const OptionalTensor& x) { return !x || !overlaps(out, *x); };
+  const bool rows = out.stride(1) == 1 && (out.size(0) == 1 || out.stride(0) >= out.size(1));
+  return rows && out.scalar_type() == call.compute_dtype() && !overlaps(out, call.a) && !overlaps(out, b) &&
+         apart(call.bias) && apart(call.activation_param);
 }
 
 // A matrix, or a batch of them, as the kernels read it: of the compute type, with stride 1 in one of the last
@@ -104,10 +123,7 @@ inline Tensor empty_matrix(const char* op, const Tensor& like, std::initializer_
                            ScalarType dtype) {
   double bytes = dtype == ScalarType::Double ? 8 : 4;
   for (const int64_t size : sizes) bytes *= double(size);
-  Tensor out =
-      allocate(op, "the output", bytes, [&] { return torch::stable::new_empty(like, sizes, dtype); });
-  cpu::prefer_huge_pages(out.mutable_data_ptr(), static_cast<int64_t>(bytes));
-  return out;
+  return allocate(op, "the output", bytes, [&] { return torch::stable::new_empty(like, sizes, dtype); });
 }
 
 // The epilogue's tensors as the kernel reads them; keeps them alive.
@@ -152,46 +168,10 @@ void set_b(SgemmArgs<T>& args, const Tensor& b) {
   args.b_batch = strides.batch, args.b_row = strides.row, args.b_depth = strides.depth;
 }
 
-// Runs body, which may ask for scratch memory.
-template <typename Body>
-void with_scratch(const char* op, const Body& body) {
-  try {
-    body();
-  } catch (const std::bad_alloc&) {
-    fail(op, "out of memory: could not allocate scratch memory");
-  }
-}
-
 // Calls run(float()) or run(double()).
 template <typename Run>
 void with_compute_type(ScalarType dtype, const Run& run) {
   dtype == ScalarType::Double ? run(double()) : run(float());
-}
-
-// An aligned packed weight: torch's memory is, a view or a mapped file need not be.
-inline Tensor aligned(const char* op, const Tensor& packed) {
-  if (reinterpret_cast<uintptr_t>(packed.const_data_ptr()) % 64 == 0) return packed;
-  return allocate(op, "an aligned copy of packed", double(packed.numel()) * double(packed.element_size()),
-                  [&] { return torch::stable::clone(packed); });
-}
-
-// A packed weight of `size` elements; pack(args) gets SgemmPackArgs of float or of double.
-template <typename Pack>
-Tensor pack_matrix(const char* op, const Tensor& b, int64_t size, const Pack& pack) {
-  const ScalarType dtype = b.scalar_type() == ScalarType::Double ? ScalarType::Double : ScalarType::Float;
-  const Tensor plain = readable_matrix(op, "a copy of b", b, dtype);
-  Tensor packed = allocate(op, "the packed weight", double(size) * (dtype == ScalarType::Double ? 8 : 4),
-                           [&] { return torch::stable::new_empty(plain, {size}); });
-  if (size == 0) return packed;
-  cpu::prefer_huge_pages(packed.mutable_data_ptr(), size * int64_t(packed.element_size()));
-  const MatrixStrides strides = strides_of(plain);
-  with_compute_type(dtype, [&](auto type) {
-    using T = decltype(type);
-    pack(SgemmPackArgs<T>{static_cast<const T*>(plain.const_data_ptr()),
-                          static_cast<T*>(packed.mutable_data_ptr()), strides.row, strides.depth, b.size(0),
-                          b.size(1)});
-  });
-  return packed;
 }
 
 }  // namespace greenkernels::ops

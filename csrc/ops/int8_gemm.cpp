@@ -15,16 +15,6 @@ constexpr const char* kPackedOp = "int8_gemm_packed";
 using OptionalString = std::optional<std::string>;
 using OptionalDouble = std::optional<double>;
 
-template <typename T>
-const T* data(const OptionalTensor& tensor) {
-  return tensor ? static_cast<const T*>(tensor->const_data_ptr()) : nullptr;
-}
-
-OptionalTensor contiguous(const char* op, const char* what, const OptionalTensor& tensor) {
-  if (!tensor) return std::nullopt;
-  return as_contiguous(op, what, *tensor, tensor->scalar_type());
-}
-
 // Zero points are data, so only the kernel's side can look at them.
 void check_zero_points(const Int8Call& call, const OptionalTensor& zero_point) {
   if (!zero_point) return;
@@ -105,8 +95,7 @@ Tensor empty(const Int8Call& call, const std::vector<int64_t>& sizes, ScalarType
 
 Tensor run(const Int8Call& call, const Int8Source& weight, const Int8Weight& shape) {
   const Activation activation = check_call(call, shape.n);
-  const bool is_half = call.output() == Int8Output::kFloat;
-  const Tensor out = empty(call, call.out_sizes(shape.n), is_half ? ScalarType::Float : call.out_dtype());
+  const Tensor out = empty(call, call.out_sizes(shape.n), call.written_dtype());
   if (out.numel() > 0) run_into(call, activation, weight, shape, out);
   return as_dtype(call.op, "the output", out, call.out_dtype());
 }
@@ -114,34 +103,14 @@ Tensor run(const Int8Call& call, const Int8Source& weight, const Int8Weight& sha
 void run_out(const Int8Call& call, const Int8Source& weight, const Int8Weight& shape, Tensor out) {
   const Activation activation = check_call(call, shape.n);
   const std::vector<int64_t> sizes = call.out_sizes(shape.n);
-  GK_CHECK(out.scalar_type() == call.out_dtype(), call.op, "out must be ", dtype_name(call.out_dtype()),
-           ", got ", dtype_name(out.scalar_type()));
-  GK_CHECK(std::vector<int64_t>(out.sizes().begin(), out.sizes().end()) == sizes, call.op,
-           "out must have shape ", ops::shape(IntHeaderOnlyArrayRef(sizes.data(), sizes.size())), ", got ",
-           ops::shape(out));
-  const ScalarType written = call.output() == Int8Output::kFloat ? ScalarType::Float : call.out_dtype();
-  bool direct = out.is_contiguous() && out.scalar_type() == written && !overlaps(out, call.a);
+  check_out(call, out, sizes);
+  bool direct = writes_directly(call, out);
   for (const Tensor* tensor : {weight.plain, weight.packed}) direct &= !tensor || !overlaps(out, *tensor);
-  for (const OptionalTensor* tensor :
-       {&call.row_scale, &call.col_scale, &call.a_zero_point, &call.bias, &call.activation_param}) {
-    direct &= !*tensor || !overlaps(out, **tensor);
-  }
   if (direct && out.numel() > 0) return run_into(call, activation, weight, shape, out);
   if (out.numel() > 0) torch::stable::copy_(out, run(call, weight, shape));
 }
 
-// Checks of the weight; both return its shape.
-
-Int8Weight checked_plain(const Int8Call& call, const Tensor& b) {
-  check_a(call.op, call.a);
-  GK_CHECK(b.dim() == 2, call.op, "b must be 2-D, got shape ", shape(b));
-  GK_CHECK(b.scalar_type() == ScalarType::Char, call.op, "b must be int8, got ", dtype_name(b.scalar_type()));
-  GK_CHECK(b.is_cpu() == call.a.is_cpu(), call.op, "b must be on the device of a, cpu, got another");
-  GK_CHECK(b.size(1) == call.k(), call.op, "b must be [n, k] with the k of a, ", shape(call.a), ", got ",
-           shape(b));
-  return {b.size(0), b.size(1)};
-}
-
+// The packed weight of a call; returns its shape.
 Int8Weight checked_packed(const Int8Call& call, const Tensor& packed, int64_t n) {
   check_a(call.op, call.a);
   check_depth(call.op, call.k(), false);
@@ -150,8 +119,7 @@ Int8Weight checked_packed(const Int8Call& call, const Tensor& packed, int64_t n)
            "packed must be 1-D and contiguous, got shape ", shape(packed));
   GK_CHECK(packed.scalar_type() == ScalarType::Char, call.op, "packed must be int8, got ",
            dtype_name(packed.scalar_type()));
-  GK_CHECK(packed.is_cpu() == call.a.is_cpu(), call.op,
-           "packed must be on the device of a, cpu, got another");
+  check_device(call.op, "packed", packed, "a", call.a);
   const Int8Weight weight{n, call.k()};
   GK_CHECK(packed.numel() == weight.packed_bytes(), call.op, "packed must have ", weight.packed_bytes(),
            " elements for n = ", n, " and k = ", call.k(), ", got ", packed.numel());

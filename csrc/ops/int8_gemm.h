@@ -44,6 +44,10 @@ struct Int8Call {
     if (out_scale) return ScalarType::Byte;
     return is_float() ? a.scalar_type() : ScalarType::Float;
   }
+  // Of what the kernel writes: 16-bit results are converted from float32.
+  ScalarType written_dtype() const {
+    return output() == Int8Output::kFloat ? ScalarType::Float : out_dtype();
+  }
   std::vector<int64_t> out_sizes(int64_t n) const {
     std::vector<int64_t> sizes(a.sizes().begin(), a.sizes().end());
     sizes.back() = n;
@@ -57,8 +61,7 @@ inline void check_vector(const Int8Call& call, const char* name, const Tensor& v
   GK_CHECK(vector.dim() == 1, call.op, name, " must be 1-D, got shape ", ops::shape(vector));
   GK_CHECK(vector.scalar_type() == dtype, call.op, name, " must be ", dtype_name(dtype), ", got ",
            dtype_name(vector.scalar_type()));
-  GK_CHECK(vector.is_cpu() == call.a.is_cpu(), call.op, name,
-           " must be on the device of a, cpu, got another");
+  check_device(call.op, name, vector, "a", call.a);
   GK_CHECK(vector.size(0) == most || (one_fits && vector.size(0) == 1), call.op, name, " must have ",
            one_fits ? "1 or " : "", most, " elements, got ", vector.size(0));
 }
@@ -133,6 +136,45 @@ inline Activation check_call(const Int8Call& call, int64_t n) {
   GK_CHECK(call.out_zero_point >= 0 && call.out_zero_point <= 255, call.op,
            "out_zero_point must be in [0, 255], got ", call.out_zero_point);
   return check_activation(call, n);
+}
+
+// The weight of a call as it is; returns its shape.
+inline Int8Weight checked_plain(const Int8Call& call, const Tensor& b) {
+  check_a(call.op, call.a);
+  GK_CHECK(b.dim() == 2, call.op, "b must be 2-D, got shape ", shape(b));
+  GK_CHECK(b.scalar_type() == ScalarType::Char, call.op, "b must be int8, got ", dtype_name(b.scalar_type()));
+  check_device(call.op, "b", b, "a", call.a);
+  GK_CHECK(b.size(1) == call.k(), call.op, "b must be [n, k] with the k of a, ", shape(call.a), ", got ",
+           shape(b));
+  return {b.size(0), b.size(1)};
+}
+
+// The out of a call that writes into one.
+inline void check_out(const Int8Call& call, const Tensor& out, const std::vector<int64_t>& sizes) {
+  GK_CHECK(out.scalar_type() == call.out_dtype(), call.op, "out must be ", dtype_name(call.out_dtype()),
+           ", got ", dtype_name(out.scalar_type()));
+  GK_CHECK(std::vector<int64_t>(out.sizes().begin(), out.sizes().end()) == sizes, call.op,
+           "out must have shape ", ops::shape(sizes), ", got ", ops::shape(out));
+}
+
+// Whether the kernel may write straight into `out`, but for what the weight says.
+inline bool writes_directly(const Int8Call& call, const Tensor& out) {
+  bool direct = out.is_contiguous() && out.scalar_type() == call.written_dtype() && !overlaps(out, call.a);
+  for (const OptionalTensor* tensor :
+       {&call.row_scale, &call.col_scale, &call.a_zero_point, &call.bias, &call.activation_param}) {
+    direct &= !*tensor || !overlaps(out, **tensor);
+  }
+  return direct;
+}
+
+template <typename T>
+const T* data(const OptionalTensor& tensor) {
+  return tensor ? static_cast<const T*>(tensor->const_data_ptr()) : nullptr;
+}
+
+inline OptionalTensor contiguous(const char* op, const char* what, const OptionalTensor& tensor) {
+  if (!tensor) return std::nullopt;
+  return as_contiguous(op, what, *tensor, tensor->scalar_type());
 }
 
 }  // namespace greenkernels::ops

@@ -1,7 +1,7 @@
 // The torch side of sgemm: the ops and their registration.
 #include <torch/csrc/stable/library.h>
 
-#include "ops/gemm_call.h"
+#include "ops/gemm_run.h"
 
 namespace greenkernels::ops {
 namespace {
@@ -39,7 +39,8 @@ void multiply_into(const GemmCall& call, const OptionalTensor& b, const Optional
 
 Tensor multiply(const GemmCall& call, const OptionalTensor& b, const OptionalTensor& packed) {
   const Activation activation = check_epilogue(call);
-  const Tensor out = empty_matrix(call.op, call.a, {call.a.size(0), call.n}, call.compute_dtype());
+  const Tensor out =
+      with_huge_pages(empty_matrix(call.op, call.a, {call.a.size(0), call.n}, call.compute_dtype()));
   multiply_into(call, b, packed, activation, 0, out);
   return as_dtype(call.op, "the output", out, call.a.scalar_type());
 }
@@ -74,21 +75,10 @@ void sgemm_out(const Tensor& a, const Tensor& b, const OptionalTensor& bias, con
   check_b(kOp, a, b, 2);
   const GemmCall call{kOp, a, b.size(0), bias, activation, activation_param};
   const Activation checked = check_epilogue(call);
-  check_tensor(kOp, "out", out, 2, a.scalar_type(), "a", a);
-  GK_CHECK(out.size(0) == a.size(0) && out.size(1) == call.n, kOp, "out must have shape [", a.size(0), ", ",
-           call.n, "], got ", shape(out));
-  for (int d = 0; d < 2; ++d) {
-    GK_CHECK(out.stride(d) != 0 || out.size(d) <= 1, kOp,
-             "out must not overlap itself, got stride 0 in dimension ", d);
-  }
+  check_out(call, out);
   if (out.numel() == 0) return;
-  const auto apart = [&](const OptionalTensor& x) { return !x || !overlaps(out, *x); };
-  const bool rows = out.stride(1) == 1 && (out.size(0) == 1 || out.stride(0) >= out.size(1));
-  if (rows && out.scalar_type() == call.compute_dtype() && !overlaps(out, a) && !overlaps(out, b) &&
-      apart(bias) && apart(activation_param)) {
-    return multiply_into(call, b, {}, checked, beta, out);
-  }
-  Tensor fresh = empty_matrix(kOp, a, {a.size(0), call.n}, call.compute_dtype());
+  if (writes_directly(call, b, out)) return multiply_into(call, b, {}, checked, beta, out);
+  Tensor fresh = with_huge_pages(empty_matrix(kOp, a, {a.size(0), call.n}, call.compute_dtype()));
   if (beta != 0) torch::stable::copy_(fresh, out);
   multiply_into(call, b, {}, checked, beta, fresh);
   torch::stable::copy_(out, fresh);
@@ -102,7 +92,7 @@ Tensor sgemm_batched(const Tensor& a, const Tensor& b) {
   const OptionalString no_name;
   const GemmCall call{kBatchedOp, a, b.size(1), none, no_name, none};
   const ScalarType dtype = call.compute_dtype();
-  const Tensor out = empty_matrix(kBatchedOp, a, {a.size(0), a.size(1), call.n}, dtype);
+  const Tensor out = with_huge_pages(empty_matrix(kBatchedOp, a, {a.size(0), a.size(1), call.n}, dtype));
   if (out.numel() > 0) {
     const Tensor left = readable_matrix(kBatchedOp, "a copy of a", a, dtype);
     const Tensor right = readable_matrix(kBatchedOp, "a copy of b", b, dtype);

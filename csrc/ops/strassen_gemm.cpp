@@ -3,7 +3,7 @@
 
 #include <torch/csrc/stable/library.h>
 
-#include "ops/gemm_call.h"
+#include "ops/gemm_run.h"
 
 namespace greenkernels::ops {
 namespace {
@@ -22,7 +22,7 @@ void check_levels(const char* op, int64_t levels) {
 Tensor multiply(const GemmCall& call, const OptionalTensor& b, const OptionalTensor& packed, int64_t levels) {
   const Activation activation = check_epilogue(call);
   const ScalarType dtype = call.compute_dtype();
-  const Tensor out = empty_matrix(call.op, call.a, {call.a.size(0), call.n}, dtype);
+  const Tensor out = with_huge_pages(empty_matrix(call.op, call.a, {call.a.size(0), call.n}, dtype));
   if (out.numel() > 0) {
     const Tensor a = readable_matrix(call.op, "a copy of a", call.a, dtype);
     const GemmEpilogue epilogue(call);

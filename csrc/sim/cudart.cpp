@@ -1,5 +1,6 @@
 // A stand-in for the CUDA runtime: nvcc's host code links with this instead of libcudart, so that launchers
-// run as they are, and a launch goes to a callback: the PTX simulator (greenkernels/ptxsim/device.py).
+// run as they are, and a launch goes to a callback: the PTX simulator (greenkernels/ptxsim/device.py), which
+// hears of the memory of each call too.
 //
 // Sizes are checked as the driver of a device of compute capability 8.0 does. One thread at a time.
 #include <cuda_runtime_api.h>
@@ -14,6 +15,8 @@ namespace {
 // Takes the mangled name, grid and block (x, y, z each), bytes of dynamic shared memory, pointers to the
 // arguments.
 using Callback = int (*)(const char*, const unsigned*, const unsigned*, size_t, void**);
+// Takes memory that kernels may touch from now on.
+using UseCallback = void (*)(const void*, size_t);
 
 constexpr int kSharedBytes = 48 << 10;        // of a block, without asking
 constexpr int kSharedBytesOptIn = 163 << 10;  // with cudaFuncAttributeMaxDynamicSharedMemorySize
@@ -29,6 +32,7 @@ std::map<const void*, Function>& functions() {
 }
 
 Callback callback = nullptr;
+UseCallback use_callback = nullptr;
 cudaError_t last_error = cudaSuccess;
 
 cudaError_t keep(cudaError_t error) {
@@ -47,7 +51,15 @@ bool is_valid(dim3 grid, dim3 block) {
 
 extern "C" {
 
-void gk_sim_set_callback(Callback function) { callback = function; }
+__attribute__((visibility("default"))) void gk_sim_set_callbacks(Callback function, UseCallback use) {
+  callback = function;
+  use_callback = use;
+}
+
+// What csrc/cuda_ops calls for each tensor of a call.
+void gk_sim_use(const void* data, size_t bytes) {
+  if (use_callback != nullptr) use_callback(data, bytes);
+}
 
 // What nvcc's host code calls before main. Only the names of kernels matter.
 void** __cudaRegisterFatBinary(void*) {
@@ -100,5 +112,6 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
 
 cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
 cudaError_t cudaPeekAtLastError() { return last_error; }
+const char* cudaGetErrorString(cudaError_t) { return "an error of the simulated device"; }
 
 }  // extern "C"

@@ -25,7 +25,11 @@ LIBRARY = torch.library.Library(NAMESPACE, "DEF")
 _TAGS = (torch.Tag.pt2_compliant_tag, torch.Tag.needs_exact_strides)
 
 
+SCHEMAS: list[str] = []  # of every op
+
+
 def define(schema: str) -> None:
+    SCHEMAS.append(schema)
     LIBRARY.define(schema, tags=_TAGS)
 
 
@@ -142,3 +146,4 @@ define("isa_levels() -> str")
 define("current_isa() -> str")
 define("vnni() -> bool")
 define("set_vnni(bool allowed) -> bool")
+define("cuda_architectures() -> str")

@@ -1,25 +1,30 @@
-"""A simulated device: calls the launchers of csrc/cuda, as torch would, and runs what they launch."""
+"""A simulated device: runs the ops of csrc/cuda_ops on CPU tensors, and what they launch on the simulator."""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from .errors import PtxError
+from ..ops._library import SCHEMAS
 from .kernels import Kernels
 from .launching import Limits, Report, run
-from .memory import Buffer, GlobalMemory, place_buffers
+from .memory import Buffer, GlobalMemory
 from .wave import Shape
+
+NAMESPACE = "greenkernels_simulated"  # of torch.ops; csrc/cuda_ops/cuda_call.h names it too
 
 _LAUNCH_FAILURE = 719  # cudaErrorLaunchFailure
 _LIMITS = Limits(
     shared_bytes=163 << 10
 )  # of compute capability 8.0; csrc/sim/cudart.cpp has refused the rest
 
-_Callback = ctypes.CFUNCTYPE(
+_LaunchCallback = ctypes.CFUNCTYPE(
     ctypes.c_int,
     ctypes.c_char_p,
     ctypes.POINTER(ctypes.c_uint),
@@ -27,72 +32,60 @@ _Callback = ctypes.CFUNCTYPE(
     ctypes.c_size_t,
     ctypes.POINTER(ctypes.c_void_p),
 )
-
-
-class LauncherError(PtxError):
-    """A launcher returned a status other than success; ``status`` is that cudaError_t."""
-
-    def __init__(self, symbol: str, status: int) -> None:
-        super().__init__(f"{symbol} returned status {status}")
-        self.status = status
+_UseCallback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)
 
 
 class Device:
-    """Launchers, kernels, and the memory of the next call.
+    """Runs CUDA ops on CPU tensors.
 
     Args:
         kernels: what was compiled.
         races: whether to look for races.
+
+    Attributes:
+        reports: one for each launch of the last call.
     """
 
     def __init__(self, kernels: Kernels, *, races: bool = True) -> None:
+        self.reports: list[Report] = []
         self._module = kernels.module
         self._races = races
-        self._library = ctypes.CDLL(str(kernels.library))
-        self._buffers: list[Buffer] = []
-        self._reports: list[Report] = []
+        self._library = _load(kernels.library)
+        self._used: list[tuple[int, int]] = []  # first byte, and the one past the last
         self._error: Exception | None = None
-        self._callback = _Callback(self._launch)  # kept alive as long as the library may call it
+        # Kept alive as long as the library may call them.
+        self._callbacks = _LaunchCallback(self._launch), _UseCallback(self._use)
 
-    def place(self, arrays: dict[str, NDArray[np.generic] | None]) -> dict[str, int | None]:
-        """Gives arrays device addresses, as one allocation each; kernels read and write them in place.
-
-        Args:
-            arrays: name -> array, or a view: the array that it is a view of becomes the allocation. None has no
-                address. Nothing else can be touched by the next call.
-        """
-        owners = {name: _owner(array) for name, array in arrays.items() if array is not None and array.nbytes}
-        self._buffers = place_buffers(owners)
-        starts = {buffer.name: buffer.address - buffer.array.ctypes.data for buffer in self._buffers}
-        return {
-            name: starts[name] + array.ctypes.data if array is not None and name in starts else None
-            for name, array in arrays.items()
-        }
-
-    def call(self, symbol: str, arguments: ctypes.Structure) -> Sequence[Report]:
-        """Calls ``int symbol(const Arguments&, void* stream)``.
+    def run(self, op: str, *args: Any, **kwargs: Any) -> Any:
+        """Calls an op as ``torch.ops.greenkernels`` has it, with positional arguments.
 
         Args:
-            symbol: mangled name of the launcher.
-            arguments: its argument structure, with the addresses of ``place`` in it.
+            op: such as "sgemm" or "sgemm.out".
+            args: of its schema; tensors on the CPU. Kernels can touch no other memory than theirs.
+            kwargs: likewise.
 
         Returns:
-            A report for each launch.
+            What the op returns.
 
         Raises:
-            LauncherError: the launcher returned an error of its own.
             PtxError: a detector found something, races included.
+            RuntimeError: the op or its launcher refused.
         """
-        self._reports, self._error = [], None
-        self._library.gk_sim_set_callback(self._callback)
-        status = self._library[symbol](ctypes.byref(arguments), None)
-        if self._error is not None:
-            raise self._error
-        if status != 0:
-            raise LauncherError(symbol, status)
-        for report in self._reports:
+        self.reports, self._used, self._error = [], [], None
+        self._library.gk_sim_set_callbacks(*self._callbacks)
+        name, _, overload = op.partition(".")
+        try:
+            result = getattr(getattr(torch.ops, NAMESPACE), name).__getattr__(overload or "default")(
+                *args, **kwargs
+            )
+        except RuntimeError as error:
+            raise (self._error or error) from None
+        for report in self.reports:
             report.check()
-        return self._reports
+        return result
+
+    def _use(self, data: int, size: int) -> None:
+        self._used.append((data, data + size))
 
     def _launch(self, name, grid, block, shared_bytes, arguments) -> int:
         try:
@@ -101,19 +94,57 @@ class Device:
                 parameter.name: np.frombuffer(ctypes.string_at(arguments[number], parameter.size), np.uint8)
                 for number, parameter in enumerate(kernel.parameters)
             }
-            memory = GlobalMemory(self._buffers)
+            memory = GlobalMemory(_buffers(self._used))
             shape = Shape(tuple(grid[:3]), tuple(block[:3]))
             report = run(kernel, shape, parameters, memory, shared_bytes, _LIMITS, self._races)
             memory.copy_back()
-            self._reports.append(report)
-        except Exception as error:  # must not pass through the launcher's C++: call() raises it
+            self.reports.append(report)
+        except Exception as error:  # must not pass through the launcher's C++: run() raises it
             self._error = error
             return _LAUNCH_FAILURE
         return 0
 
 
-def _owner(array: NDArray[np.generic]) -> NDArray[np.generic]:
-    """The array whose memory a view is part of."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return array
+@lru_cache
+def _load(library: Path) -> ctypes.CDLL:
+    """The library with the ops, whose schemas are those of the real ones."""
+    torch.ops.load_library(str(library))
+    _library().define_all()
+    return ctypes.CDLL(str(library))
+
+
+@lru_cache
+def _library() -> _Schemas:
+    return _Schemas()
+
+
+class _Schemas:
+    """The schemas of all ops once more, in the namespace of the simulator."""
+
+    def __init__(self) -> None:
+        self._library = torch.library.Library(NAMESPACE, "DEF")
+        self._defined = False
+
+    def define_all(self) -> None:
+        if not self._defined:
+            for schema in SCHEMAS:
+                self._library.define(schema)
+        self._defined = True
+
+
+def _buffers(used: list[tuple[int, int]]) -> list[Buffer]:
+    """Memory at its real address; views that share some become one buffer."""
+    merged: list[list[int]] = []
+    for first, end in sorted(used):
+        if merged and first < merged[-1][1]:
+            merged[-1][1] = max(merged[-1][1], end)
+        else:
+            merged.append([first, end])
+    return [
+        Buffer(_bytes_at(first, end), first, f"{number} of this call")
+        for number, (first, end) in enumerate(merged)
+    ]
+
+
+def _bytes_at(first: int, end: int) -> NDArray[np.uint8]:
+    return np.ctypeslib.as_array((ctypes.c_uint8 * (end - first)).from_address(first))

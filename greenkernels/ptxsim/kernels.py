@@ -1,4 +1,4 @@
-"""Compiles csrc/cuda for the simulator: the host code as a library on csrc/sim, the device code as PTX.
+"""Compiles csrc/cuda for the simulator: host code and ops as a library on csrc/sim, the device code as PTX.
 
 Both are kept in the cache, keyed by sources, compilers and flags.
 """
@@ -20,7 +20,7 @@ from .parser import parse
 from .program import Module
 
 ARCHITECTURE = 80  # the oldest that the kernels are for
-_LIBRARY, _PTX = "launchers.so", "kernels.ptx"
+_LIBRARY, _PTX = "ops.so", "kernels.ptx"
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Kernels:
     """What was compiled.
 
     Attributes:
-        library: shared library with the launchers; it wants a callback of ``csrc/sim/cudart.cpp``.
+        library: shared library with launchers, and the ops of ``csrc/cuda_ops`` on CPU tensors; it wants the
+            callbacks of ``csrc/sim/cudart.cpp``.
         module: every kernel.
     """
 
@@ -73,9 +74,10 @@ def _require_nvcc() -> _nvcc.Nvcc:
 
 def _key() -> str:
     digest = hashlib.sha256()
-    for text in (str(_require_nvcc()), str(_toolchain.find_compiler()), *_nvcc.FLAGS):
+    torch = _toolchain.torch_version(_toolchain.find_torch())
+    for text in (str(_require_nvcc()), str(_toolchain.find_compiler()), torch, *_nvcc.FLAGS):
         digest.update(text.encode() + b"\0")
-    for part in ("api", "cuda", "sim"):
+    for part in ("api", "ops", "cuda", "cuda_ops", "sim"):
         for path in sorted((_toolchain.csrc() / part).rglob("*")):
             if path.is_file():
                 digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -94,13 +96,37 @@ def _compile(work: Path) -> None:
         # PTX alone goes into the object: nothing is assembled for a GPU that is not there.
         target = f"-gencode=arch=compute_{ARCHITECTURE},code=compute_{ARCHITECTURE}"
         keep = ["--keep", "--keep-dir", str(kept)]
-        _run([nvcc.path, *_nvcc.FLAGS, target, *keep, f"-I{csrc}", "-c", str(source), "-o", objects[-1]])
+        _run(
+            [
+                nvcc.path,
+                *_nvcc.FLAGS,
+                "-lineinfo",
+                target,
+                *keep,
+                f"-I{csrc}",
+                "-c",
+                str(source),
+                "-o",
+                objects[-1],
+            ]
+        )
         texts.append((kept / f"{source.stem}.ptx").read_text())
-    compiler = _toolchain.find_compiler().command
-    includes = [f"-I{csrc}", "-isystem", str(nvcc.home / "include")]
-    runtime = str(csrc / "sim" / "cudart.cpp")
-    library = ["-shared", "-o", str(work / _LIBRARY)]
-    _run([*compiler, "-std=c++20", "-O2", "-fPIC", *includes, runtime, *objects, *library])
+    extension = _toolchain.torch_extension()
+    flags = (
+        *_toolchain.CXX_FLAGS,
+        *extension.compile_flags,
+        f"-I{csrc}",
+        "-isystem",
+        str(nvcc.home / "include"),
+    )
+    host = [*sorted((csrc / "cuda_ops").glob("*.cpp")), csrc / "sim" / "cudart.cpp"]
+    command = [*_toolchain.find_compiler().command, *flags, "-DGK_SIMULATED"]
+    for source in host:
+        objects.append(str(work / f"{source.stem}.o"))
+        _run([*command, "-c", str(source), "-o", objects[-1]])
+    _run([*command, *objects, "-shared", *extension.link_flags, "-o", str(work / _LIBRARY)])
+    for made in objects:
+        Path(made).unlink()
     for source in sources:
         shutil.rmtree(work / source.stem)
     (work / _PTX).write_text(_BETWEEN.join(texts))

@@ -15,6 +15,7 @@ from .._toolchain import BuildError
 from . import kernels, stems
 from .device import Device
 from .errors import PtxError
+from .simulation import simulate as run
 from .simulation import tables
 
 _EXAMPLE = "128x128x64"
@@ -30,7 +31,8 @@ def simulate(
     """Run a CUDA kernel without a GPU: check every access, compare with float64, count what it does."""
     try:
         module = _stem(stem)
-        simulation = module.simulate(Device(kernels.compiled(), races=races), _sizes(size, module))
+        problem = module.problem(_sizes(size, module))
+        simulation = run(Device(kernels.compiled(), races=races), problem)
     except (BuildError, PtxError, ValueError) as problem:
         mend = getattr(problem, "mend", "")
         typer.echo(f"{problem}. {mend}" if mend else str(problem), err=True)

@@ -1,4 +1,4 @@
-"""What simulating a kernel gave, and the tables of it."""
+"""A problem for a CUDA kernel, what simulating it gave, and the tables of that."""
 
 from __future__ import annotations
 
@@ -7,9 +7,51 @@ from dataclasses import dataclass
 from typing import Any
 
 from rich.table import Table
+from torch import Tensor
 
+from .device import Device
 from .launching import Report
 from .statistics import Counts, Traffic, ratio_text
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One call of an op.
+
+    Attributes:
+        op: that is called.
+        args: of its schema.
+        exact: the result in float64.
+        multiply_adds: that the result needs.
+    """
+
+    op: str
+    args: tuple[Any, ...]
+    exact: Tensor
+    multiply_adds: int
+
+
+def sizes_of(names: str, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """``sizes``, one for each of names like "MxNxK".
+
+    Raises:
+        ValueError: there are more or fewer.
+    """
+    if len(sizes) != len(names.split("x")):
+        raise ValueError(f"sizes must be {names}, got {len(sizes)} of them")
+    return sizes
+
+
+def simulate(device: Device, problem: Problem) -> Simulation:
+    """Runs a problem on a device.
+
+    Raises:
+        PtxError: a detector found something.
+    """
+    out, exact = device.run(problem.op, *problem.args), problem.exact
+    size = exact.norm().item()
+    error = (out.double() - exact).norm().item() / size if size else 0.0
+    return Simulation(tuple(device.reports), error, problem.multiply_adds)
 
 
 @dataclass(frozen=True)

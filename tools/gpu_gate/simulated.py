@@ -6,12 +6,13 @@ from importlib import import_module
 
 from greenkernels.ptxsim import kernels
 from greenkernels.ptxsim.device import Device
+from greenkernels.ptxsim.simulation import simulate
 
 
 def traffic_ratios(stem: str, sizes: list[int]) -> dict[str, float]:
     """Kind of access -> units over the ideal ones, over all launches of one call."""
     module = import_module(f"greenkernels.ptxsim.stems.{stem}")
-    simulation = module.simulate(Device(kernels.compiled(), races=False), tuple(sizes))
+    simulation = simulate(Device(kernels.compiled(), races=False), module.problem(tuple(sizes)))
     units: dict[str, list[int]] = {}
     for report in simulation.reports:
         for kind, traffic in report.statistics.total().traffic.items():

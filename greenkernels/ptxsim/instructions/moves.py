@@ -49,9 +49,10 @@ def convert(execution: Execution, instruction: Instruction, lanes: Lanes) -> Non
     if target == "tf32":
         result = _to_tf32(value, instruction)
     elif dtype_of(target).kind == "f":
-        if rounding is not None or "rz" in instruction.modifiers:
+        if "rz" in instruction.modifiers or (rounding is not None and target != source):
             raise UnsupportedPtx(f"not implemented: {instruction.text}")
-        result = value.astype(dtype_of(target))
+        whole = value if rounding is None else _ROUND[rounding](value)
+        result = whole.astype(dtype_of(target))
         if "sat" in instruction.modifiers:
             result = np.clip(np.where(np.isnan(result), 0, result), 0, 1).astype(result.dtype)
     elif value.dtype.kind == "f":

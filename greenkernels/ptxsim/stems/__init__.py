@@ -1,1 +1,4 @@
-"""The CUDA kernels as functions on numpy arrays: one module a stem, found by its file name."""
+"""Problems for ``simulate`` and the gate: one module a stem, found by its file name.
+
+Each has ``SIZES``, in words, and ``problem(sizes)``.
+"""
