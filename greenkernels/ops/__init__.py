@@ -2,6 +2,12 @@
 
 from .csr_conv2d import csr_conv2d_packed
 from .csr_matmul import csr_matmul, csr_matmul_pack, csr_matmul_packed
+from .depthwise_conv2d import (
+    depthwise_conv2d,
+    depthwise_conv2d_pack,
+    depthwise_conv2d_packed,
+    depthwise_conv2d_unpack,
+)
 from .direct_conv2d import direct_conv2d, direct_conv2d_pack, direct_conv2d_packed, direct_conv2d_unpack
 from .int8_conv2d import int8_conv2d, int8_conv2d_pack, int8_conv2d_packed, int8_conv2d_unpack
 from .int8_gemm import int8_gemm, int8_gemm_pack, int8_gemm_packed, int8_gemm_unpack
@@ -21,6 +27,10 @@ __all__ = [
     "csr_matmul",
     "csr_matmul_pack",
     "csr_matmul_packed",
+    "depthwise_conv2d",
+    "depthwise_conv2d_pack",
+    "depthwise_conv2d_packed",
+    "depthwise_conv2d_unpack",
     "direct_conv2d",
     "direct_conv2d_pack",
     "direct_conv2d_packed",
