@@ -39,7 +39,7 @@ def check(input, weight, bias=None, *, label=(), **options):
 @pytest.mark.parametrize("kernel", [(1, 1), (3, 3), (5, 5), (7, 7), (2, 3), (3, 4)])
 def test_ragged_maps(kernel, stride, memory_format, isa):
     """Around the columns of a tile, 7, and the rows of a band, 2; maps smaller than the filter, too."""
-    for index, (h, w) in enumerate(itertools.product([1, 2, 3, 7, 8], [1, 2, 6, 7, 8, 13, 14, 15, 22])):
+    for index, (h, w) in enumerate(itertools.product([1, 3, 8], [1, 2, 6, 7, 8, 15, 22])):
         channels = CHANNELS[index % len(CHANNELS)]
         padding = (max(kernel) // 2 + index % 3, max(kernel) // 2 + index % 2)
         if any(size + 2 * p < k for size, p, k in zip((h, w), padding, kernel, strict=True)):
@@ -52,13 +52,13 @@ def test_ragged_maps(kernel, stride, memory_format, isa):
 
 @pytest.mark.parametrize("memory_format", FORMATS)
 def test_ragged_channels(memory_format, isa):
-    for channels in range(1, 68):
+    for channels in CHANNELS:
         x = make((1, channels, 5, 9), seed=channels, memory_format=memory_format)
         check(x, make((channels, 1, 3, 3), seed=2), make((channels,), 3), padding=1, activation="relu")
 
 
 def test_random_cases(isa):
-    for seed in range(200):
+    for seed in range(120):
         choose = random.Random(seed)
         channels, kernel = choose.randint(1, 70), tuple(choose.choice([1, 3, 3, 4, 5, 7]) for _ in range(2))
         geometry = {
@@ -87,7 +87,7 @@ def test_random_cases(isa):
     [(96, 56, 3, 2), (144, 28, 3, 1), (512, 14, 3, 1), (1024, 7, 3, 1), (240, 28, 5, 1), (96, 28, 7, 1)],
 )
 def test_real_layers(channels, size, kernel, stride, memory_format, isa):
-    x = make((2, channels, size, size), 1, memory_format=memory_format)
+    x = make((1, channels, size, size), 1, memory_format=memory_format)
     weight, bias = make((channels, 1, kernel, kernel), 2), make((channels,), 3)
     options = {"stride": stride, "padding": kernel // 2}
     out = check(x, weight, bias, activation="relu6", **options)
