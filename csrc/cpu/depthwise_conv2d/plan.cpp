@@ -2,7 +2,8 @@
 #include "cpu/depthwise_conv2d/plan.h"
 
 #include <algorithm>
-#include <limits>
+
+#include "cpu/clamp.h"
 
 namespace greenkernels::cpu {
 
@@ -57,16 +58,6 @@ void plan_planes(DepthwiseJob<T, S>& job) {
   plan.units = job.args.batch * plan.chunks * plan.bands;
 }
 
-// The activations that are a clamp: both bounds are infinite for none.
-template <typename T, typename S>
-void set_clamp(DepthwiseJob<T, S>& job) {
-  const Activation activation = job.args.activation;
-  const bool bounded = activation == Activation::kRelu || activation == Activation::kRelu6;
-  job.clamped = !job.args.skip && (bounded || activation == Activation::kNone);
-  job.low = bounded ? T(0) : -std::numeric_limits<T>::infinity();
-  job.high = activation == Activation::kRelu6 ? T(6) : std::numeric_limits<T>::infinity();
-}
-
 }  // namespace
 
 template <typename T, typename S>
@@ -75,7 +66,9 @@ DepthwiseJob<T, S> depthwise_job(const DepthwiseConv2dArgs<T, S>& args, int64_t 
   job.args = args;
   job.out_h = args.out_h();
   job.out_w = args.out_w();
-  set_clamp(job);
+  job.clamped = !args.skip && is_clamp(args.activation);
+  job.low = clamp_low<T>(args.activation);
+  job.high = clamp_high<T>(args.activation);
   args.out_layout == MapLayout::kNhwc ? plan_pixels(job, tile_rows, threads) : plan_planes(job);
   const int64_t outputs = args.batch * args.filter.channels * job.out_h * job.out_w;
   const int64_t flops = 2 * args.filter.taps() * outputs / job.plan.units;
