@@ -7,6 +7,7 @@ from .direct_conv2d import DirectConv2d
 from .folded_conv2d import FoldedConv2d
 from .int8_conv2d import Int8Conv2d
 from .int8_gemm import Int8Linear
+from .separable_conv2d import InvertedBottleneck, SeparableConv2d
 from .strassen_gemm import StrassenLinear
 from .winograd_conv2d import WinogradConv2d
 
@@ -16,6 +17,8 @@ __all__ = [
     "FoldedConv2d",
     "Int8Conv2d",
     "Int8Linear",
+    "InvertedBottleneck",
+    "SeparableConv2d",
     "SparseConv2d",
     "SparseLinear",
     "StrassenLinear",

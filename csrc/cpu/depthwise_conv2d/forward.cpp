@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "api/depthwise_conv2d.h"
+#include "cpu/depthwise_conv2d/rows.h"
 #include "cpu/depthwise_conv2d/stages.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
@@ -84,6 +85,16 @@ void run(const DepthwiseConv2dArgs<T, S>& args) {
 }
 
 }  // namespace
+
+void depthwise_conv2d_rows(const DepthwiseConv2dArgs<float>& args, int64_t begin, int64_t end) {
+  const DepthwiseStages<float, float> stages = select_stages<float, float>();
+  const DepthwiseJob<float, float> job = depthwise_job(args, stages.tile_rows, 1);
+  const DepthwisePlan& plan = job.plan;
+  for (int64_t chunk = 0; chunk < plan.chunks; ++chunk) {
+    const int64_t first = chunk * plan.bands;
+    stages.pixels(job, first + begin / plan.band_rows, first + (end + plan.band_rows - 1) / plan.band_rows);
+  }
+}
 
 void depthwise_conv2d(const DepthwiseConv2dArgs<float>& args) { run(args); }
 void depthwise_conv2d(const DepthwiseConv2dArgs<double>& args) { run(args); }
