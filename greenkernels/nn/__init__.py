@@ -2,18 +2,23 @@
 
 from .csr_conv2d import SparseConv2d
 from .csr_matmul import SparseLinear
+from .depthwise_conv2d import DepthwiseConv2d
 from .direct_conv2d import DirectConv2d
 from .folded_conv2d import FoldedConv2d
 from .int8_conv2d import Int8Conv2d
 from .int8_gemm import Int8Linear
+from .separable_conv2d import InvertedBottleneck, SeparableConv2d
 from .strassen_gemm import StrassenLinear
 from .winograd_conv2d import WinogradConv2d
 
 __all__ = [
+    "DepthwiseConv2d",
     "DirectConv2d",
     "FoldedConv2d",
     "Int8Conv2d",
     "Int8Linear",
+    "InvertedBottleneck",
+    "SeparableConv2d",
     "SparseConv2d",
     "SparseLinear",
     "StrassenLinear",

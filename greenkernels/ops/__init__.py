@@ -2,9 +2,16 @@
 
 from .csr_conv2d import csr_conv2d_packed
 from .csr_matmul import csr_matmul, csr_matmul_pack, csr_matmul_packed
+from .depthwise_conv2d import (
+    depthwise_conv2d,
+    depthwise_conv2d_pack,
+    depthwise_conv2d_packed,
+    depthwise_conv2d_unpack,
+)
 from .direct_conv2d import direct_conv2d, direct_conv2d_pack, direct_conv2d_packed, direct_conv2d_unpack
 from .int8_conv2d import int8_conv2d, int8_conv2d_pack, int8_conv2d_packed, int8_conv2d_unpack
 from .int8_gemm import int8_gemm, int8_gemm_pack, int8_gemm_packed, int8_gemm_unpack
+from .separable_conv2d import separable_conv2d_packed
 from .sgemm import matmul, sgemm, sgemm_pack, sgemm_packed, sgemm_unpack
 from .strassen_gemm import strassen_gemm, strassen_gemm_pack, strassen_gemm_packed
 from .strassen_levels import choose_levels, tune_levels
@@ -21,6 +28,10 @@ __all__ = [
     "csr_matmul",
     "csr_matmul_pack",
     "csr_matmul_packed",
+    "depthwise_conv2d",
+    "depthwise_conv2d_pack",
+    "depthwise_conv2d_packed",
+    "depthwise_conv2d_unpack",
     "direct_conv2d",
     "direct_conv2d_pack",
     "direct_conv2d_packed",
@@ -34,6 +45,7 @@ __all__ = [
     "int8_gemm_packed",
     "int8_gemm_unpack",
     "matmul",
+    "separable_conv2d_packed",
     "sgemm",
     "sgemm_pack",
     "sgemm_packed",

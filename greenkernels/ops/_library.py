@@ -120,6 +120,20 @@ def register_autograd(
     LIBRARY.impl(op._schema.name.split("::")[1], kernel, "Autograd", with_keyset=True)
 
 
+def register_chain(op: torch._ops.OpOverload, chain: Callable[..., Tensor]) -> None:
+    """Registers the gradient of an op by ``chain(*args)``, which computes the same with differentiable ops."""
+    below_autograd = torch._C._after_autograd_keyset
+
+    def kernel(keyset: DispatchKeySet, *args: Any) -> Tensor:
+        transformed = forward_ad._current_level >= 0 or torch._C._are_functorch_transforms_active()
+        if transformed or (torch.is_grad_enabled() and torch._C._any_requires_grad(*args)):
+            return chain(*args)
+        with torch._C._AutoDispatchBelowAutograd():
+            return op.redispatch(keyset & below_autograd, *args)
+
+    LIBRARY.impl(op._schema.name.split("::")[1], kernel, "Autograd", with_keyset=True)
+
+
 def register_out(op: torch._ops.OpOverload) -> None:
     """What torch does for its own ``out=`` variants: refuse gradients, count the write in ``out._version``."""
     name = op._schema.name.split("::")[1]

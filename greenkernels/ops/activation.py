@@ -91,6 +91,13 @@ def apply(name: str | None, x: Tensor, param: Tensor | None) -> Tensor:
     return _FUNCTIONS[name](x)
 
 
+def kind_of(module: nn.Module) -> str | None:
+    """The name of an activation module without a parameter; None for any other module, subclasses included."""
+    if type(module) is nn.GELU and module.approximate != "none":
+        return None
+    return next((name for name, kind in _MODULES.items() if type(module) is kind), None)
+
+
 def to_module(name: str, param: Tensor | None) -> nn.Module:
     """The module of torch.nn for an activation; that of "prelu" holds ``param`` itself."""
     if name == "leaky_relu":

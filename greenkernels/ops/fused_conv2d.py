@@ -37,8 +37,8 @@ class Stem:
 
     Attributes:
         name: of the op.
-        shape, kernel, pack: schemas of these arguments.
-        geometry: ``geometry(*kernel)``.
+        shape, kernel, pack: schemas of these arguments; *pack* may be empty.
+        geometry: ``geometry(weight, *kernel)``.
         check_conv: ``check_conv(op, input, weight, bias, *kernel, ...)``; returns the shape of the output.
         check_packed: the same for the packed variant.
         check_pack: ``check_pack(op, weight, *pack)``.
@@ -76,7 +76,8 @@ class FusedConv2d:
         ):
             _library.define(f"{op}(Tensor input, {weight}, {options}) -> Tensor")
             _library.define(f"{op}.out(Tensor input, {weight}, {options}, *, Tensor(a!) out) -> ()")
-        _library.define(f"{self._pack}(Tensor weight, {stem.pack}) -> Tensor")
+        pack = ", ".join(("Tensor weight", stem.pack)) if stem.pack else "Tensor weight"
+        _library.define(f"{self._pack}({pack}) -> Tensor")
         ops = torch.ops.greenkernels
         self.conv, self.conv_out = getattr(ops, self._conv).default, getattr(ops, self._conv).out
         self.packed_conv, self.packed_conv_out = (
@@ -105,7 +106,8 @@ class FusedConv2d:
         if 0 in (*x.shape, *weight.shape):  # torch refuses some of these: the sum over no terms is 0
             out = torch.zeros(shape, dtype=dtype, device=x.device)
         else:
-            out = F.conv2d(x.to(dtype), weight.to(dtype).contiguous(), None, *self.stem.geometry(*kernel))
+            geometry = self.stem.geometry(weight, *kernel)
+            out = F.conv2d(x.to(dtype), weight.to(dtype).contiguous(), None, *geometry)
         if bias is not None:
             out = out + bias.to(dtype).view(1, -1, 1, 1)
         if skip is not None:

@@ -58,7 +58,7 @@ def _through_conv(
     bias_sizes = [weight.shape[0]] if ctx.has_bias else None
     if stem.backward is not None:
         return stem.backward(grad, x, weight, bias_sizes, mask, *ctx.kernel)
-    stride, padding, dilation, groups = stem.geometry(*ctx.kernel)
+    stride, padding, dilation, groups = stem.geometry(weight, *ctx.kernel)
     return torch.ops.aten.convolution_backward(
         grad, x, weight, bias_sizes, stride, padding, dilation, False, [0, 0], groups, mask
     )

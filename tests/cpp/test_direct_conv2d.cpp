@@ -212,6 +212,7 @@ void check_activations() {
     const auto activation = Activation(i);
     const bool slope = activation == Activation::kLeakyRelu || activation == Activation::kPrelu;
     check<float>(c, data, {MapLayout::kNhwc, MapLayout::kNhwc, activation, true, true, slope});
+    check<float>(c, data, {MapLayout::kNhwc, MapLayout::kNhwc, activation, true, false, slope});
     check<float>(c, data, {MapLayout::kNchw, MapLayout::kNchw, activation, true, false, slope});
   }
 }

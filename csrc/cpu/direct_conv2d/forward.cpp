@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "api/direct_conv2d.h"
+#include "cpu/clamp.h"
 #include "cpu/direct_conv2d/plan.h"
 #include "cpu/direct_conv2d/strips.h"
 #include "cpu/isa.h"

@@ -50,14 +50,14 @@ template <typename T>
 void output_nhwc(const DirectJob<T>& job, const HalfPanel<T>& half, int64_t first, int64_t count,
                  const T* sums, int64_t width) {
   const auto& args = job.args;
-  const bool plain = half.channels == 16 && !args.skip && args.activation == Activation::kNone;
-  const bool relued = half.channels == 16 && !args.skip && args.activation == Activation::kRelu;
+  const bool clamped = half.channels == 16 && !args.skip && is_clamp(args.activation);
+  const Vec<T> low = Vec<T>::broadcast(clamp_low<T>(args.activation));
+  const Vec<T> high = Vec<T>::broadcast(clamp_high<T>(args.activation));
   for (int64_t p = first; p < first + count; ++p, sums += width) {
     T* out = args.out + p * args.filter.out_c + half.channel;
-    if (plain || relued) {
+    if (clamped) {
       for (int c = 0; c < 16; c += Vec<T>::kWidth) {
-        const Vec<T> value = Vec<T>::load(sums + c);
-        (relued ? relu(value) : value).store(out + c);
+        min(high, max(low, Vec<T>::load(sums + c))).store(out + c);
       }
       continue;
     }

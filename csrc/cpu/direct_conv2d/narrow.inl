@@ -43,7 +43,7 @@ void narrow_sums(const StripJob<T>& job, const T* const (&rows)[kNarrowRows], co
 
 // Adds up the lanes of the pixels of one channel; sums: [pixel], `step` apart.
 template <typename T>
-void add_lanes(const T* partial, T bias, bool rectify, int64_t count, T* sums, int64_t step) {
+void add_lanes(const T* partial, T bias, T low, T high, int64_t count, T* sums, int64_t step) {
   constexpr int kWidth = Vec<T>::kWidth;
   for (int64_t first = 0; first < count; first += kWidth) {
     Vec<T> block[kWidth];
@@ -56,7 +56,7 @@ void add_lanes(const T* partial, T bias, bool rectify, int64_t count, T* sums, i
       for (int i = 0; i < half; ++i) block[i] = block[i] + block[i + half];
     const Vec<T> value = block[0] + Vec<T>::broadcast(bias);
     T pixels[kWidth];
-    (rectify ? relu(value) : value).store(pixels);
+    min(Vec<T>::broadcast(high), max(Vec<T>::broadcast(low), value)).store(pixels);
     const int64_t left = count - first < kWidth ? count - first : kWidth;
     for (int64_t i = 0; i < left; ++i) sums[(first + i) * step] = pixels[i];
   }
@@ -74,9 +74,10 @@ void narrow_block(const StripJob<T>& job, const StripPanel<T>& panel, const Stri
   }
   T* line = scratch + kNarrowChannels * kNarrowBlock * Vec<T>::kWidth;
   const int64_t step = panel.direct ? kChannels : kDirectPanel;
-  const bool rectify = panel.direct && job.args.activation == Activation::kRelu;
+  const Activation activation = panel.direct ? job.args.activation : Activation::kNone;
+  const T low = clamp_low<T>(activation), high = clamp_high<T>(activation);
   for (int c = 0; c < kChannels; ++c) {
-    add_lanes(scratch + c * kNarrowBlock * Vec<T>::kWidth, panel.bias[c], rectify, pixels.count, line + c,
+    add_lanes(scratch + c * kNarrowBlock * Vec<T>::kWidth, panel.bias[c], low, high, pixels.count, line + c,
               step);
   }
   if (panel.direct) {

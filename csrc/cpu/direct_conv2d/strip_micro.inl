@@ -23,7 +23,7 @@ struct StripBlock {
   T* out;              // of the first pixel
   int64_t out_step;    // to the next
   int64_t channels;    // that exist
-  bool relu;
+  T low, high;         // results are clamped to these
   StripFetch input, output;
 };
 
@@ -101,11 +101,12 @@ template <typename T, int kRows, int kVecs>
 GK_INLINE void strip_store(const StripBlock<T>& block, int first, const Vec<T> (&sum)[kRows][kVecs]) {
   T* out = block.out + first;
   const int64_t left = block.channels - first;
+  const Vec<T> low = Vec<T>::broadcast(block.low), high = Vec<T>::broadcast(block.high);
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i, out += block.out_step) {
 #pragma GCC unroll 4
     for (int j = 0; j < kVecs; ++j) {
-      const Vec<T> value = block.relu ? relu(sum[i][j]) : sum[i][j];
+      const Vec<T> value = min(high, max(low, sum[i][j]));  // in this order a NaN comes through
       if (left >= kVecs * Vec<T>::kWidth) {
         value.store(out + j * Vec<T>::kWidth);
       } else {

@@ -69,8 +69,7 @@ struct StripPanel {
         channel(job.panel_channel(p)),
         past(job.panel_end(p)),
         input_channel(p / job.group_panels * job.args.filter.group_in_c),
-        direct(!job.args.skip &&
-               (job.args.activation == Activation::kNone || job.args.activation == Activation::kRelu)),
+        direct(!job.args.skip && is_clamp(job.args.activation)),
         halves{{job.args, channel, past}, {job.args, channel + 16, past}} {
     for (int c = 0; c < kDirectPanel; ++c) bias[c] = halves[c / 16].bias[c % 16];
   }
@@ -91,6 +90,8 @@ StripBlock<T> slice_inputs(const StripJob<T>& job, const StripPanel<T>& panel, c
   const int64_t cut = slice % slices.cuts * slices.run_length;  // within a run
   const int64_t runs_left = strip.runs - run, length_left = strip.run_length - cut;
   StripBlock<T> block{};
+  block.low = clamp_low<T>(Activation::kNone);
+  block.high = clamp_high<T>(Activation::kNone);
   block.a = a + panel.input_channel + cut;
   block.pixel_step = job.pixel_advance();
   block.runs = runs + run;
@@ -133,7 +134,8 @@ void strip_slice(const StripJob<T>& job, const StripPanel<T>& panel, const Strip
       block.out = out;
       block.out_step = out_c;
       block.channels = channels < panel.width ? channels : panel.width;
-      block.relu = job.args.activation == Activation::kRelu;
+      block.low = clamp_low<T>(job.args.activation);
+      block.high = clamp_high<T>(job.args.activation);
     }
   }
   const auto micro = panel.width == kDirectPanel ? strip_micro<T, kDirectPanel>(pixels.count)

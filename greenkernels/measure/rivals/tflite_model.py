@@ -106,10 +106,13 @@ def _conv(graph: _Graph, task: ConvTask) -> bytes:
         amounts = torch.tensor([[0, 0], [pad_h, pad_h], [pad_w, pad_w], [0, 0]], dtype=torch.int32)
         padded = graph.tensor((batch, h + 2 * pad_h, w + 2 * pad_w, in_c))
         graph.operator("PAD", schema.PadOptionsT(), [x, graph.tensor((4, 2), amounts)], padded)
-    # weight [out_c, r, s, in_c]; the operator wants a bias
-    weight = weights["weight"].permute(0, 2, 3, 1)
+    # weight [out_c, r, s, in_c], depthwise [1, r, s, c]; the operator wants a bias
+    depthwise = conv.groups > 1
+    weight = weights["weight"].permute((1, 2, 3, 0) if depthwise else (0, 2, 3, 1))
     bias = weights.get("bias", torch.zeros(conv.out_channels))
-    options = schema.Conv2DOptionsT()
+    options = schema.DepthwiseConv2DOptionsT() if depthwise else schema.Conv2DOptionsT()
+    if depthwise:
+        options.depthMultiplier = 1
     options.padding = schema.Padding.SAME if same else schema.Padding.VALID
     options.strideH, options.strideW = conv.stride
     options.dilationHFactor, options.dilationWFactor = conv.dilation
@@ -120,7 +123,7 @@ def _conv(graph: _Graph, task: ConvTask) -> bytes:
     shape = (batch, out_h, out_w, out_c)
     y = graph.tensor(shape)
     inputs = [padded, graph.tensor(weight.shape, weight), graph.tensor(bias.shape, bias)]
-    graph.operator("CONV_2D", options, inputs, y)
+    graph.operator("DEPTHWISE_CONV_2D" if depthwise else "CONV_2D", options, inputs, y)
     if task.activation not in FUSED:
         y = _activation(graph, task, y, shape)
     return graph.finish([x], [y])
@@ -145,8 +148,8 @@ def _activation(graph: _Graph, task: ConvTask, x: int, shape: Sequence[int]) -> 
 def _check(task: ConvTask) -> None:
     conv = task.module
     check_padding(conv)
-    if conv.groups != 1:
-        raise CannotRun("is not driven with groups here")
+    if conv.groups != 1 and not conv.groups == conv.in_channels == conv.out_channels:
+        raise CannotRun("is driven with one group or one a channel here")
     if task.activation not in (*FUSED, *OPERATORS, "silu"):
         raise CannotRun(f"is not driven with {task.activation} here")
 

@@ -1,0 +1,27 @@
+// How a separable convolution is cut into work: whole maps layer by layer where they stay in the caches, else
+// pieces of rows, each through all its layers. Pure functions of sizes, so that tests can check them.
+#pragma once
+
+#include <cstdint>
+
+#include "api/separable_conv2d.h"
+
+namespace greenkernels::cpu {
+
+struct SeparablePlan {
+  bool whole;          // layer by layer
+  int64_t band_rows;   // output rows that go through the last two layers together
+  int64_t piece_rows;  // output rows whose hidden rows are computed together; a multiple of band_rows
+  int64_t pieces;      // in an image
+};
+
+// Input rows [begin, end) under output rows, those outside of the map left out.
+struct RowRange {
+  int64_t begin, end;
+};
+
+SeparablePlan separable_plan(const SeparableConv2dArgs& args, int threads, int64_t l2_bytes);
+
+RowRange rows_under(const SeparableConv2dArgs& args, int64_t out_begin, int64_t out_end);
+
+}  // namespace greenkernels::cpu

@@ -1,0 +1,142 @@
+"""separable_conv2d as an op of torch, with packed weights. The contract is ``csrc/api/separable_conv2d.h``.
+
+In plain torch, and where a gradient is asked for, it is the chain of the ops of direct_conv2d and depthwise_conv2d.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import _library, depthwise_packing, direct_packing
+from . import activation as activations
+from . import depthwise_conv2d_op as depthwise_op
+from . import direct_conv2d_op as direct_op
+from .conv2d_checks import (
+    Shape,
+    check_input,
+    check_pair,
+    check_skip,
+    check_tensor,
+    dtype_name,
+    fail,
+)
+from .direct_conv2d_checks import check_sizes, out_size
+from .maps import empty_like_format
+
+_OP = "separable_conv2d_packed"
+_LIMIT = 1 << 31
+
+_library.define(
+    f"{_OP}(Tensor input, Tensor? expand, Tensor? expand_bias, Tensor depthwise, Tensor? depthwise_bias, "
+    "Tensor project, Tensor? project_bias, SymInt hidden_channels, SymInt out_channels, SymInt[2] kernel_size, "
+    "SymInt[2] stride, SymInt[2] padding, SymInt[2] dilation, str? expand_activation, str? depthwise_activation, "
+    "str? activation, Tensor? skip, float skip_scale) -> Tensor"
+)
+packed_conv = torch.ops.greenkernels.separable_conv2d_packed.default
+
+
+class Call(NamedTuple):
+    """The arguments of the op behind ``input``."""
+
+    expand: Tensor | None
+    expand_bias: Tensor | None
+    depthwise: Tensor
+    depthwise_bias: Tensor | None
+    project: Tensor
+    project_bias: Tensor | None
+    hidden_channels: int
+    out_channels: int
+    kernel_size: Sequence[int]
+    stride: Sequence[int]
+    padding: Sequence[int]
+    dilation: Sequence[int]
+    expand_activation: str | None
+    depthwise_activation: str | None
+    activation: str | None
+    skip: Tensor | None
+    skip_scale: float
+
+
+def _check_layer(x: Tensor, name: str, packed: Tensor, size: int, bias: Tensor | None, channels: int) -> None:
+    check_tensor(_OP, name, packed, 1, x)
+    if packed.numel() != size or not packed.is_contiguous():
+        fail(_OP, f"{name} must have {size} packed elements, got {packed.numel()}")
+    if bias is None:
+        return
+    check_tensor(_OP, f"{name}_bias", bias, 1, x)
+    if bias.shape[0] != channels:
+        fail(_OP, f"{name}_bias must have {channels} elements, got {bias.shape[0]}")
+
+
+def _check_activation(name: str, given: str | None) -> None:
+    if given is not None and (given not in activations.NAMES or given in activations.WITH_PARAM):
+        fail(_OP, f"{name} must be None or an activation without a parameter, got {given}")
+
+
+def _check_geometry(x: Tensor, call: Call) -> tuple[int, int]:
+    check_pair(_OP, "kernel_size", call.kernel_size, 1)
+    check_pair(_OP, "stride", call.stride, 1)
+    check_pair(_OP, "padding", call.padding, 0)
+    check_pair(_OP, "dilation", call.dilation, 1)
+    extent = [call.dilation[d] * (call.kernel_size[d] - 1) + 1 for d in (0, 1)]
+    check_sizes(_OP, x, extent, call.padding)
+    h, w = (out_size(x.shape[2 + d], call.padding[d], extent[d], call.stride[d]) for d in (0, 1))
+    return h, w
+
+
+def check_call(x: Tensor, call: Call) -> Shape:
+    """The checks of ``csrc/ops/separable_conv2d.cpp`` in the same order and words; returns the shape of the output."""
+    check_input(_OP, x)
+    if x.dtype != torch.float32:
+        fail(_OP, f"input must be float32, got {dtype_name(x.dtype)}")
+    in_c, hidden, out_c = x.shape[1], call.hidden_channels, call.out_channels
+    for name, value in (("hidden_channels", hidden), ("out_channels", out_c)):
+        if not 0 <= value < _LIMIT:
+            fail(_OP, f"{name} must be in [0, 2^31), got {value}")
+    if call.expand is None and hidden != in_c:
+        fail(_OP, f"hidden_channels must be those of input, {in_c}, without expand, got {hidden}")
+    h, w = _check_geometry(x, call)
+    if call.expand is not None:
+        size = direct_packing.packed_size(hidden, in_c, (1, 1), 1)
+        _check_layer(x, "expand", call.expand, size, call.expand_bias, hidden)
+    size = depthwise_packing.packed_size(hidden, call.kernel_size)
+    _check_layer(x, "depthwise", call.depthwise, size, call.depthwise_bias, hidden)
+    size = direct_packing.packed_size(out_c, hidden, (1, 1), 1)
+    _check_layer(x, "project", call.project, size, call.project_bias, out_c)
+    shape = x.shape[0], out_c, h, w
+    check_skip(_OP, x, call.skip, shape)
+    for name in ("expand_activation", "depthwise_activation", "activation"):
+        _check_activation(name, getattr(call, name))
+    return shape
+
+
+_POINTWISE = ((1, 1), (1, 1), (0, 0), (1, 1), 1)  # kernel_size, stride, padding, dilation, groups
+
+
+def chain(x: Tensor, *args: Any) -> Tensor:
+    """The op as the chain of the ops of its layers, differentiable with respect to all tensors but packed ones."""
+    call = Call(*args)
+    check_call(x, call)
+    if call.expand is not None:
+        options = (call.hidden_channels, *_POINTWISE, call.expand_activation, None, None, 1.0)
+        x = direct_op.packed_conv(x, call.expand, call.expand_bias, *options)
+    geometry = (call.kernel_size, call.stride, call.padding, call.dilation)
+    options = (*geometry, call.depthwise_activation, None, None, 1.0)
+    x = depthwise_op.packed_conv(x, call.depthwise, call.depthwise_bias, *options)
+    options = (call.out_channels, *_POINTWISE, call.activation, None, call.skip, call.skip_scale)
+    return direct_op.packed_conv(x, call.project, call.project_bias, *options)
+
+
+def _eager(x: Tensor, *args: Any) -> Tensor:
+    return packed_conv(x, *args) if _library.compiled(_OP, x) else chain(x, *args)
+
+
+def _fake(x: Tensor, *args: Any) -> Tensor:
+    return empty_like_format(x, check_call(x, Call(*args)))
+
+
+_library.register_plain(_OP, _eager)
+torch.library.register_fake(f"greenkernels::{_OP}", _fake)
+_library.register_chain(packed_conv, chain)

@@ -1,0 +1,68 @@
+"""depthwise_conv2d as a candidate for nn.Conv2d layers with a filter for every channel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Size, nn
+
+from ...nn import DepthwiseConv2d
+from . import FusedActivation, Options, Stem
+
+PLANE_BYTES = 24 << 10  # kPlaneElements of csrc/cpu/depthwise_conv2d/plan.cpp: a staged band of an NCHW plane
+
+
+def refuses(conv: nn.Module) -> str | None:
+    try:
+        DepthwiseConv2d.from_module(conv)
+    except (ValueError, TypeError) as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def build(conv: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
+    if activation is None:
+        return DepthwiseConv2d.from_module(conv, **options)
+    return DepthwiseConv2d.from_module(
+        conv, **options, activation=activation.kind, activation_param=activation.param
+    )
+
+
+def extra_bytes(conv: nn.Module, options: Options) -> int:
+    """Size of the packed weight: channels rounded up to a multiple of 16, float32 for half precision too."""
+    return math.prod(conv.kernel_size) * -(-conv.out_channels // 16) * 16 * max(4, conv.weight.element_size())
+
+
+def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
+    """What an NCHW call leases at most: a band of a plane with the rows that its filter reaches, and its sums."""
+    size, threads = max(4, conv.weight.element_size()), torch.get_num_threads()
+    reach = [d * (k - 1) for d, k in zip(conv.dilation, conv.kernel_size, strict=True)]
+    most = 0
+    for shape in shapes:
+        width = shape[-1] + 2 * reach[1] + conv.stride[1]
+        rows = PLANE_BYTES // (4 * width) + reach[0] + 2 * conv.stride[0]
+        most = max(most, 2 * rows * width * size + 4096)
+    return threads * most
+
+
+def cold_start(conv: nn.Module, shapes: Sequence[Size]) -> Options | str:
+    """Taken: torch runs such layers at a fraction of the speed that caches allow, on every CPU seen so far."""
+    return {}
+
+
+STEM = Stem(
+    name="depthwise_conv2d",
+    replaces=nn.Conv2d,
+    lossy=False,
+    activations=frozenset(
+        ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
+    ),
+    refuses=refuses,
+    options=lambda conv: [{}],
+    build=build,
+    extra_bytes=extra_bytes,
+    cold_start=cold_start,
+    scratch_bytes=scratch_bytes,
+)
