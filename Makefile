@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 KERNEL_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
-.PHONY: help setup demo test test-python test-cpp test-all raw bench gpu-gate lint format clean
+.PHONY: help setup demo test test-python test-cpp test-all raw bench architectures gpu-gate lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -52,6 +52,18 @@ raw: setup  ## greenkernels_raw without torch, in build/release; and the C++ tes
 
 bench: setup  ## the benchmarks; close other programs first
 	$(BIN)/greenkernels bench
+
+# Of its own: a torchvision needs the torch that it was built for, another one than that to develop with.
+NETWORKS_VENV ?= .venv-networks
+NETWORKS_TORCH ?= torch==2.14.1 torchvision==0.29.1 timm==1.0.31 transformers==5.23.0
+
+$(NETWORKS_VENV)/.installed: Makefile
+	$(PYTHON) -m venv $(NETWORKS_VENV)
+	$(NETWORKS_VENV)/bin/python -m pip install --quiet $(NETWORKS_TORCH)
+	@touch $@
+
+architectures: setup $(NETWORKS_VENV)/.installed  ## networks of torchvision, timm and transformers, on another torch, with the same binary
+	PYTHONPATH=$(CURDIR) $(NETWORKS_VENV)/bin/python tools/architectures $(ARGS)
 
 gpu-gate: setup  ## registers, spills, occupancy and hot loops of the CUDA kernels against their budgets; needs nvcc
 	$(BIN)/python -m pip install --quiet --no-deps nvidia-cuda-nvdisasm==13.2.86

@@ -1,9 +1,11 @@
-"""Networks as files that shrink with sparsity: safetensors, the weights of sparse layers packed."""
+"""Networks as files that shrink with sparsity: safetensors, the weights of sparse layers packed, a plan beside them."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from .nn.sparse_weight import PACKED_KEY, KeepsSparseWeight
 _SIZE = struct.Struct("<Q")  # of the header, before it
 _ALIGN = 8  # of the data
 _METADATA = "__metadata__"
+_VERSION = "1"  # of what save adds to the format: the keys of the metadata
+_PLANS = ("checked", "any", "none")
 _DTYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -36,7 +40,9 @@ def save(model: nn.Module, path: str | Path) -> Path:
 
     The file is in the safetensors format and holds ``model.state_dict()``, with ``packed_weight`` in the place of the
     dense ``weight`` of each sparse layer: a bit for each weight, or a byte for each nonzero, whichever is shorter, and
-    the nonzeros, with a version and a checksum. At 90 % zeros that is 12.5 % of a dense float32 weight.
+    the nonzeros, with a version and a checksum. At 90 % zeros that is 12.5 % of a dense float32 weight. Of a network
+    that `optimize` converted, the plan and the machine that it was made on go into the metadata; a checksum of the
+    whole does in any case.
 
     Raises:
         ValueError: the state holds something that the format does not: another dtype, or no tensor.
@@ -47,7 +53,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
             prefix = f"{name}." if name else ""
             del state[prefix + "weight"]
             state[prefix + PACKED_KEY] = module.packed_weight()
-    header: dict[str, Any] = {_METADATA: {"format": "pt", "writer": "greenkernels"}}
+    header: dict[str, Any] = {}
     parts, at = [], 0
     for name, value in state.items():
         if not isinstance(value, Tensor) or value.dtype not in _NAMES:
@@ -57,6 +63,8 @@ def save(model: nn.Module, path: str | Path) -> Path:
         end = at + len(parts[-1])
         header[name] = {"dtype": _NAMES[value.dtype], "shape": list(value.shape), "data_offsets": [at, end]}
         at = end
+    about = {"format": "pt", "writer": "greenkernels", "version": _VERSION, **_plan_of(model)}
+    header[_METADATA] = about | {"sha256": _checksum(header, about, parts)}
     words = json.dumps(header).encode()
     words += b" " * (-len(words) % _ALIGN)
     path = Path(path)
@@ -65,34 +73,79 @@ def save(model: nn.Module, path: str | Path) -> Path:
     return part.replace(path)
 
 
-def load(model: nn.Module, path: str | Path) -> nn.Module:
-    """Fills a network that is built the usual way from a file of `save`, in place.
+def _plan_of(model: nn.Module) -> dict[str, str]:
+    """The plan of a converted network and its machine, as metadata; empty for any other."""
+    from .planning.convert import (
+        PLAN_ATTRIBUTE,
+    )  # planning costs more time to import than most networks to save
+    from .planning.foreign import machine_of
+    from .planning.plans import as_text
+
+    plan = getattr(model, PLAN_ATTRIBUTE, None)
+    return {} if plan is None else {"plan": as_text(plan), "machine": json.dumps(machine_of(plan))}
+
+
+def _checksum(entries: dict[str, Any], about: dict[str, str], parts: Iterable[bytes | memoryview]) -> str:
+    """Of names, shapes and contents, and of the rest of the metadata."""
+    hashed = hashlib.sha256(json.dumps([entries, about], sort_keys=True).encode())
+    for part in parts:
+        hashed.update(part)
+    return hashed.hexdigest()
+
+
+def load(model: nn.Module, path: str | Path, *, plan: str = "checked") -> nn.Module:
+    """Fills a network that is built the usual way from a file of `save`, in place; converted if the file has a plan.
 
     Args:
-        model: Its layers whose weight the file has in packed form become sparse layers.
+        model: Its layers whose weight the file has in packed form become sparse layers. With a plan in the file it is
+            put into eval mode and converted as planned, without measuring anything.
         path: Also any other safetensors file with the state of ``model``.
+        plan: "checked" takes a plan of this machine and thread number and refuses any other, "any" takes it wherever it
+            was made, "none" leaves it.
 
     Returns:
-        ``model``, or the sparse layer if it is one itself.
+        ``model``, or the layer if it is one itself and was replaced.
 
     Raises:
-        ValueError: the file is not in the safetensors format, or damaged.
+        ValueError: the file is not in the safetensors format, damaged, or of a later version; or its plan is another
+            machine's.
         RuntimeError: it does not fit the network, as ``load_state_dict`` says it.
     """
     from .compress.conversion import load_state  # not needed to write
 
-    return load_state(model, _read(Path(path)))
+    if plan not in _PLANS:
+        raise ValueError(f"load: plan must be one of {', '.join(_PLANS)}, got {plan!r}")
+    state, about = _read(Path(path))
+    if plan != "none" and "plan" in about:
+        from .planning.foreign import converted
+
+        model = converted(
+            model, about["plan"], about.get("machine", "{}"), Path(path), refuse=plan == "checked"
+        )
+    return load_state(model, state)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The state and the metadata."""
     raw = path.read_bytes()
     try:
         start = _SIZE.size + _SIZE.unpack_from(raw)[0]
         header = json.loads(raw[_SIZE.size : start])
-        header.pop(_METADATA, None)
-        return {name: _tensor(raw, start, entry) for name, entry in header.items()}
+        about = header.pop(_METADATA, None) or {}
+        _check(header, dict(about), memoryview(raw)[start:])
+        return {name: _tensor(raw, start, entry) for name, entry in header.items()}, about
     except (struct.error, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ValueError(f"load: {path} is not a safetensors file, or is damaged: {error}") from None
+
+
+def _check(entries: dict[str, Any], about: dict[str, str], data: memoryview) -> None:
+    """Raises ValueError for what a later version wrote, and where the checksum of `save` does not hold."""
+    if about.get("writer") != "greenkernels" or "version" not in about:
+        return
+    if about["version"] != _VERSION:
+        raise ValueError(f"version must be {_VERSION}, got {about['version']}")
+    if about.pop("sha256", None) != _checksum(entries, about, [data]):
+        raise ValueError("its checksum does not hold")
 
 
 def _tensor(raw: bytes, start: int, entry: dict[str, Any]) -> Tensor:

@@ -77,6 +77,7 @@ def _renamed(folder):
     raw = gk.save(nn.Sequential(pruned()[0]), folder / "renamed").read_bytes()
     size = struct.unpack_from("<Q", raw)[0]
     header = json.loads(raw[8 : 8 + size])
+    del header["__metadata__"]  # as of another writer, without a checksum
     header["1.packed_weight"] = header.pop("0.packed_weight")
     words = json.dumps(header).encode()
     path = folder / "renamed"

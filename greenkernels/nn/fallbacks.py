@@ -11,8 +11,22 @@ from ..ops.conv2d_checks import FLOATS
 _log = logging.getLogger("greenkernels")
 
 
+def refuse_onnx() -> None:
+    """Raises RuntimeError during an export to ONNX, which has none of our kernels; costs nothing in eager calls."""
+    if torch.compiler.is_compiling() and torch.onnx.is_in_onnx_export():
+        raise RuntimeError(
+            "greenkernels: ONNX has none of these kernels; export greenkernels.restore(model), the stock network "
+            "with the same weights"
+        )
+
+
 def why_stock(stem: str, input: Tensor, weight: Tensor, weight_name: str = "weight") -> str | None:
-    """Why no kernel of the stem can take these two, or None where one can."""
+    """Why no kernel of the stem can take these two, or None where one can.
+
+    Raises:
+        RuntimeError: an export to ONNX is under way.
+    """
+    refuse_onnx()
     if _library.DISABLED:
         return "GREENKERNELS_DISABLE=1"
     for name, tensor in (("input", input), (weight_name, weight)):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..ops import _library
 from ..ops import activation as activations
 from ..ops.activation import check_activation
+from .fallbacks import refuse_onnx
 from .int8_weights import input_quantizer, quantize_weight
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ class KeepsInt8Weight(nn.Module):
         return nn.Sequential(stock, activations.to_module(self.activation, param)).train(self.training)
 
     def _fallback_reason(self, input: Tensor) -> str | None:
+        refuse_onnx()
         if _library.DISABLED:
             return "GREENKERNELS_DISABLE=1"
         if input.device.type != "cpu":

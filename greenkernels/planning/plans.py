@@ -202,7 +202,7 @@ class Plan:
         """Write the plan as JSON (to a temporary name first)."""
         path = Path(path)
         half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        half.write_text(json.dumps({"schema": SCHEMA, "plan": to_json(self)}, indent=1) + "\n")
+        half.write_text(as_text(self, indent=1) + "\n")
         half.replace(path)
         return path
 
@@ -210,9 +210,18 @@ class Plan:
     def load(cls, path: str | Path) -> Plan:
         """Read what `save` wrote. Raises ValueError for anything else."""
         try:
-            data = json.loads(Path(path).read_text())
+            text = Path(path).read_text()
+        except UnicodeDecodeError as problem:
+            raise ValueError(f"{path}: is no plan ({problem})") from problem
+        return cls.from_text(text, str(path))
+
+    @classmethod
+    def from_text(cls, text: str, path: str) -> Plan:
+        """Read what `as_text` gives. Raises ValueError, naming the path, for anything else."""
+        try:
+            data = json.loads(text)
             schema = data["schema"]
-        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, TypeError) as problem:
+        except (json.JSONDecodeError, KeyError, TypeError) as problem:
             raise ValueError(f"{path}: is no plan ({problem})") from problem
         if schema not in READABLE:
             raise ValueError(f"{path}: schema must be {SCHEMA}, got {schema}")
@@ -228,6 +237,11 @@ class Plan:
         network = revived(data["network"])
         network["uncounted"] = tuple(network.get("uncounted", ()))
         return cls(**data | {"layers": layers, "network": NetworkVerdict(**network)})
+
+
+def as_text(plan: Plan, indent: int | None = None) -> str:
+    """The plan as JSON, with the version of its form."""
+    return json.dumps({"schema": SCHEMA, "plan": to_json(plan)}, indent=indent)
 
 
 def _layer(fields: dict[str, Any]) -> LayerPlan:

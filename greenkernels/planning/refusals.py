@@ -41,6 +41,11 @@ def _require_plain(name: str, module: nn.Module, caller: str) -> None:
         )
     if kind in _WRAPPERS and type(module).__module__.startswith("torch."):
         raise ValueError(f"{caller}: model must not be wrapped, but {where} is a {kind}; give its .module")
+    if any(base.__name__ == "FSDPModule" for base in type(module).__mro__):
+        raise ValueError(
+            f"{caller}: model must be whole, but {where} is sharded by fully_shard; convert it first, or a copy of it "
+            "loaded from its full state_dict"
+        )
     for tensor_name, tensor in (*module._parameters.items(), *module._buffers.items()):
         if is_lazy(tensor):
             raise ValueError(

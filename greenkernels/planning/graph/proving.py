@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
+from torch.fx.immutable_collections import immutable_dict, immutable_list
 
 from ...measure.rotation import clone, relative_error
 
@@ -45,14 +46,14 @@ def prove(
             recorder, twins = _Recorder(module, graphs[module]), clone(args)
             running.append(module)
             try:
-                output = recorder.run(*twins)
+                output = _plain(recorder.run(*twins))
             except Exception:  # whatever it is, the module's own forward says it, or does without
                 wrong.add(module)
             finally:
                 running.pop()
             expected = forward(*args, **kwargs)
             # The arguments too: a forward may write to them, where its graph makes new tensors.
-            if module not in wrong and not relative_error([output, twins], [expected, args]) <= SAME:
+            if module not in wrong and not _same([output, twins], [expected, args]):
                 wrong.add(module)
             proven[module] = recorder.kinds
             return expected
@@ -62,6 +63,22 @@ def prove(
     with _replaced(list(graphs), beside), torch.inference_mode():
         run(model)
     return {module: kinds for module, kinds in proven.items() if module not in wrong}
+
+
+def _plain(value: Any) -> Any:
+    """torch.fx's immutable lists and dicts as those that the code of the graph makes."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()} if type(value) is immutable_dict else value
+    if type(value) is immutable_list:
+        return [_plain(item) for item in value]
+    return tuple(map(_plain, value)) if type(value) is tuple else value
+
+
+def _same(mine: Any, theirs: Any) -> bool:
+    try:
+        return relative_error(mine, theirs) <= SAME
+    except (TypeError, ValueError, RuntimeError):  # a class of outputs that cannot be taken apart
+        return False
 
 
 @contextlib.contextmanager
