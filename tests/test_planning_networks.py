@@ -206,3 +206,31 @@ def test_parameters_are_shared_as_before():
     fast = gk.optimize(model, (X, X), **OPTIONS)
     assert len(list(fast.parameters())) == len(list(model.parameters()))
     assert list(fast.state_dict()) == list(model.state_dict())
+
+
+def test_an_activation_behind_a_linear_layer_is_fused(monkeypatch):
+    class Mlp(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc1, self.act, self.drop, self.fc2 = (
+                nn.Linear(16, 64),
+                nn.GELU(),
+                nn.Dropout(),
+                nn.Linear(64, 16),
+            )
+
+        def forward(self, x):
+            return x + self.fc2(self.drop(self.act(self.fc1(x))))
+
+    monkeypatch.setattr("greenkernels.planning.candidates.strassen_gemm.cold_levels", lambda m, n, k: 1)
+    model, x = Mlp().eval(), torch.randn(2, 5, 16)
+    fast = gk.optimize(model, x, **OPTIONS)
+    assert [str(layer.chain or "") for layer in gk.explain(fast).layers] == ["gelu", ""]
+    with torch.inference_mode():
+        same(fast(x), model(x))
+        torch.testing.assert_close(
+            fast.fc1(x), model.fc1(x), rtol=1e-4, atol=1e-5
+        )  # alone, it is a linear layer
+        torch.testing.assert_close(gk.restore(fast)(x), model(x))
+    with pytest.raises(ValueError, match="norm must be None, got BatchNorm2d"):
+        fast.fc1.follow(nn.BatchNorm2d(64))

@@ -48,6 +48,8 @@ class StrassenLinear(KeepsPackedWeight, nn.Linear):
         fallbacks: Reason -> number of calls that ran torch's product for it.
     """
 
+    deferred = False  # what `follow` sets
+
     def __init__(
         self,
         in_features: int,
@@ -98,15 +100,25 @@ class StrassenLinear(KeepsPackedWeight, nn.Linear):
             return linear.train(self.training)
         return nn.Sequential(linear, activations.to_module(self.activation, None)).train(self.training)
 
-    def forward(self, input: Tensor) -> Tensor:
+    def follow(self, norm: None = None, deferred: bool = False) -> "StrassenLinear":
+        """As ``DirectConv2d.follow``, without a batch norm: ``deferred`` leaves the activation to calls that ask."""
+        if norm is not None:
+            raise ValueError(f"norm must be None, got {type(norm).__name__}")
+        self.deferred = deferred
+        return self
+
+    def forward(self, input: Tensor, fused: bool | None = None) -> Tensor:
         """``activation(input @ weight.T + bias)``.
 
         Args:
             input: ``[..., in_features]``, any strides.
+            fused: False for the product without activation; None for True, unless ``follow`` deferred it.
 
         Returns:
             ``[..., out_features]``, row-major.
         """
+        if fused is False or (fused is None and self.deferred):
+            return F.linear(input, self.weight, self.bias)
         reason = why_stock("strassen_gemm", input, self.weight)
         if reason is not None:
             return self._forward_stock(reason, input)

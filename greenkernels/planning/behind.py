@@ -110,4 +110,4 @@ class LayerRun(nn.Module):
         rest = Behind(self.norm, self.adds and self.fused is None, self.activation)
         if self.fused is None or self.fused.container is None:
             return rest(self.layer(x), skip)
-        return rest(self.layer(x, skip, fused=True))
+        return rest(self.layer(x, *([] if skip is None else [skip]), fused=True))

@@ -15,6 +15,8 @@ from .proving import Kind, prove
 from .rewriting import portable
 from .tracing import trace
 
+LAYERS = (nn.Conv2d, nn.Linear)
+
 
 def find_chains(
     model: nn.Module,
@@ -22,7 +24,7 @@ def find_chains(
     arities: Mapping[nn.Module, int | None],
     run: Callable[[nn.Module], Any],
 ) -> dict[nn.Module, Chain]:
-    """Convolution -> what may run inside of its kernel once the forward of its container is rewritten.
+    """Convolution or linear layer -> what may run inside of its kernel once the forward of its container is rewritten.
 
     Args:
         calls: how often each module was called in one forward of the network.
@@ -33,7 +35,7 @@ def find_chains(
     graphs: dict[nn.Module, fx.Graph] = {}
     for module in names:
         arity = arities.get(module)
-        if arity and any(type(inner) is nn.Conv2d for inner in module.modules()):
+        if arity and any(type(inner) in LAYERS for inner in module.modules()):
             graph = trace(module, arity)
             if graph is not None and _chains(graph, module, calls, {}) and portable(graph):
                 graphs[module] = graph
@@ -47,7 +49,7 @@ def find_chains(
 def _chains(
     graph: fx.Graph, root: nn.Module, calls: Mapping[nn.Module, int], kinds: Mapping[fx.Node, Kind]
 ) -> dict[nn.Module, list[Step]]:
-    """Convolution -> its steps; without kinds, whatever may turn out to be one."""
+    """Layer -> its steps; without kinds, whatever may turn out to be one."""
     layers = [node for node in graph.nodes if node.op == "call_module"]
     sites = Counter(root.get_submodule(node.target) for node in layers)
     claimed: set[fx.Node] = set()
@@ -59,9 +61,11 @@ def _chains(
     for node in reversed(layers):  # of two convolutions that are added up, the later one adds
         conv = root.get_submodule(node.target)
         once = sites[conv] == 1 and calls.get(conv) == calls.get(root)
-        if type(conv) is not nn.Conv2d or not once or has_hooks(conv) or len(node.args) != 1 or node.kwargs:
+        if type(conv) not in LAYERS or not once or has_hooks(conv) or len(node.args) != 1 or node.kwargs:
             continue
         steps = chain_behind(node, root, may_add)
+        if type(conv) is nn.Linear:  # its kernels fuse an activation alone
+            steps = [step for step in steps[:1] if step.role == ACTIVATION]
         free = next((i for i, step in enumerate(steps) if step.node in claimed), len(steps))
         if steps[:free]:
             found[conv] = steps[:free]
