@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from greenkernels.nn import DirectConv2d, FoldedConv2d, WinogradConv2d
+from greenkernels.nn import DepthwiseConv2d, DirectConv2d, FoldedConv2d, WinogradConv2d
 from greenkernels.nn.folding import folded
 from greenkernels.ops import activation as activations
 
@@ -70,6 +70,18 @@ def test_computes_norm_addition_and_activation(kind, memory_format, x, skip):
             assert module(x, added).is_contiguous(memory_format=memory_format)
         assert close(module(x, skip, 0.5), (norm(conv(x)) + 0.5 * skip).relu())
         assert close(module(x[0], skip[0]), (norm(conv(x[:1])) + skip[:1]).relu()[0])
+    assert not module.fallbacks
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_depthwise_layers_do_the_same(memory_format):
+    conv = nn.Conv2d(23, 23, 3, padding=1, groups=23).eval()
+    _, norm = conv_and_norm()
+    x = torch.randn(2, 23, 9, 11).to(memory_format=memory_format)
+    module = DepthwiseConv2d.from_module(conv, activation="relu").follow(norm)
+    with torch.inference_mode():
+        skip = torch.randn_like(x)
+        assert close(module(x, skip), (norm(conv(x)) + skip).relu())
     assert not module.fallbacks
 
 

@@ -65,4 +65,5 @@ STEM = Stem(
     extra_bytes=extra_bytes,
     cold_start=cold_start,
     scratch_bytes=scratch_bytes,
+    follows=True,
 )
