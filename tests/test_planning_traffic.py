@@ -10,12 +10,19 @@ from greenkernels.planning.schedules import MOST_BETWEEN, Budget, layer_schedule
 from greenkernels.planning.survey import Site
 
 
-def test_bytes_are_those_of_the_network_as_a_power_of_two():
-    assert traffic_between(nn.Linear(8, 8)) == 0
+def linear(features):
     with torch.device("meta"):
-        wide = nn.Linear(3000, 3000, bias=False)
-        assert traffic_between(nn.Linear(8192, 8192, bias=False)) == MOST_BETWEEN
-    assert traffic_between(wide) in (0, 64 << 20)  # 36 MB, in an L2 or not
+        return nn.Linear(features, features, bias=False)
+
+
+def test_bytes_drive_weights_out_of_the_caches_that_the_network_outgrows(monkeypatch):
+    caches = {"L2": 1 << 20, "L3": 32 << 20}
+    monkeypatch.setattr("greenkernels.planning.schedules.cpu_facts", lambda: {"caches_bytes": caches})
+    assert traffic_between(linear(512)) == 0  # 1 MiB stays in L2
+    assert traffic_between(linear(1024)) == 8 << 20  # 4 MiB come from L3
+    assert traffic_between(linear(4096)) == 64 << 20  # 64 MiB from memory
+    caches["L3"] = 1 << 30
+    assert traffic_between(linear(32768)) == MOST_BETWEEN
 
 
 def test_the_schedule_of_a_layer_has_them():

@@ -19,7 +19,7 @@ LAYER_SCHEDULE = Schedule(rounds=15, min_rounds=3, drop_beyond=1.15, pause_s=0.0
 LONG_CALL_S = 0.005
 LONG_LAYER_SCHEDULE = replace(LAYER_SCHEDULE, rounds=9, timed=2, untimed=1)
 NETWORK_SCHEDULE = Schedule(rounds=9, min_rounds=3, timed=2, drop_beyond=1.15, budget_s=1.0)
-MOST_BETWEEN = 128 << 20  # bytes read between two calls of a layer: 5 to 10 ms, out of most shares of an L3
+MOST_BETWEEN = 128 << 20  # bytes read between two calls of a layer, at most: 5 to 10 ms a call
 LAYERS_SHARE = 0.6  # of a time budget; the rest is for the whole network
 NETWORKS = 5  # contenders of the last turns: stock in two formats, one of them twice, and converted in both
 
@@ -52,12 +52,15 @@ def traffic_between(model: nn.Module) -> int:
     """Bytes that the rest of a network reads between two calls of a layer; 0 where all weights fit into L2.
 
     A kernel whose packed weight is larger (F(4x4) takes four times the bytes) wins less where they come from L3 or
-    memory. A power of two, so that times of a kind of layer serve other networks of about that size.
+    memory: so many that nothing stays in L2, and where the network outgrows L3, nothing there.
     """
+    caches = cpu_facts()["caches_bytes"]
+    l2 = caches.get("L2") or 1 << 21
+    l3 = caches.get("L3") or 0
     weights = sum(tensor.nbytes for tensor in model.parameters())
-    if weights <= (cpu_facts()["caches_bytes"].get("L2") or 1 << 21):
+    if weights <= l2:
         return 0
-    return min(MOST_BETWEEN, 1 << (weights - 1).bit_length())
+    return min(MOST_BETWEEN, 8 * l2 if weights <= l3 else max(8 * l2, 2 * l3))
 
 
 def layer_schedule(site: Site, budget: Budget, between_bytes: int = 0) -> Schedule | None:
