@@ -19,7 +19,8 @@ LAYER_SCHEDULE = Schedule(rounds=15, min_rounds=3, drop_beyond=1.15, pause_s=0.0
 LONG_CALL_S = 0.005
 LONG_LAYER_SCHEDULE = replace(LAYER_SCHEDULE, rounds=9, timed=2, untimed=1)
 NETWORK_SCHEDULE = Schedule(rounds=9, min_rounds=3, timed=2, drop_beyond=1.15, budget_s=1.0)
-MOST_BETWEEN = 128 << 20  # bytes read between two calls of a layer, at most: 5 to 10 ms a call
+MOST_BETWEEN = 32 << 20  # bytes read between two calls of a layer, at most: 1 to 3 ms a call
+BETWEEN_RATE = 10e9  # bytes/s at which they are taken to be read, where a time budget is shared out
 LAYERS_SHARE = 0.6  # of a time budget; the rest is for the whole network
 NETWORKS = 5  # contenders of the last turns: stock in two formats, one of them twice, and converted in both
 
@@ -68,7 +69,8 @@ def layer_schedule(site: Site, budget: Budget, between_bytes: int = 0) -> Schedu
     contenders = 3 + 2 * sum(len(stem.options(site.module)) for stem in site.stems)
     long = site.seconds > LONG_CALL_S * site.calls
     schedule = replace(LONG_LAYER_SCHEDULE if long else LAYER_SCHEDULE, between_bytes=between_bytes)
-    return _within(schedule, contenders * site.seconds, budget.left(LAYERS_SHARE), refuse=True)
+    calls_s = contenders * (site.seconds + between_bytes / BETWEEN_RATE)
+    return _within(schedule, calls_s, budget.left(LAYERS_SHARE), refuse=True)
 
 
 def network_schedule(budget: Budget) -> Schedule:
