@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from greenkernels.measure.rivals import Int8ConvTask
 from greenkernels.measure.suite import Case, Trial
 from greenkernels.measure.turns import Contender
 from greenkernels.measure.work import Work
@@ -114,7 +115,8 @@ def prepare(shape: Shape) -> Trial:
     # Activations are mostly rectified; a batch's largest value is that of calibration.
     x = torch.randn(shape.batch, shape.in_c, shape.h, shape.w, generator=generator).relu_()
     exact = copy.deepcopy(stock).double()
-    outputs = exact(x.double()).numel()
+    out = exact(x.double()).detach()
+    outputs, ends = out.numel(), (float(out.min()), float(out.max()))
     operations = 2.0 * outputs * depth
     work = Work(operations, operations, 4.0 * (x.numel() + outputs) + stock.weight.numel())
     engines = [e for e in ("onednn", "fbgemm") if e in torch.backends.quantized.supported_engines]
@@ -130,6 +132,7 @@ def prepare(shape: Shape) -> Trial:
         tolerance=INT8_ERROR,
         ours=frozenset((STATIC, DYNAMIC, NCHW)),
         extra={"shape": list(shape), "padding": padding},
+        task=Int8ConvTask(stock, x, (0.0, float(x.max())), ends),
         work=work,
     )
 

@@ -1,8 +1,9 @@
 """int8_gemm on layers of real networks, float in and float out, against float32 and torch's own int8 paths.
 
 Quantization of the input is inside the time, for us and for the others; weights are quantized and packed before.
-`greenkernels bench int8_gemm` runs the cases in turns and writes rows, which is what gets published; pytest runs each
-contender by itself (`pytest bench --benchmark-enable`), or, without that, the small cases once.
+`greenkernels bench int8_gemm` runs the cases in turns, with `--peers` other software among them, and writes rows, which
+is what gets published; pytest runs each contender by itself (`pytest bench --benchmark-enable`), or, without that, the
+small cases once.
 """
 
 import copy
@@ -15,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from greenkernels.measure.rivals import Int8LinearTask
 from greenkernels.measure.suite import Case, Trial
 from greenkernels.measure.turns import Contender
 from greenkernels.measure.work import Work
@@ -115,6 +117,7 @@ def prepare(shape: Shape) -> Trial:
         tolerance=INT8_ERROR,
         ours=frozenset((OURS,)),
         extra={"shape": list(shape)},
+        task=Int8LinearTask(stock, x, (float(x.min()), float(x.max()))),
         work=work,
     )
 

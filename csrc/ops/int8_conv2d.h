@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "ops/direct_conv2d.h"
+#include "ops/quantized_checks.h"
 
 namespace greenkernels::ops {
 
@@ -31,6 +32,7 @@ struct Int8ConvCall {
   int64_t out_channels = 0;
   std::vector<int64_t> kernel_size = {};
 
+  Like like() const { return {op, "input", input}; }
   Int8Filter filter() const {
     return {out_channels, input.size(1) / groups, kernel_size[0], kernel_size[1], groups};
   }
@@ -75,18 +77,6 @@ inline void check_int8_filter(const char* op, const Tensor& weight, int64_t grou
   GK_CHECK(depth <= kInt8MaxDepth, op, "products in a sum must be at most ", kInt8MaxDepth, ", got ", depth);
 }
 
-inline void check_int8_vector(const Int8ConvCall& call, const char* name, const OptionalTensor& vector,
-                              bool one_fits, int64_t most, ScalarType dtype = ScalarType::Float) {
-  if (!vector) return;
-  GK_CHECK(vector->dim() == 1, call.op, name, " must be 1-D, got shape ", ops::shape(*vector));
-  GK_CHECK(vector->scalar_type() == dtype, call.op, name, " must be ", dtype_name(dtype), ", got ",
-           dtype_name(vector->scalar_type()));
-  GK_CHECK(vector->is_cpu() == call.input.is_cpu(), call.op, name,
-           " must be on the device of input, cpu, got another");
-  GK_CHECK(vector->size(0) == most || (one_fits && vector->size(0) == 1), call.op, name, " must have ",
-           one_fits ? "1 or " : "", most, " elements, got ", vector->size(0));
-}
-
 // Without weight_scale the sums themselves are wanted, and nothing that would change them.
 inline void check_int8_sums(const Int8ConvCall& call) {
   const auto check_absent = [&](const char* name, bool absent) {
@@ -106,14 +96,14 @@ inline void check_int8_sums(const Int8ConvCall& call) {
 inline void check_int8_scales(const Int8ConvCall& call) {
   const int64_t batch = call.input.size(0);
   if (!call.weight_scale) check_int8_sums(call);
-  check_int8_vector(call, "input_scale", call.input_scale, true, batch);
+  check_vector(call.like(), "input_scale", call.input_scale, true, batch);
   GK_CHECK(!call.weight_scale || call.is_float() || call.input_scale, call.op,
            "input_scale must be a tensor for an integer input, got None");
-  check_int8_vector(call, "weight_scale", call.weight_scale, false, call.out_channels);
+  check_vector(call.like(), "weight_scale", call.weight_scale, false, call.out_channels);
   GK_CHECK(!call.input_zero_point || !call.is_float() || call.input_scale, call.op,
            "input_zero_point must be None for a float input without input_scale, got one");
-  check_int8_vector(call, "input_zero_point", call.input_zero_point, true, batch, ScalarType::Int);
-  check_int8_vector(call, "bias", call.bias, false, call.out_channels);
+  check_vector(call.like(), "input_zero_point", call.input_zero_point, true, batch, ScalarType::Int);
+  check_vector(call.like(), "bias", call.bias, false, call.out_channels);
 }
 
 inline void check_int8_skip(const Int8ConvCall& call) {
@@ -142,14 +132,8 @@ inline Activation check_call(const Int8ConvCall& call) {
                             call.dilation,
                             call.groups};
   check_sizes(geometry);
-  const Activation activation = parse_activation(geometry);
-  const bool slope = activation == Activation::kLeakyRelu, slopes = activation == Activation::kPrelu;
-  const OptionalTensor& param = call.activation_param;
-  GK_CHECK(slope || slopes || !param, call.op, "activation_param must be None for ",
-           call.activation ? *call.activation : "None", ", got shape ", ops::shape(*param));
-  GK_CHECK(!(slope || slopes) || param, call.op, "activation_param must be a tensor for ", *call.activation,
-           ", got None");
-  check_int8_vector(call, "activation_param", param, slopes, slopes ? call.out_channels : 1);
+  const Activation activation =
+      check_activation(call.like(), call.activation, call.activation_param, call.out_channels);
   check_int8_skip(call);
   return activation;
 }

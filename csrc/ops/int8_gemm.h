@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "api/int8_gemm.h"
-#include "ops/conv2d_checks.h"
+#include "ops/quantized_checks.h"
 
 namespace greenkernels::ops {
 
@@ -24,6 +24,7 @@ struct Int8Call {
   std::optional<double> out_scale;
   int64_t out_zero_point;
 
+  Like like() const { return {op, "a", a}; }
   int64_t k() const { return a.size(a.dim() - 1); }
   int64_t m() const {
     int64_t rows = 1;
@@ -55,17 +56,6 @@ struct Int8Call {
   }
 };
 
-// One of the vectors beside the matrices: 1-D, float32 unless said otherwise, with 1 or `most` elements.
-inline void check_vector(const Int8Call& call, const char* name, const Tensor& vector, bool one_fits,
-                         int64_t most, ScalarType dtype = ScalarType::Float) {
-  GK_CHECK(vector.dim() == 1, call.op, name, " must be 1-D, got shape ", ops::shape(vector));
-  GK_CHECK(vector.scalar_type() == dtype, call.op, name, " must be ", dtype_name(dtype), ", got ",
-           dtype_name(vector.scalar_type()));
-  check_device(call.op, name, vector, "a", call.a);
-  GK_CHECK(vector.size(0) == most || (one_fits && vector.size(0) == 1), call.op, name, " must have ",
-           one_fits ? "1 or " : "", most, " elements, got ", vector.size(0));
-}
-
 inline void check_a(const char* op, const Tensor& a) {
   GK_CHECK(a.dim() >= 1, op, "a must have at least 1 dimension, got shape []");
   const ScalarType dtype = a.scalar_type();
@@ -78,27 +68,6 @@ inline void check_depth(const char* op, int64_t k, bool sums) {
   GK_CHECK(k <= kInt8MaxDepth, op, "k must be at most ", kInt8MaxDepth, ", got ", k);
   GK_CHECK(!sums || k <= kInt8Slice, op, "k must be at most ", kInt8Slice,
            " for sums in int32 (without col_scale), got ", k);
-}
-
-inline Activation check_activation(const Int8Call& call, int64_t n) {
-  int kind = 0, index = 0;
-  for (const char* name : kActivationNames) {
-    if (call.activation && index > 0 && *call.activation == name) kind = index;
-    ++index;
-  }
-  GK_CHECK(!call.activation || kind, call.op, "activation must be one of ", activation_list(), ", got ",
-           *call.activation);
-  const bool takes = kind == int(Activation::kLeakyRelu) || kind == int(Activation::kPrelu);
-  const OptionalTensor& param = call.activation_param;
-  GK_CHECK(takes || !param, call.op, "activation_param must be None for ",
-           call.activation ? *call.activation : "None", ", got shape ", ops::shape(*param));
-  GK_CHECK(!takes || param, call.op, "activation_param must be a tensor for ", *call.activation,
-           ", got None");
-  if (takes) {
-    const bool one_each = kind == int(Activation::kPrelu);
-    check_vector(call, "activation_param", *param, one_each, one_each ? n : 1);
-  }
-  return static_cast<Activation>(kind);
 }
 
 // Without col_scale the sums themselves are wanted, and nothing that would change them.
@@ -118,24 +87,24 @@ inline void check_zero_point(const Int8Call& call) {
   if (!call.a_zero_point) return;
   GK_CHECK(!call.is_float() || call.row_scale, call.op,
            "a_zero_point must be None for a float a without row_scale, got one");
-  check_vector(call, "a_zero_point", *call.a_zero_point, true, call.m(), ScalarType::Int);
+  check_vector(call.like(), "a_zero_point", call.a_zero_point, true, call.m(), ScalarType::Int);
 }
 
 // Everything but the weight, of which n is known.
 inline Activation check_call(const Int8Call& call, int64_t n) {
   check_depth(call.op, call.k(), !call.col_scale);
   if (!call.col_scale) check_sums(call);
-  if (call.row_scale) check_vector(call, "row_scale", *call.row_scale, true, call.m());
+  check_vector(call.like(), "row_scale", call.row_scale, true, call.m());
   GK_CHECK(!call.col_scale || call.is_float() || call.row_scale, call.op,
            "row_scale must be a tensor for an integer a, got None");
-  if (call.col_scale) check_vector(call, "col_scale", *call.col_scale, false, n);
+  check_vector(call.like(), "col_scale", call.col_scale, false, n);
   check_zero_point(call);
-  if (call.bias) check_vector(call, "bias", *call.bias, false, n);
+  check_vector(call.like(), "bias", call.bias, false, n);
   GK_CHECK(!call.out_scale || (*call.out_scale > 0 && *call.out_scale < 3e38), call.op,
            "out_scale must be positive and finite, got ", *call.out_scale);
   GK_CHECK(call.out_zero_point >= 0 && call.out_zero_point <= 255, call.op,
            "out_zero_point must be in [0, 255], got ", call.out_zero_point);
-  return check_activation(call, n);
+  return check_activation(call.like(), call.activation, call.activation_param, n);
 }
 
 // The weight of a call as it is; returns its shape.
@@ -165,16 +134,6 @@ inline bool writes_directly(const Int8Call& call, const Tensor& out) {
     direct &= !*tensor || !overlaps(out, **tensor);
   }
   return direct;
-}
-
-template <typename T>
-const T* data(const OptionalTensor& tensor) {
-  return tensor ? static_cast<const T*>(tensor->const_data_ptr()) : nullptr;
-}
-
-inline OptionalTensor contiguous(const char* op, const char* what, const OptionalTensor& tensor) {
-  if (!tensor) return std::nullopt;
-  return as_contiguous(op, what, *tensor, tensor->scalar_type());
 }
 
 }  // namespace greenkernels::ops

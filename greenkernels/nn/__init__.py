@@ -5,6 +5,7 @@ from .csr_matmul import SparseLinear
 from .depthwise_conv2d import DepthwiseConv2d
 from .direct_conv2d import DirectConv2d
 from .folded_conv2d import FoldedConv2d
+from .int4_gemm import Int4Linear
 from .int8_conv2d import Int8Conv2d
 from .int8_gemm import Int8Linear
 from .separable_conv2d import InvertedBottleneck, SeparableConv2d
@@ -15,6 +16,7 @@ __all__ = [
     "DepthwiseConv2d",
     "DirectConv2d",
     "FoldedConv2d",
+    "Int4Linear",
     "Int8Conv2d",
     "Int8Linear",
     "InvertedBottleneck",

@@ -12,9 +12,10 @@ from ..ops import activation as activations
 from ..ops.int8_conv2d_op import pack, packed_conv, unpack
 from .conversion import check_attributes, check_stock, conv_arguments
 from .fallbacks import count_fallback
-from .int8_module import DTYPES, KeepsInt8Weight
+from .int8_module import KeepsInt8Weight
 from .int8_weights import QuantizedWeight, quantize_weight, quantized_weight_of
 from .padding import kernel_padding
+from .quantized_module import DTYPES
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..ops import activation as activations
 from ..ops.int8_gemm_op import pack, packed_gemm, unpack
 from .conversion import check_attributes, check_stock
-from .fallbacks import count_fallback
-from .int8_module import DTYPES, KeepsInt8Weight
+from .int8_module import KeepsInt8Weight
 from .int8_weights import QuantizedWeight, quantize_weight, quantized_weight_of
+from .quantized_module import DTYPES, KeepsPackedLinear
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
 
 
-class Int8Linear(KeepsInt8Weight, nn.Linear):
+class Int8Linear(KeepsInt8Weight, KeepsPackedLinear, nn.Linear):
     """Stands in for ``nn.Linear`` in inference: a quarter of the bytes, and products of 8-bit integers.
 
     ``forward(input)`` computes ``activation(input @ weight^T + bias)`` as ``greenkernels.ops.int8_gemm`` does. The
@@ -126,13 +122,6 @@ class Int8Linear(KeepsInt8Weight, nn.Linear):
         module._set_weight(values, scale, bias)
         return module
 
-    def to_module(self) -> nn.Module:
-        """An ``nn.Linear`` on ``weight``, in an ``nn.Sequential`` with its activation; what was lost stays lost."""
-        bias = None if self.bias is None else nn.Parameter(self.bias.detach().clone())
-        linear = nn.Linear(self.in_features, self.out_features, bias is not None, device="meta")
-        linear.weight, linear.bias = nn.Parameter(self.weight), bias
-        return self._with_activation(linear)
-
     def forward(self, input: Tensor) -> Tensor:
         """``activation(input @ weight^T + bias)``.
 
@@ -159,14 +148,6 @@ class Int8Linear(KeepsInt8Weight, nn.Linear):
             None,
             0,
         )
-
-    def _forward_stock(self, reason: str, input: Tensor) -> Tensor:
-        count_fallback(self, reason, "F.linear")
-        dtype = input.dtype if input.is_floating_point() else torch.float32
-        bias = None if self.bias is None else self.bias.to(dtype)
-        out = F.linear(input, self.weight.to(input.device, dtype), bias)
-        rows = out.reshape(math.prod(out.shape[:-1]), self.out_features, 1, 1)  # features are the channels
-        return activations.apply(self.activation, rows, self.activation_param).reshape(out.shape)
 
     def counts(self, *input_shapes: Sequence[int]) -> Counts:
         """Work of the kernel in a call on an input of this shape; see `greenkernels.energy`."""

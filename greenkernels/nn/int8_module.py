@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..ops import _library
-from ..ops import activation as activations
-from ..ops.activation import check_activation
-from .fallbacks import refuse_onnx
 from .int8_weights import input_quantizer, quantize_weight
+from .quantized_module import KeepsPackedWeight
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-DTYPES = (torch.float16, torch.bfloat16, torch.float32)  # of inputs, and of weights to quantize
 _FORMAT = 1  # of the state_dict
 
 
-class KeepsInt8Weight(nn.Module):
+class KeepsInt8Weight(KeepsPackedWeight):
     """A module that keeps its weight in the non-persistent buffer ``packed``, as integers in a kernel's order.
 
     Comes before the stock class among the bases. The module names the op of its kernel, calls ``_set_int8`` in its
     constructor once its sizes are known, and defines ``_weight_shape``, ``_pack`` and ``_unpack``.
     """
 
-    stem: ClassVar[str]  # the op on the packed weight
-    packed: Tensor
     weight_scale: Tensor
 
     def _set_int8(
@@ -42,19 +33,13 @@ class KeepsInt8Weight(nn.Module):
         strict: bool,
     ) -> None:
         """Options, and buffers with a weight of zeros."""
-        check_activation(activation, activation_param)
-        self.activation, self.strict = activation, strict
-        self.fallbacks: dict[str, int] = {}
         values = torch.zeros(self._weight_shape(), dtype=torch.int8, device=device)
         out = values.shape[0]
-        self.register_buffer("packed", self._pack(values), persistent=False)
+        self._set_packed(self._pack(values), out if bias else None, activation, activation_param, strict)
         self.register_buffer("weight_scale", torch.ones(out, device=device))
-        zeros = torch.zeros(out, device=device) if bias else None
-        self.register_parameter("bias", None if zeros is None else nn.Parameter(zeros, requires_grad=False))
         scale, zero_point = input_quantizer(input_range, device)
         self.register_buffer("input_scale", scale)
         self.register_buffer("input_zero_point", zero_point)
-        self.register_buffer("activation_param", self._slopes(activation_param), persistent=False)
 
     def _weight_shape(self) -> tuple[int, ...]:
         raise NotImplementedError
@@ -64,17 +49,6 @@ class KeepsInt8Weight(nn.Module):
 
     def _unpack(self) -> Tensor:
         raise NotImplementedError
-
-    def _slopes(self, param: Tensor | float | None) -> Tensor | None:
-        if self.activation not in activations.WITH_PARAM:
-            if param is not None:
-                raise ValueError(
-                    f"activation_param must be None for activation={self.activation!r}, got {param!r}"
-                )
-            return None
-        default = {"leaky_relu": 0.01, "prelu": 0.25}[self.activation]
-        value = torch.as_tensor(default if param is None else param, dtype=torch.float32)
-        return value.detach().to(self.packed.device).reshape(-1)
 
     @property
     def weight(self) -> Tensor:
@@ -93,39 +67,6 @@ class KeepsInt8Weight(nn.Module):
             self.weight_scale = scale.detach().to(self.packed.device, torch.float32).reshape(-1).clone()
         if bias is not None:
             self.bias.data.copy_(bias)
-
-    def _with_activation(self, stock: nn.Module) -> nn.Module:
-        """The stock module, in an ``nn.Sequential`` with the activation if there is one."""
-        if self.activation is None:
-            return stock.train(self.training)
-        param = self.activation_param
-        param = nn.Parameter(param.clone()) if self.activation == "prelu" else param
-        return nn.Sequential(stock, activations.to_module(self.activation, param)).train(self.training)
-
-    def _fallback_reason(self, input: Tensor) -> str | None:
-        refuse_onnx()
-        if _library.DISABLED:
-            return "GREENKERNELS_DISABLE=1"
-        if input.device.type != "cpu":
-            return f"input.device={input.device.type}"
-        if input.dtype not in DTYPES and not torch.is_autocast_enabled("cpu"):
-            return f"input.dtype={input.dtype}"
-        if torch.is_grad_enabled() and input.requires_grad:
-            return "input.requires_grad=True"
-        if torch.compiler.is_compiling() or _library.known_compiled(self.stem):
-            return None
-        return None if _library.compiled(self.stem, self.packed) else "no compiled kernel"
-
-    def _apply(self, fn: Any, recurse: bool = True) -> Self:
-        """Devices change; scales and bias stay float32, as the kernel has them."""
-        before = {name: t for name, t in (*self._buffers.items(), *self._parameters.items()) if t is not None}
-        kept = {name: t.detach() for name, t in before.items() if t.is_floating_point()}
-        super()._apply(fn, recurse)
-        for name, tensor in kept.items():
-            now = getattr(self, name)
-            if now.dtype != tensor.dtype:
-                now.data = tensor.to(now.device)
-        return self
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         super()._save_to_state_dict(destination, prefix, keep_vars)
@@ -174,8 +115,4 @@ class KeepsInt8Weight(nn.Module):
 
     def extra_repr(self) -> str:
         """The stock text, and what is special here."""
-        parts = [super().extra_repr(), f"input={'dynamic' if self.input_scale is None else 'static'}"]
-        if self.activation is not None:
-            parts.append(f"activation={self.activation}")
-        parts.append(f"packed_bytes={self.packed.numel()}")
-        return ", ".join(parts)
+        return self._described(f"input={'dynamic' if self.input_scale is None else 'static'}")

@@ -1,16 +1,16 @@
 """The checks of ``csrc/ops/int8_conv2d.h`` in the same order and words, for fake tensors and for plain torch."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import activation as activations
 from .conv2d_checks import Shape, check_pair, dtype_name, fail, shape_text
 from .direct_conv2d_checks import check_groups, check_sizes, out_size
 from .int8_gemm_checks import DTYPES, INTEGERS
 from .int8_packing import MAX_DEPTH, SLICE, packed_filter_bytes
+from .quantized_checks import Like, check_activation, check_vector
 
 FLOATS = tuple(dtype for dtype in DTYPES if dtype.is_floating_point)
 
@@ -104,27 +104,6 @@ def check_packed(
         )
 
 
-def _check_vector(
-    op: str,
-    x: Tensor,
-    name: str,
-    vector: Tensor | None,
-    one_fits: bool,
-    most: int,
-    dtype: Any = torch.float32,
-) -> None:
-    if vector is None:
-        return
-    if vector.dim() != 1:
-        fail(op, f"{name} must be 1-D, got shape {shape_text(vector.shape)}")
-    if vector.dtype != dtype:
-        fail(op, f"{name} must be {dtype_name(dtype)}, got {dtype_name(vector.dtype)}")
-    if vector.device != x.device:
-        fail(op, f"{name} must be on the device of input, {x.device}, got {vector.device}")
-    if vector.shape[0] != most and not (one_fits and vector.shape[0] == 1):
-        fail(op, f"{name} must have {'1 or ' if one_fits else ''}{most} elements, got {vector.shape[0]}")
-
-
 def _check_sums(op: str, x: Tensor, depth: int, options: Options) -> None:
     if x.dtype not in INTEGERS:
         fail(op, f"input must be uint8 or int8 without weight_scale, got {dtype_name(x.dtype)}")
@@ -139,30 +118,17 @@ def _check_sums(op: str, x: Tensor, depth: int, options: Options) -> None:
 
 
 def _check_scales(op: str, x: Tensor, out_channels: int, depth: int, options: Options) -> None:
-    batch, has_scale = x.shape[0], options.weight_scale is not None
+    batch, has_scale, like = x.shape[0], options.weight_scale is not None, Like(op, "input", x)
     if not has_scale:
         _check_sums(op, x, depth, options)
-    _check_vector(op, x, "input_scale", options.input_scale, True, batch)
+    check_vector(like, "input_scale", options.input_scale, True, batch)
     if has_scale and x.dtype in INTEGERS and options.input_scale is None:
         fail(op, "input_scale must be a tensor for an integer input, got None")
-    _check_vector(op, x, "weight_scale", options.weight_scale, False, out_channels)
+    check_vector(like, "weight_scale", options.weight_scale, False, out_channels)
     if options.input_zero_point is not None and x.dtype not in INTEGERS and options.input_scale is None:
         fail(op, "input_zero_point must be None for a float input without input_scale, got one")
-    _check_vector(op, x, "input_zero_point", options.input_zero_point, True, batch, torch.int32)
-    _check_vector(op, x, "bias", options.bias, False, out_channels)
-
-
-def _check_activation(op: str, x: Tensor, out_channels: int, options: Options) -> None:
-    kind, param = options.activation, options.activation_param
-    if kind is not None and kind not in activations.NAMES:
-        fail(op, f"activation must be one of None, {', '.join(activations.NAMES)}, got {kind}")
-    takes = kind in activations.WITH_PARAM
-    if not takes and param is not None:
-        fail(op, f"activation_param must be None for {kind}, got shape {shape_text(param.shape)}")
-    if takes and param is None:
-        fail(op, f"activation_param must be a tensor for {kind}, got None")
-    slopes = kind == "prelu"
-    _check_vector(op, x, "activation_param", param, slopes, out_channels if slopes else 1)
+    check_vector(like, "input_zero_point", options.input_zero_point, True, batch, torch.int32)
+    check_vector(like, "bias", options.bias, False, out_channels)
 
 
 def _check_skip(op: str, x: Tensor, skip: Tensor | None, shape: Shape) -> None:
@@ -187,7 +153,7 @@ def check_options(
     check_pair(op, "dilation", options.dilation, 1)
     extent = [options.dilation[d] * (kernel_size[d] - 1) + 1 for d in (0, 1)]
     check_sizes(op, x, extent, options.padding)
-    _check_activation(op, x, out_channels, options)
+    check_activation(Like(op, "input", x), options.activation, options.activation_param, out_channels)
     h, w = (out_size(x.shape[2 + d], options.padding[d], extent[d], options.stride[d]) for d in (0, 1))
     shape = x.shape[0], out_channels, h, w
     _check_skip(op, x, options.skip, shape)

@@ -1,14 +1,14 @@
 """The checks of ``csrc/ops/int8_gemm.h`` in the same order and words, for fake tensors and for plain torch."""
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from . import activation as activations
 from .conv2d_checks import dtype_name, fail, shape_text
 from .int8_packing import MAX_DEPTH, SLICE, packed_bytes
+from .quantized_checks import Like, check_activation, check_vector
 
 INTEGERS = (torch.uint8, torch.int8)
 DTYPES = (*INTEGERS, torch.float16, torch.bfloat16, torch.float32)
@@ -33,19 +33,6 @@ def out_dtype(a: Tensor, options: Options) -> torch.dtype:
     if options.out_scale is not None:
         return torch.uint8
     return a.dtype if a.is_floating_point() else torch.float32
-
-
-def _check_vector(
-    op: str, a: Tensor, name: str, vector: Tensor, one_fits: bool, most: int, dtype: Any = torch.float32
-) -> None:
-    if vector.dim() != 1:
-        fail(op, f"{name} must be 1-D, got shape {shape_text(vector.shape)}")
-    if vector.dtype != dtype:
-        fail(op, f"{name} must be {dtype_name(dtype)}, got {dtype_name(vector.dtype)}")
-    if vector.device != a.device:
-        fail(op, f"{name} must be on the device of a, {a.device}, got {vector.device}")
-    if vector.shape[0] != most and not (one_fits and vector.shape[0] == 1):
-        fail(op, f"{name} must have {'1 or ' if one_fits else ''}{most} elements, got {vector.shape[0]}")
 
 
 def check_a(op: str, a: Tensor) -> None:
@@ -107,42 +94,25 @@ def _check_sums(op: str, a: Tensor, options: Options) -> None:
             fail(op, f"{name} must be None without col_scale, which asks for the sums, got one")
 
 
-def _check_activation(op: str, a: Tensor, n: int, options: Options) -> None:
-    kind, param = options.activation, options.activation_param
-    if kind is not None and kind not in activations.NAMES:
-        fail(op, f"activation must be one of None, {', '.join(activations.NAMES)}, got {kind}")
-    takes = kind in activations.WITH_PARAM
-    if not takes and param is not None:
-        fail(op, f"activation_param must be None for {kind}, got shape {shape_text(param.shape)}")
-    if takes and param is None:
-        fail(op, f"activation_param must be a tensor for {kind}, got None")
-    if takes:
-        _check_vector(op, a, "activation_param", param, kind == "prelu", n if kind == "prelu" else 1)
-
-
 def check_options(op: str, a: Tensor, n: int, options: Options) -> None:
     """Everything but the weight."""
-    m, has_scale = math.prod(a.shape[:-1]), options.col_scale is not None
+    m, has_scale, like = math.prod(a.shape[:-1]), options.col_scale is not None, Like(op, "a", a)
     check_depth(op, a.shape[-1], not has_scale)
     if not has_scale:
         _check_sums(op, a, options)
-    if options.row_scale is not None:
-        _check_vector(op, a, "row_scale", options.row_scale, True, m)
+    check_vector(like, "row_scale", options.row_scale, True, m)
     if has_scale and a.dtype in INTEGERS and options.row_scale is None:
         fail(op, "row_scale must be a tensor for an integer a, got None")
-    if has_scale:
-        _check_vector(op, a, "col_scale", options.col_scale, False, n)
-    if options.a_zero_point is not None:
-        if a.dtype not in INTEGERS and options.row_scale is None:
-            fail(op, "a_zero_point must be None for a float a without row_scale, got one")
-        _check_vector(op, a, "a_zero_point", options.a_zero_point, True, m, torch.int32)
-    if options.bias is not None:
-        _check_vector(op, a, "bias", options.bias, False, n)
+    check_vector(like, "col_scale", options.col_scale, False, n)
+    if options.a_zero_point is not None and a.dtype not in INTEGERS and options.row_scale is None:
+        fail(op, "a_zero_point must be None for a float a without row_scale, got one")
+    check_vector(like, "a_zero_point", options.a_zero_point, True, m, torch.int32)
+    check_vector(like, "bias", options.bias, False, n)
     if options.out_scale is not None and not 0 < options.out_scale < 3e38:
         fail(op, f"out_scale must be positive and finite, got {options.out_scale:g}")
     if not 0 <= options.out_zero_point <= 255:
         fail(op, f"out_zero_point must be in [0, 255], got {options.out_zero_point}")
-    _check_activation(op, a, n, options)
+    check_activation(like, options.activation, options.activation_param, n)
 
 
 def check_out(op: str, out: Tensor, dtype: torch.dtype, sizes: tuple[int, ...]) -> None:

@@ -14,11 +14,22 @@ from functools import cache, partial
 from importlib import metadata
 
 from ..contender import Contender
-from .task import CannotRun, ConvTask, LinearTask, MatmulTask, NetworkTask, Task
+from .task import (
+    CannotRun,
+    ConvTask,
+    Int8ConvTask,
+    Int8LinearTask,
+    LinearTask,
+    MatmulTask,
+    NetworkTask,
+    Task,
+)
 
 __all__ = [
     "CannotRun",
     "ConvTask",
+    "Int8ConvTask",
+    "Int8LinearTask",
     "LinearTask",
     "MatmulTask",
     "NetworkTask",

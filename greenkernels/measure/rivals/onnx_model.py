@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from . import CannotRun, ConvTask, MatmulTask, NetworkTask, Task, installed
+from . import CannotRun, ConvTask, Int8ConvTask, Int8LinearTask, MatmulTask, NetworkTask, Task, installed
+from .int8_weights import onnx_int8_model
 from .task import check_padding, slope_of, weights_of
 
 GET = "pip install onnx"
@@ -35,8 +36,12 @@ def conv_spec(task: ConvTask) -> dict[str, Any]:
     }
 
 
-def onnx_model(task: Task) -> bytes:
+def onnx_model(task: Task, dynamic: bool = True) -> bytes:
     """The serialized model; inputs in the order of the task's, one output "y" except for networks.
+
+    Args:
+        task: the work.
+        dynamic: of a linear layer in 8 bits, whether the scale of the input is found in each call.
 
     Raises:
         CannotRun: onnx is not installed, or the task cannot be put into it.
@@ -44,6 +49,8 @@ def onnx_model(task: Task) -> bytes:
     installed("onnx", GET)
     if isinstance(task, NetworkTask):
         return export(task)
+    if isinstance(task, Int8LinearTask | Int8ConvTask):
+        return onnx_int8_model(task, dynamic)
     from .served import onnx_graph
 
     weights = {name: tensor.numpy() for name, tensor in weights_of(task).items()}

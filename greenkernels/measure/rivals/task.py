@@ -42,6 +42,36 @@ class LinearTask:
 
 
 @dataclass(frozen=True)
+class Int8LinearTask:
+    """``LinearTask`` in 8-bit integers: the weight with a scale for each output feature, float in and float out.
+
+    Attributes:
+        module, inputs: as in ``LinearTask``.
+        input_range: ends of the input's values, for rivals that want its scale beforehand.
+    """
+
+    module: nn.Linear
+    inputs: Tensor
+    input_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Int8ConvTask:
+    """``module(inputs)`` in 8-bit integers, the weight with a scale for each output channel, float in and float out.
+
+    Attributes:
+        module: in eval mode, with zero padding.
+        inputs: ``[batch, in_c, h, w]``, float32.
+        input_range, output_range: ends of the values that go in and come out, for rivals that want scales beforehand.
+    """
+
+    module: nn.Conv2d
+    inputs: Tensor
+    input_range: tuple[float, float]
+    output_range: tuple[float, float]
+
+
+@dataclass(frozen=True)
 class MatmulTask:
     """``a @ b``, neither of them constant: a ``[m, k]``, b ``[k, n]``, float32."""
 
@@ -57,7 +87,8 @@ class NetworkTask:
     inputs: tuple[Tensor, ...]
 
 
-Task = ConvTask | LinearTask | MatmulTask | NetworkTask
+Int8Task = Int8LinearTask | Int8ConvTask
+Task = ConvTask | LinearTask | MatmulTask | NetworkTask | Int8Task
 
 
 def inputs_of(task: Task) -> tuple[Tensor, ...]:
@@ -115,3 +146,18 @@ def module_of(task: ConvTask | LinearTask | NetworkTask) -> nn.Module:
         slope = slope_of(task)
         slope = nn.Parameter(slope.reshape(-1), requires_grad=False) if task.activation == "prelu" else slope
     return nn.Sequential(task.module, activation.to_module(task.activation, slope)).eval()
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``real = scale * (q - zero)`` with ``q`` in [0, 255]."""
+
+    scale: float
+    zero: int
+
+
+def affine_of(ends: tuple[float, float]) -> Affine:
+    """The one by which [low, high] and 0 fill [0, 255]."""
+    low, high = min(ends[0], 0.0), max(ends[1], 0.0)
+    scale = max((high - low) / 255, 2.0**-126)
+    return Affine(scale, round(-low / scale))

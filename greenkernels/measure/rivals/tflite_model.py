@@ -1,14 +1,15 @@
-"""A layer as a TFLite model, written with the schema that ai-edge-litert brings along. Maps are NHWC, float32."""
+"""A layer as a TFLite model, written with the schema that ai-edge-litert brings along. Maps are NHWC."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
-from . import CannotRun, ConvTask, LinearTask
-from .task import check_padding, output_shape, slope_of, weights_of
+from . import CannotRun, ConvTask, Int8ConvTask, Int8LinearTask, LinearTask
+from .task import Int8Task, check_padding, output_shape, slope_of, weights_of
 
 SCHEMA_VERSION = 3
 # Activations that a convolution takes in, and those that are an operator behind it.
@@ -22,7 +23,14 @@ OPERATORS = {
 }
 
 
-class _Graph:
+class Steps(NamedTuple):
+    """How the integers of a tensor stand for real numbers: one scale, or one for each index of its first axis."""
+
+    scale: Tensor  # [1] or [shape[0]]
+    zero: int
+
+
+class Graph:
     """A model with one subgraph, growing operator by operator; tensors are known by their index."""
 
     def __init__(self, schema: Any) -> None:
@@ -31,16 +39,21 @@ class _Graph:
         self.model.version, self.model.operatorCodes, self.model.subgraphs = SCHEMA_VERSION, [], [self.graph]
         self.model.buffers = [schema.BufferT()]  # buffer 0 stays empty: tensors without contents
 
-    def tensor(self, shape: Sequence[int], contents: torch.Tensor | None = None) -> int:
-        """A float32 tensor, or an int32 one if its contents are."""
+    def tensor(self, shape: Sequence[int], contents: Tensor | None = None, steps: Steps | None = None) -> int:
+        """A float32 tensor, one of the dtype of its contents, or, with steps and no contents, an int8 one."""
         import numpy
 
         made = self.schema.TensorT()
         made.name, made.shape, made.buffer = f"t{len(self.graph.tensors)}", list(shape), 0
         made.type = self.schema.TensorType.FLOAT32
+        if steps is not None:
+            made.type = self.schema.TensorType.INT8
+            made.quantization = self.schema.QuantizationParametersT()
+            made.quantization.scale = steps.scale.double().tolist()
+            made.quantization.zeroPoint = [steps.zero] * len(steps.scale)
         if contents is not None:
-            if contents.dtype == torch.int32:
-                made.type = self.schema.TensorType.INT32
+            kinds = {torch.int32: self.schema.TensorType.INT32, torch.int8: self.schema.TensorType.INT8}
+            made.type = kinds.get(contents.dtype, made.type)
             buffer = self.schema.BufferT()
             buffer.data = contents.contiguous().numpy().reshape(-1).view(numpy.uint8)
             self.model.buffers.append(buffer)
@@ -48,10 +61,10 @@ class _Graph:
         self.graph.tensors.append(made)
         return len(self.graph.tensors) - 1
 
-    def operator(self, kind: str, options: Any, inputs: list[int], output: int) -> None:
+    def operator(self, kind: str, options: Any, inputs: list[int], output: int, version: int = 1) -> None:
         code, made = self.schema.OperatorCodeT(), self.schema.OperatorT()
         code.builtinCode = getattr(self.schema.BuiltinOperator, kind)
-        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), 1
+        code.deprecatedBuiltinCode, code.version = min(code.builtinCode, 127), version
         self.model.operatorCodes.append(code)
         made.opcodeIndex, made.inputs, made.outputs = len(self.model.operatorCodes) - 1, inputs, [output]
         if options is not None:
@@ -70,7 +83,7 @@ class _Graph:
         return bytes(builder.Output())
 
 
-def tflite_model(task: ConvTask | LinearTask) -> bytes:
+def tflite_model(task: ConvTask | LinearTask | Int8Task) -> bytes:
     """The serialized model: a convolution takes and gives NHWC.
 
     Raises:
@@ -78,11 +91,15 @@ def tflite_model(task: ConvTask | LinearTask) -> bytes:
     """
     from ai_edge_litert import schema_py_generated as schema
 
-    graph = _Graph(schema)
+    graph = Graph(schema)
+    if isinstance(task, Int8LinearTask | Int8ConvTask):
+        from .tflite_int8 import int8_graph  # which imports this module
+
+        return int8_graph(graph, task)
     return _linear(graph, task) if isinstance(task, LinearTask) else _conv(graph, task)
 
 
-def _linear(graph: _Graph, task: LinearTask) -> bytes:
+def _linear(graph: Graph, task: LinearTask) -> bytes:
     weights = weights_of(task)
     x = graph.tensor(task.inputs.shape)
     inputs = [x, graph.tensor(weights["weight"].shape, weights["weight"])]
@@ -94,13 +111,13 @@ def _linear(graph: _Graph, task: LinearTask) -> bytes:
     return graph.finish([x], [y])
 
 
-def _conv(graph: _Graph, task: ConvTask) -> bytes:
+def _conv(graph: Graph, task: ConvTask) -> bytes:
     conv, schema = task.module, graph.schema
     _check(task)
     weights = weights_of(task)
     batch, in_c, h, w = task.inputs.shape
     x = padded = graph.tensor((batch, h, w, in_c))
-    same = _same(conv)
+    same = same_padding(conv)
     if not same and any(conv.padding):
         pad_h, pad_w = conv.padding
         amounts = torch.tensor([[0, 0], [pad_h, pad_h], [pad_w, pad_w], [0, 0]], dtype=torch.int32)
@@ -129,7 +146,7 @@ def _conv(graph: _Graph, task: ConvTask) -> bytes:
     return graph.finish([x], [y])
 
 
-def _activation(graph: _Graph, task: ConvTask, x: int, shape: Sequence[int]) -> int:
+def _activation(graph: Graph, task: ConvTask, x: int, shape: Sequence[int]) -> int:
     """Operators behind the convolution; the tensor that they make."""
     y = graph.tensor(shape)
     if task.activation == "silu":
@@ -154,7 +171,7 @@ def _check(task: ConvTask) -> None:
         raise CannotRun(f"is not driven with {task.activation} here")
 
 
-def _same(conv: torch.nn.Conv2d) -> bool:
+def same_padding(conv: torch.nn.Conv2d) -> bool:
     """True if TFLite's SAME padding is this one: stride 1, half the extent of the kernel on each side."""
     halves = tuple(d * (k - 1) / 2 for d, k in zip(conv.dilation, conv.kernel_size, strict=True))
     return conv.stride == (1, 1) and conv.padding == halves

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from ...contender import Contender
-from .. import CannotRun, ConvTask, LinearTask, Rival, installed
+from .. import CannotRun, ConvTask, Int8ConvTask, Int8LinearTask, LinearTask, Rival, installed
+from ..task import Int8Task
 from ..tflite_model import tflite_model
 from .torch_eager import contiguous, in_format
 
@@ -41,12 +42,12 @@ def infer(interpreter: Any, first: int, last: int, x: torch.Tensor) -> torch.Ten
     return torch.from_numpy(interpreter.get_tensor(last))
 
 
-def build(task: ConvTask | LinearTask) -> Contender:
+def build(task: ConvTask | LinearTask | Int8Task) -> Contender:
     made = interpreter_of(tflite_model(task))
     call = partial(infer, made, made.get_input_details()[0]["index"], made.get_output_details()[0]["index"])
     flags = f"TFLite interpreter, all of it on XNNPACK, {torch.get_num_threads()} threads"
     version = installed("ai-edge-litert", GET)
-    if isinstance(task, LinearTask):
+    if isinstance(task, LinearTask | Int8LinearTask):
         return Contender(NAME, call, contiguous, version=version, flags=flags)
     # NHWC contiguous is what channels_last is in memory; both permutations are views.
     return Contender(
@@ -62,7 +63,7 @@ RIVALS = (
     Rival(
         name=NAME,
         about="TFLite interpreter with every operator on XNNPACK; maps in and out in NHWC, copied in and out",
-        tasks=(ConvTask, LinearTask),
+        tasks=(ConvTask, LinearTask, Int8LinearTask, Int8ConvTask),
         version=lambda: installed("ai-edge-litert", GET),
         build=build,
         get=GET,

@@ -5,7 +5,17 @@ from __future__ import annotations
 import torch
 
 from ...contender import Contender
-from .. import ConvTask, LinearTask, MatmulTask, NetworkTask, Rival, Task, installed
+from .. import (
+    ConvTask,
+    Int8ConvTask,
+    Int8LinearTask,
+    LinearTask,
+    MatmulTask,
+    NetworkTask,
+    Rival,
+    Task,
+    installed,
+)
 from ..onnx_model import onnx_model
 from .torch_eager import contiguous
 
@@ -43,7 +53,7 @@ RIVALS = (
     Rival(
         name=NAME,
         about="CPU provider, all graph optimizations; maps in and out in NCHW, its blocked layout inside",
-        tasks=(ConvTask, LinearTask, MatmulTask, NetworkTask),
+        tasks=(ConvTask, LinearTask, MatmulTask, NetworkTask, Int8LinearTask, Int8ConvTask),
         version=lambda: installed("onnxruntime", GET),
         build=build,
         get=GET,

@@ -10,7 +10,17 @@ from typing import Any
 import torch
 
 from ...contender import Contender
-from .. import ConvTask, LinearTask, MatmulTask, NetworkTask, Rival, Task, installed
+from .. import (
+    ConvTask,
+    Int8ConvTask,
+    Int8LinearTask,
+    LinearTask,
+    MatmulTask,
+    NetworkTask,
+    Rival,
+    Task,
+    installed,
+)
 from ..onnx_model import onnx_model
 from .torch_eager import contiguous, in_format
 
@@ -47,7 +57,7 @@ def in_nhwc(model: Any) -> Any:
 def build(task: Task) -> Contender:
     import openvino
 
-    threads, nhwc = torch.get_num_threads(), isinstance(task, ConvTask)
+    threads, nhwc = torch.get_num_threads(), isinstance(task, ConvTask | Int8ConvTask)
     options = {
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -55,7 +65,7 @@ def build(task: Task) -> Contender:
         "INFERENCE_PRECISION_HINT": "f32",  # else bf16 where the CPU has it
     }
     core = openvino.Core()
-    model = core.read_model(io.BytesIO(onnx_model(task)))
+    model = core.read_model(io.BytesIO(onnx_model(task, dynamic=False)))
     compiled = core.compile_model(in_nhwc(model) if nhwc else model, "CPU", options)
     call = partial(infer, compiled.create_infer_request(), [output.shape for output in compiled.outputs])
     return Contender(
@@ -71,7 +81,7 @@ RIVALS = (
     Rival(
         name=NAME,
         about="CPU plugin in latency mode, one stream, float32; a layer's maps in and out in NHWC",
-        tasks=(ConvTask, LinearTask, MatmulTask, NetworkTask),
+        tasks=(ConvTask, LinearTask, MatmulTask, NetworkTask, Int8LinearTask, Int8ConvTask),
         version=lambda: installed("openvino", GET),
         build=build,
         get=GET,

@@ -1,0 +1,110 @@
+"""int4_gemm as ops of torch. The contract is ``csrc/api/int4_gemm.h``."""
+
+import torch
+from torch import Tensor
+
+from . import _library, int4_packing
+from . import activation as activations
+from .int4_gemm_checks import check_packed, check_plain, check_rest, check_values, check_weight
+from .int8_gemm_op import find_quantizer, quantize, register_refusal
+
+GEMM, PACKED, PACK = "int4_gemm", "int4_gemm_packed", "int4_gemm_pack"
+_OPTIONS = "Tensor? bias, str? activation, Tensor? activation_param"
+_library.define(f"{GEMM}(Tensor a, Tensor b, Tensor scale, int group, {_OPTIONS}) -> Tensor")
+_library.define(f"{PACKED}(Tensor a, Tensor packed, SymInt n, int group, {_OPTIONS}) -> Tensor")
+_library.define(f"{PACK}(Tensor b, Tensor scale, int group) -> Tensor")
+_library.define("int4_gemm_unpack(Tensor packed, SymInt n, SymInt k, int group) -> (Tensor, Tensor)")
+
+gemm = torch.ops.greenkernels.int4_gemm.default
+packed_gemm = torch.ops.greenkernels.int4_gemm_packed.default
+pack = torch.ops.greenkernels.int4_gemm_pack.default
+unpack = torch.ops.greenkernels.int4_gemm_unpack.default
+
+Rest = tuple[Tensor | None, str | None, Tensor | None]  # bias, activation, its parameter
+
+
+# Plain torch: what runs where no kernel is compiled, and on other devices.
+
+
+def dequantize(b: Tensor, scale: Tensor, group: int) -> Tensor:
+    """The float32 weight ``[n, k]`` of 4-bit integers and the scales of their groups."""
+    return b.float() * scale.repeat_interleave(group, dim=1)[:, : b.shape[1]]
+
+
+def _plain(a: Tensor, b: Tensor, scale: Tensor, group: int, rest: Rest) -> Tensor:
+    """The formula of the contract, sums in float64."""
+    bias, activation, param = rest
+    rows = (a.unsqueeze(0) if a.dim() == 1 else a.flatten(0, -2)).float()
+    row_scale, zero = find_quantizer(rows)
+    centred = (quantize(rows, row_scale, zero) - zero.unsqueeze(1)).double()
+    out = (centred @ dequantize(b, scale.bfloat16().float(), group).double().T).float() * row_scale.unsqueeze(
+        1
+    )
+    if bias is not None:
+        out = out + bias
+    out = activations.apply(activation, out[:, :, None, None], param)[:, :, 0, 0]  # columns are the channels
+    return out.to(a.dtype).reshape(*a.shape[:-1], b.shape[0])
+
+
+def gemm_plain(a: Tensor, b: Tensor, scale: Tensor, group: int, *rest: object) -> Tensor:
+    """The op in torch's own ops."""
+    check_plain(GEMM, a, b, scale, group)
+    check_values(GEMM, b)
+    check_rest(GEMM, a, b.shape[0], *rest)
+    return _plain(a, b, scale, group, rest)
+
+
+def packed_plain(a: Tensor, packed: Tensor, n: int, group: int, *rest: object) -> Tensor:
+    """The packed variant in torch's own ops."""
+    check_packed(PACKED, a, packed, n, group)
+    check_rest(PACKED, a, n, *rest)
+    return _plain(a, *int4_packing.unpack(packed, n, a.shape[-1], group), group, rest)
+
+
+def _run_gemm(a: Tensor, *args: object) -> Tensor:
+    return gemm(a, *args) if _library.compiled(GEMM, a) else gemm_plain(a, *args)
+
+
+def _run_packed(a: Tensor, *args: object) -> Tensor:
+    return packed_gemm(a, *args) if _library.compiled(PACKED, a) else packed_plain(a, *args)
+
+
+def _run_pack(b: Tensor, scale: Tensor, group: int) -> Tensor:
+    if _library.compiled(PACK, b):
+        return pack(b, scale, group)
+    check_weight(PACK, b, scale, group)
+    check_values(PACK, b)
+    return int4_packing.pack(b, scale, group)
+
+
+# Fake kernels: shapes only, for torch.compile and torch.export.
+
+
+def _gemm_fake(a: Tensor, b: Tensor, scale: Tensor, group: int, *rest: object) -> Tensor:
+    check_plain(GEMM, a, b, scale, group)
+    check_rest(GEMM, a, b.shape[0], *rest)
+    return a.new_empty((*a.shape[:-1], b.shape[0]))
+
+
+def _packed_fake(a: Tensor, packed: Tensor, n: int, group: int, *rest: object) -> Tensor:
+    check_packed(PACKED, a, packed, n, group)
+    check_rest(PACKED, a, n, *rest)
+    return a.new_empty((*a.shape[:-1], n))
+
+
+def _pack_fake(b: Tensor, scale: Tensor, group: int) -> Tensor:
+    check_weight(PACK, b, scale, group)
+    return b.new_empty(int4_packing.packed_bytes(*b.shape, group), dtype=torch.uint8)
+
+
+for _op, _plain_op, _fake in (
+    (GEMM, _run_gemm, _gemm_fake),
+    (PACKED, _run_packed, _packed_fake),
+    (PACK, _run_pack, _pack_fake),
+):
+    _library.register_plain(_op, _plain_op)
+    torch.library.register_fake(f"{_library.NAMESPACE}::{_op}", _fake)
+_library.LIBRARY.impl("int4_gemm_unpack", int4_packing.unpack, "CompositeImplicitAutograd")
+for _overload in (gemm, packed_gemm):
+    register_refusal(_overload)
+    _library.register_autocast(_overload, (0,))
