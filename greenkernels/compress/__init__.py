@@ -2,21 +2,26 @@
 
 ``prune`` masks weights, ``Pruner`` does so along a schedule while training, ``sparsity`` counts zeros, ``to_sparse``
 makes layers of the nonzeros alone, ``shrink`` takes pruned channels out of the network. ``factorize`` makes chains of
-smaller layers of large ones.
+smaller layers of large ones. ``Distiller`` and ``distill`` teach a small network what a large one knows, ``transfer``
+copies what fits.
 """
 
 from .channels import shrink
 from .conversion import to_sparse
+from .distillation import Distiller, attention_loss, hint_loss, logit_loss
 from .factorization import FactoredLayer, Factorization, factorization, factorize
 from .factors import Factored, factor
 from .layers import apply_masks
 from .pruning import Pruner, prune
 from .schedules import Constant, Cubic, OneShot, Polynomial
 from .sparsity import LayerSparsity, Sparsity, sparsity
+from .training import distill
+from .transfer import Transfer, transfer
 
 __all__ = [
     "Constant",
     "Cubic",
+    "Distiller",
     "Factored",
     "FactoredLayer",
     "Factorization",
@@ -25,12 +30,18 @@ __all__ = [
     "Polynomial",
     "Pruner",
     "Sparsity",
+    "Transfer",
     "apply_masks",
+    "attention_loss",
+    "distill",
     "factor",
     "factorization",
     "factorize",
+    "hint_loss",
+    "logit_loss",
     "prune",
     "shrink",
     "sparsity",
     "to_sparse",
+    "transfer",
 ]
