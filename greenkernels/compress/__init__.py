@@ -3,7 +3,7 @@
 ``prune`` masks weights, ``Pruner`` does so along a schedule while training, ``sparsity`` counts zeros, ``to_sparse``
 makes layers of the nonzeros alone, ``shrink`` takes pruned channels out of the network. ``factorize`` makes chains of
 smaller layers of large ones. ``Distiller`` and ``distill`` teach a small network what a large one knows, ``transfer``
-copies what fits.
+copies what fits. ``sensitivity`` tells what each layer alone can bear.
 """
 
 from .channels import shrink
@@ -14,6 +14,7 @@ from .factors import Factored, factor
 from .layers import apply_masks
 from .pruning import Pruner, prune
 from .schedules import Constant, Cubic, OneShot, Polynomial
+from .sensitivity import Sensitivity, sensitivity
 from .sparsity import LayerSparsity, Sparsity, sparsity
 from .training import distill
 from .transfer import Transfer, transfer
@@ -29,6 +30,7 @@ __all__ = [
     "OneShot",
     "Polynomial",
     "Pruner",
+    "Sensitivity",
     "Sparsity",
     "Transfer",
     "apply_masks",
@@ -40,6 +42,7 @@ __all__ = [
     "hint_loss",
     "logit_loss",
     "prune",
+    "sensitivity",
     "shrink",
     "sparsity",
     "to_sparse",
