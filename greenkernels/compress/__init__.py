@@ -3,7 +3,8 @@
 ``prune`` masks weights, ``Pruner`` does so along a schedule while training, ``sparsity`` counts zeros, ``to_sparse``
 makes layers of the nonzeros alone, ``shrink`` takes pruned channels out of the network. ``factorize`` makes chains of
 smaller layers of large ones. ``Distiller`` and ``distill`` teach a small network what a large one knows, ``transfer``
-copies what fits. ``sensitivity`` tells what each layer alone can bear.
+copies what fits. ``sensitivity`` tells what each layer alone can bear, ``search``
+picks a method for each by it.
 """
 
 from .channels import shrink
@@ -14,6 +15,7 @@ from .factors import Factored, factor
 from .layers import apply_masks
 from .pruning import Pruner, prune
 from .schedules import Constant, Cubic, OneShot, Polynomial
+from .search import chosen_methods, search
 from .sensitivity import Sensitivity, sensitivity
 from .sparsity import LayerSparsity, Sparsity, sparsity
 from .training import distill
@@ -35,6 +37,7 @@ __all__ = [
     "Transfer",
     "apply_masks",
     "attention_loss",
+    "chosen_methods",
     "distill",
     "factor",
     "factorization",
@@ -42,6 +45,7 @@ __all__ = [
     "hint_loss",
     "logit_loss",
     "prune",
+    "search",
     "sensitivity",
     "shrink",
     "sparsity",

@@ -141,13 +141,13 @@ def sensitivity(
     Raises:
         ValueError: no such method, or a quality that is not a number.
     """
-    made = dict(methods) if isinstance(methods, Mapping) else {name: _method(name) for name in methods}
+    made = methods_of(methods)
     model = apply_masks(copy_pruned(model))
     chosen = prunable(model, layers)
     file = None if path is None else Path(path)
     known = _known(file, model, made)
     if "quality" not in known:
-        known["quality"] = _quality(metric, model, "the network as it is")
+        known["quality"] = quality_of(metric, model, "the network as it is")
     with progress_bar("sensitivity", progress) as advance:
         for done, (layer, name) in enumerate((layer, name) for layer in chosen for name in made):
             advance(done / (len(chosen) * len(made)), f"{layer}, {name}")
@@ -157,6 +157,18 @@ def sensitivity(
                     write_whole(file, json.dumps(known, indent=1).encode())
     cells = tuple(Cell(**known["cells"][f"{layer}|{name}"]) for layer in chosen for name in made)
     return Sensitivity(known["quality"], cells, {name: _bytes(module) for name, module in chosen.items()})
+
+
+def methods_of(methods: Iterable[str] | Mapping[str, Method]) -> dict[str, Method]:
+    """Name -> function. Raises ValueError for a name that is no method."""
+    return dict(methods) if isinstance(methods, Mapping) else {name: _method(name) for name in methods}
+
+
+def compressed(model: nn.Module, layer: str, method: Method) -> nn.Module:
+    """The network, in place, or what stands in for it if it is the layer itself."""
+    whole = nn.Sequential(model)  # so that a network of one layer has a parent, too
+    method(whole, f"0.{layer}" if layer else "0")
+    return whole[0]
 
 
 def _words(lost: float | None) -> str:
@@ -197,18 +209,17 @@ def _put(model: nn.Module, name: str, module: nn.Module) -> None:
 
 
 def _cell(model: nn.Module, layer: str, name: str, method: Method, metric: Metric) -> dict[str, object]:
-    whole = nn.Sequential(copy.deepcopy(model))  # so that a network of one layer has a parent, too
-    at = f"0.{layer}" if layer else "0"
     try:
-        method(whole, at)
+        made = compressed(copy.deepcopy(model), layer, method)
     except ValueError as problem:
         return {"layer": layer, "method": name, "quality": None, "bytes": None, "reason": str(problem)}
-    quality = _quality(metric, whole[0].eval(), f"{layer} with {name}")
-    return {"layer": layer, "method": name, "quality": quality, "bytes": _bytes(whole.get_submodule(at))}
+    quality = quality_of(metric, made.eval(), f"{layer} with {name}")
+    return {"layer": layer, "method": name, "quality": quality, "bytes": _bytes(made.get_submodule(layer))}
 
 
 @torch.no_grad()
-def _quality(metric: Metric, model: nn.Module, what: str) -> float:
+def quality_of(metric: Metric, model: nn.Module, what: str) -> float:
+    """The metric of a network. Raises ValueError if that is not a number."""
     quality = float(metric(model))
     if not math.isfinite(quality):
         raise ValueError(f"sensitivity: the quality must be a number, got {quality} for {what}")
