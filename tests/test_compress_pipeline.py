@@ -49,7 +49,7 @@ ALL = (
     + PRUNE
     + '[[step]]\ndo = "factorize"\nepochs = 1\nbudget = 0.9\n'
     + '[[step]]\ndo = "distill"\nepochs = 1\n'
-    + '[[step]]\ndo = "sparse"\n[[step]]\ndo = "quantize"\n'
+    + '[[step]]\ndo = "sparse"\n[[step]]\ndo = "layout"\n[[step]]\ndo = "quantize"\n'
 )
 
 
@@ -61,26 +61,19 @@ def test_all_steps_leave_networks_rows_and_a_report(tmp_path, data):
     out = tmp_path / "out"
     rows = run(recipe(tmp_path, ALL), out, data=data, say=quiet)
     names = [row.step for row in rows]
-    assert names == [
-        "00-start",
-        "01-train",
-        "02-prune",
-        "03-factorize",
-        "04-distill",
-        "05-sparse",
-        "06-quantize",
-    ]
+    done = ["start", "train", "prune", "factorize", "distill", "sparse", "layout", "quantize"]
+    assert names == [f"{i:02d}-{do}" for i, do in enumerate(done)]
     assert all(0 <= row.accuracy <= 1 for row in rows)
     assert rows[2].nonzeros == pytest.approx(0.2 * rows[1].nonzeros, rel=0.01)
     assert rows[2].file_bytes < 0.4 * rows[1].file_bytes
     assert (
         rows[4].nonzeros == rows[3].nonzeros == rows[5].nonzeros
     )  # what was pruned stays so in later training
-    last = torch.load(out / "06-quantize.pt", weights_only=False)
+    last = torch.load(out / "07-quantize.pt", weights_only=False)
     assert any(isinstance(module, SparseLinear) for module in last.modules())
     assert any(isinstance(module, Int8Linear) for module in last.modules())
     text = (out / "report.md").read_text()
-    assert "06-quantize" in text
+    assert "07-quantize" in text
     assert "model, modelled" in text
     assert not [path for path in out.iterdir() if path.suffix in (".part", ".tmp")]
 
@@ -221,12 +214,23 @@ def test_begins_from_weights_of_the_users(tmp_path, data):
 
 
 @pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
-def test_ready_recipes_can_be_followed(path, tmp_path, data, monkeypatch):
-    monkeypatch.setattr("greenkernels.planning.optimize", lambda model, *_, **__: model)  # it takes times
+def test_ready_recipes_can_be_followed(path, tmp_path, data):
     made = read_recipe(path)
     assert made.name == path.stem
     rows = run(made, tmp_path / "out", data=data, quick=True, say=quiet)
     assert len(rows) == len(made.steps) + 1
+
+
+def test_optimize_asks_for_a_plan_on_test_images(tmp_path, data, monkeypatch):
+    asked = []
+
+    def planned(model, images, **options):
+        asked.append((tuple(images.shape), options["precision"]))
+        return model
+
+    monkeypatch.setattr("greenkernels.planning.optimize", planned)
+    run(recipe(tmp_path, '[[step]]\ndo = "optimize"\n'), tmp_path / "out", data=data, say=quiet)
+    assert asked == [((40, 1, 28, 28), "float32")]
 
 
 # --- the command

@@ -132,6 +132,11 @@ def quantize(model: nn.Module, job: Job) -> nn.Module:
     return model
 
 
+def layout(model: nn.Module, job: Job, *, channels_last: bool) -> nn.Module:
+    """Weights, and with them the maps of all convolutions, in channels_last or in torch's default format."""
+    return model.eval().to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
 def optimize(model: nn.Module, job: Job, *, precision: str, objective: str, max_error: float) -> nn.Module:
     """`greenkernels.optimize` on a batch of the test images: kernels that were measured to be faster."""
     from ...planning import optimize as plan_and_apply
@@ -165,6 +170,9 @@ STEPS = {
     "distill": Kind(distill, {"epochs": 2, "rate": 1e-3, "temperature": 4.0, "logits": 1.0}),
     "sparse": Kind(sparse, {"at_least": 0.6}),
     "quantize": Kind(quantize, {}),
+    "layout": Kind(layout, {"channels_last": True}),
     "optimize": Kind(optimize, {"precision": "float32", "objective": "latency", "max_error": 1e-3}),
 }
-FINAL = frozenset({"sparse", "quantize", "optimize"})  # what they make is not trained on by this pipeline
+FINAL = frozenset(
+    {"sparse", "quantize", "layout", "optimize"}
+)  # what they make is not trained on by this pipeline
