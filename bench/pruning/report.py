@@ -70,6 +70,26 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def spread(folder: Path) -> str:
+    """Markdown: accuracy lost against the dense control of the same seed, where several seeds were trained."""
+    seeds = [rows_of(path) for path in (folder, *sorted(folder.glob("seed-*")))]
+    lost: dict[tuple[str, str, float], list[float]] = {}
+    for rows in seeds:
+        dense = {row["network"]: row["accuracy"] for row in rows if row["importance"] == "dense"}
+        for row in rows:
+            if row["importance"] != "dense" and row["network"] in dense:
+                key = row["network"], row["importance"], row["amount"]
+                lost.setdefault(key, []).append(100 * (dense[row["network"]] - row["accuracy"]))
+    lines = ["| network | importance | zeros | points lost, mean | of each seed |", "|---|---|---:|---:|---|"]
+    for (network, importance, amount), points in lost.items():
+        if len(points) > 1:
+            each = ", ".join(f"{p:.2f}" for p in points)
+            lines.append(
+                f"| {network} | {importance} | {amount:.0%} | {sum(points) / len(points):.2f} | {each} |"
+            )
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
 def plot(rows: list[dict[str, Any]]) -> Plot:
     """Accuracy over zeros, one panel a network, one line an importance, the dense control dashed."""
     networks = list(dict.fromkeys(row["network"] for row in rows))
@@ -108,5 +128,5 @@ def write(folder: Path) -> None:
     machines = sorted({row["machine"] for row in rows if "machine" in row})
     timed = next((row for row in rows if "time_s" in row), None)
     words = f"Batch {timed['batch']}, {timed['threads']} thread(s), {', '.join(machines)}." if timed else ""
-    text = f"# {drawn.title}\n\n{words}\n\n![{drawn.alt}]({drawn.name}.svg)\n\n{table(rows)}\n"
+    text = f"# {drawn.title}\n\n{words}\n\n![{drawn.alt}]({drawn.name}.svg)\n\n{table(rows)}\n\n{spread(folder)}\n"
     (folder / "report.md").write_text(text)

@@ -2,9 +2,10 @@
 
     python bench/pruning/story.py --out FOLDER [--data FOLDER] [--networks mlp,cnn] [--quick]
 
-Each cell (network, importance, share of zeros) is a file of FOLDER; a run that was stopped goes on where it was. The
-report, `report.md` with a plot, is written at the end, from all cells that are there. Times are taken last, when
-nothing else of the story runs: `--stage train` or `--stage time` does one of the two alone.
+Each cell (network, importance, share of zeros) is a file of FOLDER, and of FOLDER/seed-N for `--seeds` other than 0; a
+run that was stopped goes on where it was. The report, `report.md` with a plot, is written at the end, from all cells
+that are there. Times are taken last, when nothing else of the story runs: `--stage train` or `--stage time` does one of
+the two alone.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fashion
 import report
 import torch
 from torch import nn
-from training import NETWORKS, accuracy, pruner_for, train
+from training import NETWORKS, RETRAIN_RATE, accuracy, pruner_for, train
 
 import greenkernels as gk
 from greenkernels.measure.contender import Contender
@@ -57,17 +58,25 @@ def write(path: Path, row: dict[str, Any]) -> None:
     part.replace(path)
 
 
+class Training(NamedTuple):
+    """Epochs of the dense network, of each pruned one after that, and the seed of weights and orders."""
+
+    epochs: int
+    retrain: int
+    seed: int
+
+
 def dense_network(
-    out: Path, network: str, data: tuple[fashion.Split, fashion.Split], epochs: int
+    out: Path, network: str, data: tuple[fashion.Split, fashion.Split], how: Training
 ) -> nn.Module:
     """The trained dense network, from its file if it is there."""
-    torch.manual_seed(0)
+    torch.manual_seed(how.seed)
     model = NETWORKS[network]()
     path = out / f"{network}.pt"
     if path.exists():
         model.load_state_dict(torch.load(path, weights_only=True))
     else:
-        train(model, data[0], range(epochs), epochs)
+        train(model, data[0], range(how.epochs), how.epochs, seed=how.seed)
         torch.save(model.state_dict(), path)
     return model
 
@@ -78,15 +87,16 @@ def sparse_of(model: nn.Module, importance: str) -> nn.Module:
     return model if importance == "dense" else gk.compress.to_sparse(model, warn=False)
 
 
-def train_cell(out: Path, cell: tuple[str, str, float], data: Any, epochs: int, retrain: int) -> None:
+def train_cell(out: Path, cell: tuple[str, str, float], data: Any, how: Training) -> None:
     """Trains one cell and writes its row and its network."""
     network, importance, amount = cell
-    model = dense_network(out, network, data, epochs)
+    model = dense_network(out, network, data, how)
     began = time.perf_counter()
     pruner = None
     if importance != "dense":
-        pruner = pruner_for(model, data[0], amount, importance, retrain)
-    train(model, data[0], range(epochs, epochs + retrain), epochs + retrain, pruner)
+        pruner = pruner_for(model, data[0], amount, importance, how.retrain)
+    last = how.epochs + how.retrain
+    train(model, data[0], range(how.epochs, last), last, RETRAIN_RATE[network], pruner, how.seed)
     gk.compress.apply_masks(model)
     sparse = sparse_of(model, importance)
     file = gk.save(sparse, path_of(out, *cell, "safetensors"))
@@ -100,7 +110,9 @@ def train_cell(out: Path, cell: tuple[str, str, float], data: Any, epochs: int, 
         "weights": counted.weights,
         "file_bytes": file.stat().st_size,
         "train_s": time.perf_counter() - began,
-        "epochs": [epochs, retrain],
+        "epochs": [how.epochs, how.retrain],
+        "seed": how.seed,
+        "retrain_rate": RETRAIN_RATE[network],
         "layers": [[layer.name, layer.kind, layer.zeros, layer.weights] for layer in counted.layers],
         "torch": torch.__version__,
     }
@@ -146,6 +158,27 @@ def time_cell(out: Path, cell: tuple[str, str, float], images: torch.Tensor) -> 
     )
 
 
+def run(
+    arguments: argparse.Namespace,
+    out: Path,
+    data: tuple[fashion.Split, fashion.Split],
+    how: Training,
+    stop: float,
+) -> None:
+    """Trains and times the cells of one seed that are not there yet."""
+    todo = list(cells(arguments))
+    if arguments.stage != "time":
+        for cell in todo:
+            if time.monotonic() < stop and not path_of(out, *cell, "json").exists():
+                train_cell(out, cell, data, how)
+    if arguments.stage != "train":
+        torch.set_num_threads(1)
+        for cell in todo:
+            path = path_of(out, *cell, "json")
+            if time.monotonic() < stop and path.exists() and "time_s" not in json.loads(path.read_text()):
+                time_cell(out, cell, data[1].images)
+
+
 def main() -> None:
     """See the top of this file."""
     parser = argparse.ArgumentParser(description="From a dense network to a sparse one on Fashion-MNIST.")
@@ -156,6 +189,9 @@ def main() -> None:
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--importances", default=",".join(IMPORTANCES))
     parser.add_argument("--amounts", default=",".join(map(str, AMOUNTS)), help="shares of zeros")
+    parser.add_argument(
+        "--seeds", default="0", help="of weights and orders; the spread of accuracies over them"
+    )
     parser.add_argument("--stage", choices=("all", "train", "time"), default="all")
     parser.add_argument(
         "--minutes", type=float, default=1e9, help="begin no cell after this time; call again to go on"
@@ -164,24 +200,16 @@ def main() -> None:
         "--quick", action="store_true", help="one epoch each, 2,000 images: to see that it runs"
     )
     arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
     data = fashion.load(arguments.data)
     epochs, retrain = EPOCHS, RETRAIN
     if arguments.quick:
         epochs = retrain = 1
         data = tuple(fashion.Split(split.images[:2000], split.labels[:2000]) for split in data)
     stop = time.monotonic() + 60 * arguments.minutes
-    todo = list(cells(arguments))
-    if arguments.stage != "time":
-        for cell in todo:
-            if time.monotonic() < stop and not path_of(arguments.out, *cell, "json").exists():
-                train_cell(arguments.out, cell, data, epochs, retrain)
-    if arguments.stage != "train":
-        torch.set_num_threads(1)
-        for cell in todo:
-            path = path_of(arguments.out, *cell, "json")
-            if time.monotonic() < stop and path.exists() and "time_s" not in json.loads(path.read_text()):
-                time_cell(arguments.out, cell, data[1].images)
+    for seed in map(int, arguments.seeds.split(",")):
+        folder = arguments.out / f"seed-{seed}" if seed else arguments.out
+        folder.mkdir(parents=True, exist_ok=True)
+        run(arguments, folder, data, Training(epochs, retrain, seed), stop)
     report.write(arguments.out)
 
 

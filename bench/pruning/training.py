@@ -12,7 +12,10 @@ from torch import Tensor, nn
 import greenkernels as gk
 
 BATCH = 128
-RATE = 1e-3  # of Adam
+RATE = 1e-3  # of Adam, for the dense networks
+# For what is trained on, dense or pruned. With 1e-3 the CNN at 90 % zeros comes back to 0.6 points below the dense
+# one, with 2e-3 to 0.3 (2 seeds, 10,000 of the training images held out).
+RETRAIN_RATE = {"mlp": 1e-3, "cnn": 2e-3}
 CALIBRATION = 16  # batches that importances take their gradients of
 PRUNINGS = 5  # times that the schedule prunes
 
@@ -43,9 +46,10 @@ def cnn() -> nn.Module:
 NETWORKS = {"mlp": mlp, "cnn": cnn}
 
 
-def batches(split: Split, epoch: int) -> Iterator[Batch]:
-    """One epoch in an order that depends on its number alone."""
-    order = torch.randperm(len(split.labels), generator=torch.Generator().manual_seed(epoch))
+def batches(split: Split, epoch: int, seed: int = 0) -> Iterator[Batch]:
+    """One epoch in an order that depends on its number and the seed alone."""
+    generator = torch.Generator().manual_seed(10_000 * seed + epoch)
+    order = torch.randperm(len(split.labels), generator=generator)
     for index in order.split(BATCH):
         yield split.images[index], split.labels[index]
 
@@ -66,15 +70,21 @@ def accuracy(model: nn.Module, split: Split) -> float:
 
 
 def train(
-    model: nn.Module, split: Split, epochs: range, last: int, pruner: gk.compress.Pruner | None = None
+    model: nn.Module,
+    split: Split,
+    epochs: range,
+    last: int,
+    rate: float = RATE,
+    pruner: gk.compress.Pruner | None = None,
+    seed: int = 0,
 ) -> None:
     """Adam with a rate that falls along a cosine to 0 at the end of epoch ``last - 1``."""
     model.train()
-    optimizer = torch.optim.Adam(model.parameters(), RATE, fused=True)
+    optimizer = torch.optim.Adam(model.parameters(), rate, fused=True)
     steps = -(-len(split.labels) // BATCH)
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps * (last - epochs.start))
     for epoch in epochs:
-        for batch in batches(split, epoch):
+        for batch in batches(split, epoch, seed):
             if pruner is not None:
                 pruner.step()
             optimizer.zero_grad()

@@ -8,6 +8,7 @@ from .folded_conv2d import FoldedConv2d
 from .int4_gemm import Int4Linear
 from .int8_conv2d import Int8Conv2d
 from .int8_gemm import Int8Linear
+from .linear_rnn import LinearGRU, LinearLSTM
 from .separable_conv2d import InvertedBottleneck, SeparableConv2d
 from .strassen_gemm import StrassenLinear
 from .winograd_conv2d import WinogradConv2d
@@ -20,6 +21,8 @@ __all__ = [
     "Int8Conv2d",
     "Int8Linear",
     "InvertedBottleneck",
+    "LinearGRU",
+    "LinearLSTM",
     "SeparableConv2d",
     "SparseConv2d",
     "SparseLinear",

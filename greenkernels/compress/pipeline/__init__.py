@@ -1,0 +1,6 @@
+"""The pipeline of `greenkernels compress`: a recipe of steps, each kept on disk, from a network to a report."""
+
+from .recipe import Recipe, RecipeError, Step, read_recipe
+from .runner import run
+
+__all__ = ["Recipe", "RecipeError", "Step", "read_recipe", "run"]

@@ -1,0 +1,168 @@
+"""Runs a recipe step by step; what is done is on disk, all or nothing, and is not done again."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from ...measure.progress import progress_bar
+from ...report.files import write_whole
+from ..training import save_atomically
+from .data import FOLDER, Data, Split, load
+from .evaluation import Row, look_at, take_joules, take_times
+from .fitting import Job
+from .recipe import Recipe, RecipeError, Step
+from .report import write_report
+from .steps import STEPS
+
+QUICK_IMAGES = 2000  # of each split
+Say = Callable[[str], None]
+
+
+def run(
+    recipe: Recipe, out: Path, *, data: Path | None = None, quick: bool = False, say: Say = print
+) -> list[Row]:
+    """Follows a recipe and writes ``report.md`` with plots; a run that was stopped goes on where it was.
+
+    Each step leaves ``NN-name.pt`` (the network, pickled: load only your own), ``NN-name.safetensors`` (its weights,
+    packed) and, last, ``NN-name.json`` (its row). Steps of a recipe that was changed since are done again from the
+    first change on.
+
+    Args:
+        recipe: of `read_recipe`.
+        out: folder for all of it.
+        data: folder of the images; default: that of the recipe, else that of the Debian package.
+        quick: one epoch a step and 2,000 images: to see that it runs.
+        say: told of each step.
+
+    Returns:
+        A row for the network as it was given and for each step.
+
+    Raises:
+        RecipeError: the network or its weights cannot be had.
+        DataError: the data cannot be read.
+        ValueError: a step failed, as by a loss that is not a number; the message names it. Steps before it are kept.
+    """
+    found = load(data or Path(recipe.data or FOLDER), recipe.checksum)
+    if quick:
+        found = _shortened(found)
+        recipe = replace(recipe, steps=tuple(_quick(step) for step in recipe.steps))
+    out.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(recipe.seed)
+    model: nn.Module | None = _network(recipe)
+    job = Job(found, recipe.batch, recipe.seed)
+    more = found.checksum + (" quick" if quick else "")
+    rows: list[Row] = []
+    done: list[Path] = []
+    for index, step in enumerate((START, *recipe.steps)):
+        path = out / f"{index:02d}-{step.do}"
+        key = recipe.fingerprint(index, more)
+        row = _known(path, key)
+        if row is None:
+            if model is None:
+                model = _load(done[-1])
+            job.epochs_done = sum(before.options.get("epochs", 0) for before in recipe.steps[: index - 1])
+            row, model = _follow(step, model, job, path, key)
+        else:
+            model = None  # read again when it is needed
+        say(f"{path.name}: accuracy {row.accuracy:.2%}, {row.nonzeros:,} nonzeros, {row.file_bytes:,} bytes")
+        rows.append(row)
+        done.append(path)
+        best = max(range(len(rows)), key=lambda at: rows[at].accuracy)
+        job.teacher = _load(done[best]) if index and index < len(recipe.steps) else None
+    facts = _measured(out / "measured.json", recipe, found, done, key)
+    write_report(out, recipe, rows, facts, found, quick)
+    return rows
+
+
+START = Step("start", {})
+
+
+def _network(recipe: Recipe) -> nn.Module:
+    """As the recipe's factory builds it, with the weights that the recipe names."""
+    module, _, factory = recipe.network.partition(":")
+    folder = os.getcwd()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)  # a network of the user's own stands beside the recipe
+    try:
+        model = getattr(importlib.import_module(module), factory)()
+    except (ImportError, AttributeError, TypeError) as problem:
+        raise RecipeError(
+            f"network must be package.module:factory, got {recipe.network!r}: {problem}"
+        ) from problem
+    if not isinstance(model, nn.Module):
+        raise RecipeError(f"network {recipe.network!r} must give an nn.Module, got {type(model).__name__}")
+    if recipe.weights:
+        try:
+            model.load_state_dict(torch.load(recipe.weights, weights_only=True))
+        except Exception as problem:
+            raise RecipeError(f"weights {recipe.weights!r} cannot be loaded: {problem}") from problem
+    return model.eval()
+
+
+def _known(path: Path, key: str) -> Row | None:
+    """The row of a step that was done for the same recipe, network and data."""
+    try:
+        said = json.loads(path.with_suffix(".json").read_text())
+    except (OSError, ValueError):
+        return None
+    if said.get("key") != key or not path.with_suffix(".pt").is_file():
+        return None
+    return Row(**said["row"])
+
+
+def _load(path: Path) -> nn.Module:
+    return torch.load(path.with_suffix(".pt"), weights_only=False).eval()
+
+
+def _follow(step: Step, model: nn.Module, job: Job, path: Path, key: str) -> tuple[Row, nn.Module]:
+    """Does a step and writes what it leaves, the row last."""
+    torch.manual_seed(job.seed + job.epochs_done)
+    try:
+        with progress_bar(path.name) as job.advance:
+            if step is not START:
+                model = STEPS[step.do].run(model, job, **step.options)
+        row = look_at(model.eval(), path.name, job.data, path.with_suffix(".safetensors"))
+    except ValueError as problem:
+        raise ValueError(
+            f"{path.name}: {problem}; what was done before is kept in {path.parent}"
+        ) from problem
+    save_atomically(path.with_suffix(".pt"), model)
+    write_whole(path.with_suffix(".json"), json.dumps({"key": key, "row": row.to_json()}, indent=1).encode())
+    return row, model
+
+
+def _measured(
+    path: Path, recipe: Recipe, data: Data, done: list[Path], key: str
+) -> dict[str, dict[str, Any]]:
+    """Times and joules of all networks, taken last, when nothing of the pipeline trains any more."""
+    try:
+        said = json.loads(path.read_text())
+        if said["key"] == key:
+            return said["facts"]
+    except (OSError, ValueError, KeyError):
+        pass
+    models = {step.name: _load(step) for step in done}
+    facts = take_times(models, data)
+    for name, model in models.items():
+        facts[name] |= take_joules(model, data, recipe.floor)
+    write_whole(path, json.dumps({"key": key, "facts": facts}, indent=1).encode())
+    return facts
+
+
+def _shortened(data: Data) -> Data:
+    splits = (Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]) for split in data[:2])
+    return Data(*splits, data.name, data.checksum)
+
+
+def _quick(step: Step) -> Step:
+    return Step(step.do, step.options | ({"epochs": 1} if "epochs" in step.options else {}))

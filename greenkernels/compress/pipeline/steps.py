@@ -1,0 +1,178 @@
+"""The steps of a recipe. Each is a function of network, job and options that gives a network in eval mode."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from ...nn import Int8Conv2d, Int8Linear
+from ..channels import shrink
+from ..conversion import to_sparse
+from ..distillation import Distiller
+from ..factorization import factorize
+from ..layers import prunable
+from ..pruning import Pruner
+from ..schedules import Cubic
+from .fitting import Job, fit, task_loss
+
+CALIBRATION = 16  # batches that scores by gradients are taken of
+PRUNINGS = 5  # times that the schedule prunes
+TIMED_IMAGES = 64  # of the batch that networks are planned for
+
+
+class Kind(NamedTuple):
+    """A kind of step.
+
+    Attributes:
+        run: the function.
+        options: name -> default; an option has the type of its default.
+    """
+
+    run: Callable[..., nn.Module]
+    options: dict[str, Any]
+
+
+def train(model: nn.Module, job: Job, *, epochs: int, rate: float) -> nn.Module:
+    """On the data alone."""
+    fit(model, job, epochs, rate)
+    return model
+
+
+def prune(
+    model: nn.Module,
+    job: Job,
+    *,
+    amount: float,
+    importance: str,
+    structure: str,
+    scope: str,
+    epochs: int,
+    rate: float,
+) -> nn.Module:
+    """Along a cubic schedule over the first half of retraining; whole channels then leave the network.
+
+    Of whole channels those of the layer that is called last stay: they are the answers.
+    """
+    steps = epochs * -(-len(job.data.train.labels) // job.batch)
+    end = max(1, steps // 2)
+    calibration = [
+        batch for batch, _ in zip(job.batches(job.data.train, -1), range(CALIBRATION), strict=False)
+    ]
+    pruner = Pruner(
+        model,
+        Cubic(amount, end=end, frequency=max(1, end // (PRUNINGS - 1))),
+        importance=importance,
+        structure=structure,
+        scope=scope,
+        layers=_called(model, job)[:-1] if structure == "channels" else None,
+        loss=task_loss,
+        batches=calibration,
+    )
+    fit(model, job, epochs, rate, pruner)
+    return shrink(model).eval() if structure == "channels" else model
+
+
+@torch.no_grad()
+def _called(model: nn.Module, job: Job) -> list[str]:
+    """Names of the layers that can be pruned, in the order of their last calls."""
+    order: dict[str, None] = {}
+    handles = []
+    for name, module in prunable(model).items():
+
+        def note(*_: Any, name: str = name) -> None:
+            order.pop(name, None)
+            order[name] = None
+
+        handles.append(module.register_forward_hook(note))
+    model.eval()(job.data.test.images[:1])
+    for handle in handles:
+        handle.remove()
+    return list(order)
+
+
+def factor(model: nn.Module, job: Job, *, budget: float, cost: str, epochs: int, rate: float) -> nn.Module:
+    """`factorize` within a share of operations or modelled joules, then training."""
+    small = factorize(model.eval(), job.data.test.images[:1], budget=budget, cost=cost)
+    fit(small, job, epochs, rate)
+    return small
+
+
+def distill(
+    model: nn.Module, job: Job, *, epochs: int, rate: float, temperature: float, logits: float
+) -> nn.Module:
+    """On the data and on what the most accurate network so far says."""
+    if job.teacher is None:
+        raise ValueError("there is no network to learn from before the first step")
+    distiller = Distiller(
+        model, copy.deepcopy(job.teacher), job.data.test.images[:1], logits=logits, temperature=temperature
+    )
+    fit(distiller, job, epochs, rate, extra=distiller.loss)
+    return model.eval()
+
+
+def sparse(model: nn.Module, job: Job, *, at_least: float) -> nn.Module:
+    """Layers that store and multiply their nonzeros alone, where there are zeros enough."""
+    return to_sparse(model.eval(), at_least=at_least, warn=False)
+
+
+def quantize(model: nn.Module, job: Job) -> nn.Module:
+    """Stock Linear and Conv2d in 8-bit integers, inputs quantized at each call."""
+    model = copy.deepcopy(model).eval()
+    kinds = {nn.Linear: Int8Linear, nn.Conv2d: Int8Conv2d}
+    for name, module in list(model.named_modules()):
+        if type(module) in kinds:
+            if not name:
+                return kinds[type(module)].from_module(module)
+            parent, _, last = name.rpartition(".")
+            setattr(model.get_submodule(parent), last, kinds[type(module)].from_module(module))
+    return model
+
+
+def layout(model: nn.Module, job: Job, *, channels_last: bool) -> nn.Module:
+    """Weights, and with them the maps of all convolutions, in channels_last or in torch's default format."""
+    return model.eval().to(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
+
+
+def optimize(model: nn.Module, job: Job, *, precision: str, objective: str, max_error: float) -> nn.Module:
+    """`greenkernels.optimize` on a batch of the test images: kernels that were measured to be faster."""
+    from ...planning import optimize as plan_and_apply
+
+    images = job.data.test.images[:TIMED_IMAGES]
+    with torch.no_grad():
+        return plan_and_apply(
+            model.eval(),
+            images,
+            precision=precision,
+            objective=objective,
+            max_error=max_error,
+            progress=False,
+        )
+
+
+STEPS = {
+    "train": Kind(train, {"epochs": 4, "rate": 1e-3}),
+    "prune": Kind(
+        prune,
+        {
+            "amount": 0.9,
+            "importance": "magnitude",
+            "structure": "unstructured",
+            "scope": "global",
+            "epochs": 4,
+            "rate": 2e-3,
+        },
+    ),
+    "factorize": Kind(factor, {"budget": 0.5, "cost": "flops", "epochs": 2, "rate": 1e-3}),
+    "distill": Kind(distill, {"epochs": 2, "rate": 1e-3, "temperature": 4.0, "logits": 1.0}),
+    "sparse": Kind(sparse, {"at_least": 0.6}),
+    "quantize": Kind(quantize, {}),
+    "layout": Kind(layout, {"channels_last": True}),
+    "optimize": Kind(optimize, {"precision": "float32", "objective": "latency", "max_error": 1e-3}),
+}
+FINAL = frozenset(
+    {"sparse", "quantize", "layout", "optimize"}
+)  # what they make is not trained on by this pipeline

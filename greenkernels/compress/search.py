@@ -1,0 +1,97 @@
+"""search: a method for each layer, in the fewest bytes above a floor of quality, from a table of sensitivities."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterable, Mapping
+
+from torch import nn
+
+from .conversion import copy_pruned
+from .layers import apply_masks
+from .sensitivity import Cell, Method, Metric, Sensitivity, compressed, methods_of, quality_of
+
+CHOICE = "_greenkernels_methods"
+
+
+def search(
+    model: nn.Module,
+    metric: Metric,
+    found: Sensitivity,
+    *,
+    floor: float,
+    methods: Iterable[str] | Mapping[str, Method] | None = None,
+    budget: int = 0,
+) -> nn.Module:
+    """A copy of a network with a method for each layer that the table speaks for, without retraining.
+
+    Layers alone tell little of layers together, so the table only gives the order: the step that loses least for the
+    bytes it saves comes first, is tried on the network as it is by then, and stays if the quality keeps to the floor.
+    Each step costs one call of the metric.
+
+    Args:
+        model: the network that ``found`` is of, in eval mode; it is not changed.
+        metric: as for `sensitivity`.
+        found: its result.
+        floor: least quality of the result.
+        methods: those of ``found``, if they were functions of your own.
+        budget: bytes of weights at which the search ends; 0 to go as low as the floor allows.
+
+    Returns:
+        The network; `chosen_methods` says which method each layer got.
+
+    Raises:
+        ValueError: the network is below the floor as it is, or the budget cannot be kept above it.
+    """
+    if found.quality < floor:
+        raise ValueError(
+            f"search: floor must be at most the quality {found.quality:.6g} of the network, got {floor}"
+        )
+    made = methods_of(found.methods if methods is None else methods)
+    stock = apply_masks(copy_pruned(model))
+    picked: dict[str, Cell] = {}
+    best = copy.deepcopy(stock)
+    for cell in _steps(found):
+        now = picked[cell.layer].bytes if cell.layer in picked else found.weight_bytes[cell.layer]
+        if _bytes(found, picked) <= budget or cell.bytes >= now:
+            continue
+        tried = picked | {cell.layer: cell}
+        made_of = copy.deepcopy(stock)
+        for layer, step in tried.items():
+            made_of = compressed(made_of, layer, made[step.method])
+        if quality_of(metric, made_of.eval(), f"{cell.layer} with {cell.method}") >= floor:
+            picked, best = tried, made_of
+    if budget and _bytes(found, picked) > budget:
+        raise ValueError(
+            f"search: budget must be at least {_bytes(found, picked)} bytes for a quality of {floor}, got {budget}"
+        )
+    setattr(best, CHOICE, {layer: cell.method for layer, cell in picked.items()})
+    return best
+
+
+def chosen_methods(model: nn.Module) -> dict[str, str]:
+    """Layer -> method of a network that `search` made; layers that stayed as they were are not in it.
+
+    Raises:
+        ValueError: the network does not come from `search`.
+    """
+    found = getattr(model, CHOICE, None)
+    if found is None:
+        raise ValueError(f"chosen_methods: model must come from search, got a plain {type(model).__name__}")
+    return found
+
+
+def _steps(found: Sensitivity) -> list[Cell]:
+    """Cells that save bytes, the least loss for a byte first."""
+    cells = [c for c in found.cells if c.quality is not None and c.bytes < found.weight_bytes[c.layer]]
+
+    def loss_of_a_byte(cell: Cell) -> tuple[float, int]:
+        saved = found.weight_bytes[cell.layer] - cell.bytes
+        return max(0.0, found.quality - cell.quality) / saved if saved else math.inf, -saved
+
+    return sorted(cells, key=loss_of_a_byte)
+
+
+def _bytes(found: Sensitivity, picked: Mapping[str, Cell]) -> int:
+    return sum(picked[layer].bytes if layer in picked else size for layer, size in found.weight_bytes.items())
