@@ -158,5 +158,5 @@ def test_hot_lines_waste_nothing(gpu) -> None:
     assert len(traffic) == 4
     by_opcode = report.statistics.by_opcode()
     assert by_opcode["mma"].issued == 128 * 128 * 256 // (16 * 8 * 32)
-    # A warp's slice of 64 x 32 x 64: four loads of rows and two of columns for each 32 of depth.
-    assert by_opcode["ldmatrix"].issued == by_opcode["mma"].issued * 6 // 16
+    # A warp's slice of 64 x 64 x 64: four loads of rows and four of columns for each 32 of depth.
+    assert by_opcode["ldmatrix"].issued == by_opcode["mma"].issued * 8 // 32
