@@ -26,6 +26,21 @@ cudaError_t launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shar
   return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, shared_bytes, stream);
 }
 
+// Lets blocks of a kernel have that much dynamic shared memory. Nothing that a stream waits for.
+template <typename... Params>
+cudaError_t allow_shared_bytes(void (*kernel)(Params...), size_t bytes) {
+  return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                              cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes));
+}
+
+// Of the current device.
+inline cudaError_t count_multiprocessors(int* count) {
+  int device;
+  const cudaError_t status = cudaGetDevice(&device);
+  if (status != cudaSuccess) return status;
+  return cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, device);
+}
+
 // blockIdx.x and z, read anew at each call: so nothing made of them holds a register from one use to the
 // next.
 __device__ inline int block_x() {

@@ -1,5 +1,6 @@
-// int8_gemm on CUDA by tensor cores (mma.m16n8k32): 128 x 128 tiles of out, four warps of 64 x 64, slices of
-// 64 bytes in three stages of asynchronous copies, scales and bias applied to the sums in registers.
+// int8_gemm on CUDA by tensor cores (mma.m16n8k32): tiles of out of 256 x 128 or 128 x 128, a warp for each
+// 64 x 64 of them, slices of 64 bytes in three stages of asynchronous copies, scales and bias applied to the
+// sums in registers.
 #pragma once
 
 #include <type_traits>
@@ -10,6 +11,21 @@
 
 namespace greenkernels::cuda {
 
+inline constexpr int kInt8WarpTile = 64;  // rows and columns of out that a warp owns
+inline constexpr int kInt8WarpsAcross = 2;
+inline constexpr int kInt8Columns = kInt8WarpsAcross * kInt8WarpTile;  // of out that a block owns
+
+// What a block of kWarpsDown x kInt8WarpsAcross warps owns and needs.
+template <int kWarpsDown>
+struct Int8Block {
+  static constexpr int kRows = kWarpsDown * kInt8WarpTile;
+  static constexpr int kThreads = kWarpsDown * kInt8WarpsAcross * kWarp;
+  Int8Slice<kRows> a[kInt8Stages];  // in shared memory
+  Int8Slice<kInt8Columns> b[kInt8Stages];
+};
+
+static_assert(sizeof(Int8Block<4>) <= 99 << 10, "what a block gets on every GPU, when it asks");
+
 // The 64 x 64 sums of a warp: 4 x 8 products of 16 x 8, four of each in a lane, rows l / 4 and l / 4 + 8,
 // columns 2 (l % 4) and the next.
 template <bool kUnsigned>
@@ -17,14 +33,14 @@ class Int8Sums {
  public:
   static constexpr int kDown = 4, kAcross = 8;  // products of 16 x 8 in a warp
 
-  __device__ void add_slice(const Int8Slice* a, const Int8Slice* b) {
-    const unsigned a_slice = shared_address(a), b_slice = shared_address(b);
+  // The addresses are those of the slices in shared memory.
+  __device__ void add_slice(unsigned a_slice, unsigned b_slice) {
 #pragma unroll
     for (int chunk = 0; chunk < kInt8Chunks; chunk += 2) {  // 32 bytes of depth, two chunks
-      // Rows 16 i are in the same places of later banks: Int8Slice::place has a period of eight rows.
-      const unsigned a_row = a_slice + Int8Slice::place(row0() + lane() % 16, chunk + lane() / 16);
+      // Rows 16 i are in the same places of later banks: int8_place has a period of eight rows.
+      const unsigned a_row = a_slice + int8_place(row0() + lane() % 16, chunk + lane() / 16);
       const unsigned b_row =
-          b_slice + Int8Slice::place(col0() + lane() / 16 * 8 + lane() % 8, chunk + lane() / 8 % 2);
+          b_slice + int8_place(col0() + lane() / 16 * 8 + lane() % 8, chunk + lane() / 8 % 2);
       uint32_t rows[kDown][4], columns[kAcross / 2][4];
 #pragma unroll
       for (int i = 0; i < kDown; ++i) load_matrices(rows[i], a_row + 16 * i * kInt8Depth);
@@ -50,8 +66,8 @@ class Int8Sums {
 
  private:
   __device__ static int lane() { return threadIdx.x % kWarp; }
-  __device__ static int row0() { return threadIdx.x / kWarp / 2 * 64; }
-  __device__ static int col0() { return threadIdx.x / kWarp % 2 * 64; }
+  __device__ static int row0() { return threadIdx.x / kWarp / kInt8WarpsAcross * kInt8WarpTile; }
+  __device__ static int col0() { return threadIdx.x / kWarp % kInt8WarpsAcross * kInt8WarpTile; }
 
   int sums_[kDown][kAcross][4] = {};
 };
@@ -119,22 +135,25 @@ __device__ inline void int8_activate_written(const Int8CudaGemmArgs& args, int64
   value = activate(epilogue.activation, value, slope);
 }
 
-template <bool kUnsigned, bool kFloat, bool kVector>
-__global__ void __launch_bounds__(kInt8Threads, 2)
+template <int kWarpsDown, bool kUnsigned, bool kFloat, bool kVector>
+__global__ void __launch_bounds__(Int8Block<kWarpsDown>::kThreads, 4 / kWarpsDown)
     int8_gemm_mma_kernel(Int8CudaGemmArgs args, int tiles_down, bool pairs) {
-  __shared__ Int8Slice a_slices[kInt8Stages], b_slices[kInt8Stages];
+  using Block = Int8Block<kWarpsDown>;
+  extern __shared__ __align__(16) int8_t int8_shared[];
+  Block& block = *reinterpret_cast<Block*>(int8_shared);
   const int tile = blockIdx.x;
-  const int64_t first_row = int64_t{tile % tiles_down} * kInt8Tile,
-                first_col = int64_t{tile / tiles_down} * kInt8Tile;
+  const int64_t first_row = int64_t{tile % tiles_down} * Block::kRows,
+                first_col = int64_t{tile / tiles_down} * kInt8Columns;
   const int k = int(args.k), slices = (k + kInt8Depth - 1) / kInt8Depth;
-  const Int8Share<kVector> a({static_cast<const int8_t*>(args.a), args.m, k}, first_row);
-  const Int8Share<kVector> b({args.b, args.n, k}, first_col);
+  const Int8Share<Block::kRows, Block::kThreads, kVector> a({static_cast<const int8_t*>(args.a), args.m, k},
+                                                            first_row);
+  const Int8Share<kInt8Columns, Block::kThreads, kVector> b({args.b, args.n, k}, first_col);
   Int8Sums<kUnsigned> sums;
 
   // A group for each slice, also for those past the last, which bring zeros: the same number is always open.
   const auto begin = [&](int slice, int stage) {
-    a.begin(a_slices + stage, slice);
-    b.begin(b_slices + stage, slice);
+    a.begin(block.a + stage, slice);
+    b.begin(block.b + stage, slice);
     close_group();
   };
 #pragma unroll
@@ -144,7 +163,7 @@ __global__ void __launch_bounds__(kInt8Threads, 2)
     wait_for_groups<kInt8Stages - 2>();
     __syncthreads();  // this slice is there for all, and all are done with the one before: its place is next
     begin(slice + kInt8Stages - 1, next);
-    sums.add_slice(a_slices + stage, b_slices + stage);
+    sums.add_slice(shared_address(block.a + stage), shared_address(block.b + stage));
     next = stage;
     stage = stage == kInt8Stages - 1 ? 0 : stage + 1;
   }
@@ -162,27 +181,51 @@ __global__ void __launch_bounds__(kInt8Threads, 2)
   }
 }
 
+using Int8Kernel = void (*)(Int8CudaGemmArgs, int, bool);
+
+template <int kWarpsDown, bool kVector>
+Int8Kernel int8_kernel_for(bool is_unsigned, bool floats) {
+  if (is_unsigned) {
+    return floats ? int8_gemm_mma_kernel<kWarpsDown, true, true, kVector>
+                  : int8_gemm_mma_kernel<kWarpsDown, true, false, kVector>;
+  }
+  return floats ? int8_gemm_mma_kernel<kWarpsDown, false, true, kVector>
+                : int8_gemm_mma_kernel<kWarpsDown, false, false, kVector>;
+}
+
+template <int kWarpsDown, bool kVector>
+cudaError_t launch_int8_tiles(const Int8CudaGemmArgs& args, cudaStream_t stream) {
+  using Block = Int8Block<kWarpsDown>;
+  const int64_t tiles_down = blocks_for(args.m, Block::kRows);
+  const int64_t tiles = tiles_down * blocks_for(args.n, kInt8Columns);
+  if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
+  if (tiles == 0) return cudaSuccess;
+  const bool floats = args.output == Int8Output::kFloat;
+  const Int8Kernel kernel = int8_kernel_for<kWarpsDown, kVector>(args.input == Int8Input::kUint8, floats);
+  const cudaError_t status = allow_shared_bytes(kernel, sizeof(Block));
+  if (status != cudaSuccess) return status;
+  const bool pairs = args.n % 2 == 0 && is_aligned(args.out, 8);
+  const dim3 grid{unsigned(tiles)}, threads(Block::kThreads);
+  return launch(kernel, grid, threads, sizeof(Block), stream, args, int(tiles_down), pairs);
+}
+
+// The large tile reads a quarter less; it is taken where its blocks, one a multiprocessor, are two for each.
+inline bool int8_takes_large_tiles(int64_t m, int64_t n, int multiprocessors) {
+  return blocks_for(m, Int8Block<4>::kRows) * blocks_for(n, kInt8Columns) >= 2 * multiprocessors;
+}
+
 inline cudaError_t launch_int8_gemm(const Int8CudaGemmArgs& args, cudaStream_t stream) {
-  const bool floats = args.output == Int8Output::kFloat, is_unsigned = args.input == Int8Input::kUint8;
   if (args.k > kInt8Slice || args.input == Int8Input::kFloat || args.output == Int8Output::kUint8 ||
       args.epilogue.skip != nullptr) {
     return cudaErrorInvalidValue;
   }
-  const int64_t tiles_down = blocks_for(args.m, kInt8Tile);
-  const int64_t tiles = tiles_down * blocks_for(args.n, kInt8Tile);
-  if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
-  if (tiles == 0) return cudaSuccess;
   const bool vector = args.k % kInt8Chunk == 0 && is_aligned(args.a, 16) && is_aligned(args.b, 16);
-  const bool pairs = args.n % 2 == 0 && is_aligned(args.out, 8);
-  using Kernel = void (*)(Int8CudaGemmArgs, int, bool);
-  static constexpr Kernel kKernels[2][2][2] = {
-      {{int8_gemm_mma_kernel<false, false, false>, int8_gemm_mma_kernel<false, false, true>},
-       {int8_gemm_mma_kernel<false, true, false>, int8_gemm_mma_kernel<false, true, true>}},
-      {{int8_gemm_mma_kernel<true, false, false>, int8_gemm_mma_kernel<true, false, true>},
-       {int8_gemm_mma_kernel<true, true, false>, int8_gemm_mma_kernel<true, true, true>}}};
-  const dim3 grid{unsigned(tiles)};
-  return launch(kKernels[is_unsigned][floats][vector], grid, dim3(kInt8Threads), 0, stream, args,
-                int(tiles_down), pairs);
+  if (!vector) return launch_int8_tiles<2, false>(args, stream);
+  int multiprocessors;
+  const cudaError_t status = count_multiprocessors(&multiprocessors);
+  if (status != cudaSuccess) return status;
+  return int8_takes_large_tiles(args.m, args.n, multiprocessors) ? launch_int8_tiles<4, true>(args, stream)
+                                                                 : launch_int8_tiles<2, true>(args, stream);
 }
 
 }  // namespace greenkernels::cuda
