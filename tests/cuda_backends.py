@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -28,6 +29,13 @@ class Simulated:
         """Calls an op of ``torch.ops.greenkernels`` by its name, such as "sgemm.out"."""
         return self._device.run(op, *args, **kwargs)
 
+    @contextmanager
+    def small(self) -> Iterator[None]:
+        """A device of one multiprocessor, for which launchers choose what they choose for large problems."""
+        before, self._device.multiprocessors = self._device.multiprocessors, 1
+        yield
+        self._device.multiprocessors = before
+
     @property
     def reports(self) -> Sequence[Any]:
         """Of the launches of the last call."""
@@ -42,6 +50,7 @@ class Hardware:
     """The same on a GPU."""
 
     reports = None  # nothing is counted there
+    small = staticmethod(nullcontext)
 
     def __init__(self) -> None:
         if not torch.cuda.is_available():

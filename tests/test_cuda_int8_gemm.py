@@ -63,6 +63,20 @@ def test_sums_are_exact(gpu, shape: tuple[int, int, int], dtype: torch.dtype) ->
     assert torch.equal(out.long(), a.long() @ b.long().T)
 
 
+@pytest.mark.parametrize("shape", [(257, 130, 208), (130, 257, 16), (512, 128, 64)], ids=str)
+def test_large_tiles(gpu, shape: tuple[int, int, int]) -> None:
+    a, b = operands(*shape, torch.int8)
+    rows, columns = torch.rand(shape[0]), torch.rand(shape[1])
+    with gpu.small():
+        sums, out = run(gpu, a, b), run(gpu, a, b, row_scale=rows, col_scale=columns)
+    if gpu.reports is not None:
+        assert gpu.reports[0].shape.block[0] == 256
+    exact = a.double() @ b.double().T
+    assert torch.equal(sums.double(), exact)
+    scaled = rows.double()[:, None] * columns.double() * exact
+    assert ((out - scaled).abs() <= 3 * UNIT * scaled.abs() * (1 + 1e-3)).all()
+
+
 @pytest.mark.parametrize("points", [1, 6])
 def test_zero_points_are_taken_off_exactly(gpu, points: int) -> None:
     a, b = operands(6, 9, 300, torch.uint8)
@@ -146,10 +160,12 @@ def test_what_the_kernel_leaves_out_is_refused(gpu) -> None:
         run(gpu, a, b, row_scale=one, col_scale=one)
 
 
-def test_hot_lines_waste_nothing(gpu) -> None:
+@pytest.mark.parametrize("rows", [128, 512])
+def test_hot_lines_waste_nothing(gpu, rows: int) -> None:
     """On whole tiles: no bank conflict, every sector that is moved is used, one mma for 16 x 8 x 32 products."""
-    a, b = operands(128, 128, 256, torch.int8)
-    run(gpu, a, b, row_scale=torch.ones(128), col_scale=torch.ones(128))
+    a, b = operands(rows, 128, 256, torch.int8)
+    with gpu.small():
+        run(gpu, a, b, row_scale=torch.ones(rows), col_scale=torch.ones(128))
     if gpu.reports is None:
         return
     (report,) = gpu.reports
@@ -157,6 +173,6 @@ def test_hot_lines_waste_nothing(gpu) -> None:
     assert {kind: one.ratio for kind, one in traffic.items()} == dict.fromkeys(traffic, 1)
     assert len(traffic) == 4
     by_opcode = report.statistics.by_opcode()
-    assert by_opcode["mma"].issued == 128 * 128 * 256 // (16 * 8 * 32)
-    # A warp's slice of 64 x 32 x 64: four loads of rows and two of columns for each 32 of depth.
-    assert by_opcode["ldmatrix"].issued == by_opcode["mma"].issued * 6 // 16
+    assert by_opcode["mma"].issued == rows * 128 * 256 // (16 * 8 * 32)
+    # A warp's slice of 64 x 64 x 64: four loads of rows and four of columns for each 32 of depth.
+    assert by_opcode["ldmatrix"].issued == by_opcode["mma"].issued * 8 // 32

@@ -26,6 +26,21 @@ cudaError_t launch(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shar
   return cudaLaunchKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, shared_bytes, stream);
 }
 
+// Lets blocks of a kernel have that much dynamic shared memory. Nothing that a stream waits for.
+template <typename... Params>
+cudaError_t allow_shared_bytes(void (*kernel)(Params...), size_t bytes) {
+  return cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
+                              cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes));
+}
+
+// Of the current device.
+inline cudaError_t count_multiprocessors(int* count) {
+  int device;
+  const cudaError_t status = cudaGetDevice(&device);
+  if (status != cudaSuccess) return status;
+  return cudaDeviceGetAttribute(count, cudaDevAttrMultiProcessorCount, device);
+}
+
 // blockIdx.x and z, read anew at each call: so nothing made of them holds a register from one use to the
 // next.
 __device__ inline int block_x() {
@@ -51,6 +66,13 @@ __device__ inline void store4_global(float* to, float4 values) {
                : "memory");
 }
 
+// Two neighbours, or the first alone.
+template <typename T>
+__device__ inline void load2(T (&to)[2], const T* from, bool both) {
+  to[0] = from[0];
+  to[1] = both ? from[1] : T(0);
+}
+
 __device__ inline void store2_global(float* to, float first, float second) {
   asm volatile("st.global.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(to)), "f"(first), "f"(second)
                : "memory");
@@ -60,13 +82,17 @@ __device__ inline void store2_global(int* to, int first, int second) {
                : "memory");
 }
 
-// Starts to copy 4 or 16 bytes from global to shared memory, or to put zeros there; both pointers are
+// The address of something in shared memory, for what takes one: 32 bits, that arithmetic is half price with.
+__device__ inline unsigned shared_address(const void* pointer) {
+  return static_cast<unsigned>(__cvta_generic_to_shared(pointer));
+}
+
+// Starts to copy 4 or 16 bytes from global to shared memory, or to put zeros there; both addresses are
 // multiples of that. Nothing is read through `from` without `wanted`. Copies of 16 bytes pass by L1: their
 // sectors are whole.
 template <int kBytes>
-__device__ inline void copy_async(void* to, const void* from, bool wanted) {
+__device__ inline void copy_async(unsigned target, const void* from, bool wanted) {
   static_assert(kBytes == 4 || kBytes == 16);
-  const unsigned target = static_cast<unsigned>(__cvta_generic_to_shared(to));
   const auto source = __cvta_generic_to_global(from);
   const int count = wanted ? kBytes : 0;
   if constexpr (kBytes == 16) {
@@ -76,6 +102,11 @@ __device__ inline void copy_async(void* to, const void* from, bool wanted) {
     asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;" ::"r"(target), "l"(source), "r"(count)
                  : "memory");
   }
+}
+
+template <int kBytes>
+__device__ inline void copy_async(void* to, const void* from, bool wanted) {
+  copy_async<kBytes>(shared_address(to), from, wanted);
 }
 
 // Returns when every copy that this thread started is there; other threads see it behind a barrier.
@@ -89,10 +120,9 @@ __device__ inline void wait_for_groups() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kOpen) : "memory");
 }
 
-// Four 8 x 16-byte matrices from shared memory: lane 8 j + r points to row r of matrix j; of each, lane l
-// gets bytes 4 (l % 4) and on of row l / 4.
-__device__ inline void load_matrices(uint32_t (&to)[4], const void* row) {
-  const unsigned from = static_cast<unsigned>(__cvta_generic_to_shared(row));
+// Four 8 x 16-byte matrices from shared memory: lane 8 j + r has the address of row r of matrix j; of each,
+// lane l gets bytes 4 (l % 4) and on of row l / 4.
+__device__ inline void load_matrices(uint32_t (&to)[4], unsigned from) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
                : "r"(from)

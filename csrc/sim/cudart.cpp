@@ -2,7 +2,8 @@
 // run as they are, and a launch goes to a callback: the PTX simulator (greenkernels/ptxsim/device.py), which
 // hears of the memory of each call too.
 //
-// Sizes are checked as the driver of a device of compute capability 8.0 does. One thread at a time.
+// Sizes are checked as the driver of a device of compute capability 8.0 does; how many multiprocessors it has
+// is for the simulator to say. One thread at a time.
 #include <cuda_runtime_api.h>
 
 #include <algorithm>
@@ -33,6 +34,7 @@ std::map<const void*, Function>& functions() {
 
 Callback callback = nullptr;
 UseCallback use_callback = nullptr;
+int multiprocessors = 1;
 cudaError_t last_error = cudaSuccess;
 
 cudaError_t keep(cudaError_t error) {
@@ -51,9 +53,10 @@ bool is_valid(dim3 grid, dim3 block) {
 
 extern "C" {
 
-__attribute__((visibility("default"))) void gk_sim_set_callbacks(Callback function, UseCallback use) {
+__attribute__((visibility("default"))) void gk_sim_set_device(Callback function, UseCallback use, int count) {
   callback = function;
   use_callback = use;
+  multiprocessors = count;
 }
 
 // What csrc/cuda_ops calls for each tensor of a call.
@@ -107,6 +110,16 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
   if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize) return keep(cudaErrorNotSupported);
   if (value < 0 || value > kSharedBytesOptIn) return keep(cudaErrorInvalidValue);
   found->second.dynamic_shared_bytes = value;
+  return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int* device) {
+  *device = 0;
+  return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+  if (attribute != cudaDevAttrMultiProcessorCount) return keep(cudaErrorNotSupported);
+  *value = multiprocessors;
   return cudaSuccess;
 }
 

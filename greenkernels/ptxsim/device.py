@@ -41,15 +41,18 @@ class Device:
     Args:
         kernels: what was compiled.
         races: whether to look for races.
+        multiprocessors: by which launchers choose; kernels run alike with any number. 108 are those of an A100.
 
     Attributes:
         reports: one for each launch of the last call.
+        multiprocessors: as given; may be changed.
     """
 
-    def __init__(self, kernels: Kernels, *, races: bool = True) -> None:
+    def __init__(self, kernels: Kernels, *, races: bool = True, multiprocessors: int = 108) -> None:
         self.reports: list[Report] = []
         self._module = kernels.module
         self._races = races
+        self.multiprocessors = multiprocessors
         self._library = _load(kernels.library)
         self._used: list[tuple[int, int]] = []  # first byte, and the one past the last
         self._error: Exception | None = None
@@ -72,7 +75,7 @@ class Device:
             RuntimeError: the op or its launcher refused.
         """
         self.reports, self._used, self._error = [], [], None
-        self._library.gk_sim_set_callbacks(*self._callbacks)
+        self._library.gk_sim_set_device(*self._callbacks, self.multiprocessors)
         name, _, overload = op.partition(".")
         try:
             result = getattr(getattr(torch.ops, NAMESPACE), name).__getattr__(overload or "default")(

@@ -58,10 +58,12 @@ def mix(opcodes: tuple[str, ...]) -> dict[str, float | int | None]:
     """What a loop is made of.
 
     Returns:
-        "loop": instructions; "ffma_share", "mma_share": how much of them multiplies; "lds128_share": how many loads
+        "loop": instructions, but for NOP, which ptxas puts behind products on 12.0 where it has nothing better
+        to wait with; "ffma_share", "mma_share": how much of them multiplies; "lds128_share": how many loads
         from shared memory are the widest there are, None without loads; "divergent": branches of a warp that
         the compiler could not prove uniform, and calls.
     """
+    opcodes = tuple(opcode for opcode in opcodes if opcode != "NOP")
     loads = [opcode for opcode in opcodes if _SHARED_LOAD.match(opcode)]
     count = max(1, len(opcodes))
     return {
