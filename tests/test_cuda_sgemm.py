@@ -70,6 +70,20 @@ def test_matches_float64(gpu, shape: tuple[int, ...], a_layout: str, b_layout: s
     assert ((out.cpu() - product(a, b)).abs() <= bound(a, b)).all()
 
 
+@pytest.mark.parametrize(
+    "layouts", [("rows", "rows"), ("columns", "columns"), ("rows", "columns"), ("columns", "rows")]
+)
+@pytest.mark.parametrize("shape", [(1, 260, 132, 12), (2, 256, 64, 20)], ids=str)
+def test_large_tiles(gpu, shape: tuple[int, ...], layouts: tuple[str, str]) -> None:
+    batch, m, n, k = shape
+    a, b = gpu.place(operand((batch, m, k), layouts[0])), gpu.place(operand((batch, n, k), layouts[1]))
+    with gpu.small():
+        out = gpu.run("sgemm_batched", a, b)
+    if gpu.reports is not None:
+        assert "sgemm_kernelILi16E" in gpu.reports[0].kernel.name
+    assert ((out.cpu() - product(a, b)).abs() <= bound(a, b)).all()
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (17, 19, 33), (16, 32, 16), (5, 3, 0)], ids=str)
 def test_float64_is_computed_in_float64(gpu, shape: tuple[int, int, int]) -> None:
     m, n, k = shape
@@ -158,11 +172,16 @@ def test_agrees_with_the_cpu(gpu) -> None:
     assert ((out.cpu() - cpu).abs() <= 2 * bound(a, b, bias)).all()
 
 
+@pytest.mark.parametrize("rows", [128, 512])
 @pytest.mark.parametrize("layouts", [("rows", "rows"), ("columns", "columns"), ("rows", "columns")])
-def test_hot_lines_waste_nothing(gpu, layouts: tuple[str, str]) -> None:
+def test_hot_lines_waste_nothing(gpu, layouts: tuple[str, str], rows: int) -> None:
     """On whole tiles: no bank conflict anywhere, and every sector that is moved is used."""
-    a, b = (gpu.place(operand((1, 128, 64), layout)[0]) for layout in layouts)
-    gpu.run("sgemm", a, b, None, None, None)
+    k = 64 * 128 // rows
+    a, b = (
+        gpu.place(operand((1, size, k), layout)[0]) for size, layout in zip((rows, 128), layouts, strict=True)
+    )
+    with gpu.small():
+        gpu.run("sgemm", a, b, None, None, None)
     if gpu.reports is None:
         return
     (report,) = gpu.reports
@@ -173,6 +192,7 @@ def test_hot_lines_waste_nothing(gpu, layouts: tuple[str, str]) -> None:
         "shared load": 1,
         "shared store": 1,
     }
-    # 128^2 * 64 multiply-adds by 32 lanes each; all else must stay below a fifth of them.
+    # 128^2 * 64 multiply-adds by 32 lanes each.
     assert report.statistics.by_opcode()["fma"].issued == 128 * 128 * 64 // 32
-    assert total.issued <= 1.45 * 128 * 128 * 64 // 32
+    if rows == 128:
+        assert total.issued <= 1.45 * 128 * 128 * 64 // 32

@@ -74,6 +74,7 @@ def test_the_mix_of_a_loop() -> None:
     assert (found["ffma_share"], found["lds128_share"]) == (pytest.approx(1 / 3), 0.5)
     assert sass.mix(("IADD3", "BRA.DIV"))["lds128_share"] is None
     assert sass.mix(("IMMA.16832.S8.S8", "BRA.DIV"))["divergent"] == 1
+    assert sass.mix(("FFMA", "NOP", "NOP"))["ffma_share"] == 1
 
 
 def test_resources_are_those_of_ptxas() -> None:

@@ -5,17 +5,14 @@
 
 namespace greenkernels::cuda {
 
-inline constexpr int kSgemmTile = 128;     // rows and columns of out that a block owns
-inline constexpr int kSgemmDepth = 8;      // of a slice: one 32-byte sector of each row
-inline constexpr int kSgemmThreads = 256;  // each fetches kSgemmShare elements of a slice of a, and of b
-inline constexpr int kSgemmShare = kSgemmTile * kSgemmDepth / kSgemmThreads;
+inline constexpr int kSgemmDepth = 8;  // of a slice: one 32-byte sector of each row
+inline constexpr int kSgemmThreads = 256;
 // Spare columns of the tiles in shared memory. When rows of eight are turned into columns, a warp stores 16
 // rows at two depths, four apart: 4 * (128 + 4) words are 16 banks, so that the two do not meet.
 inline constexpr int kSgemmSpare = 4;
 
-static_assert(kSgemmShare == 4, "a share is one 16-byte access");
-
-using SgemmSlice = float[kSgemmDepth][kSgemmTile + kSgemmSpare];
+template <int kRows>
+using SgemmSlice = float[kSgemmDepth][kRows + kSgemmSpare];
 
 // One operand: element (row, d) at data[row * row_stride + d * depth_stride], one of the strides being 1.
 struct SgemmOperand {
@@ -24,13 +21,13 @@ struct SgemmOperand {
   int64_t rows;  // >= 1
 };
 
-// The share of one thread in every slice of an operand.
+// The share of one thread in every slice of kRows rows of an operand.
 //   kDepthFirst: depth_stride is 1, else row_stride is.
 //   kVector: 4 if the stride that is not 1, the extent along the one that is, and data allow 16-byte loads;
 //   else 1, and a warp then loads 32 neighbours, or four rows of eight.
 // Rows of slices stand as columns in shared memory. What needs no turning for that, and single elements, are
 // copied there without a detour through registers, of which the sums leave none to spare.
-template <bool kDepthFirst, int kVector>
+template <int kRows, bool kDepthFirst, int kVector>
 class SgemmShare {
  public:
   __device__ SgemmShare(const SgemmOperand& operand, int64_t first_row) : operand_(operand) {
@@ -43,35 +40,38 @@ class SgemmShare {
 
   // Starts to bring in the share of the next slice, of which `left` depths are within the operand; 0 for the
   // rest.
-  __device__ void begin(SgemmSlice& slice, int left) {
+  __device__ void begin(SgemmSlice<kRows>& slice, int left) {
 #pragma unroll
     for (int piece = 0; piece < kPieces; ++piece) {
       const bool inside = (valid_ >> piece & 1) && depth(piece) < left;
       if constexpr (kTurns) {
-        turning_ = inside ? load4(source_) : make_float4(0, 0, 0, 0);
+        turning_[piece] = inside ? load4(source_) : make_float4(0, 0, 0, 0);
       } else {
         copy_async<4 * kVector>(&slice[depth(piece)][row(piece)], source_, inside);
       }
       source_ += kPieceRows * operand_.row_stride + kPieceDepths * operand_.depth_stride;
     }
     // Pieces along the depth have gone through the slice; pieces along the rows go back to their first one.
-    if constexpr (kDepthFirst) source_ += kSgemmDepth - kSgemmTile * operand_.row_stride;
+    if constexpr (kDepthFirst) source_ += kSgemmDepth - kRows * operand_.row_stride;
   }
 
   // Puts what begin() left in registers into the same slice. Copies have to be waited for all the same.
-  __device__ void finish(SgemmSlice& slice) const {
+  __device__ void finish(SgemmSlice<kRows>& slice) const {
     if constexpr (kTurns) {
-      const float values[] = {turning_.x, turning_.y, turning_.z, turning_.w};
 #pragma unroll
-      for (int i = 0; i < 4; ++i) slice[depth(0) + i][row(0)] = values[i];
+      for (int piece = 0; piece < kPieces; ++piece) {
+        const float4 from = turning_[piece];
+        const float values[] = {from.x, from.y, from.z, from.w};
+#pragma unroll
+        for (int i = 0; i < 4; ++i) slice[depth(piece) + i][row(piece)] = values[i];
+      }
     }
   }
 
  private:
   static constexpr bool kTurns = kDepthFirst && kVector == 4;
-  static constexpr int kPieces = kSgemmShare / kVector;
-  static constexpr int kAcross =
-      (kDepthFirst ? kSgemmDepth : kSgemmTile) / kVector;  // threads along stride 1
+  static constexpr int kPieces = kRows * kSgemmDepth / kSgemmThreads / kVector;
+  static constexpr int kAcross = (kDepthFirst ? kSgemmDepth : kRows) / kVector;  // threads along stride 1
   // How far apart the pieces of a thread lie.
   static constexpr int kPieceRows = kDepthFirst ? kSgemmThreads / kAcross : 0;
   static constexpr int kPieceDepths = kDepthFirst ? 0 : kSgemmThreads / kAcross;
@@ -87,8 +87,8 @@ class SgemmShare {
 
   SgemmOperand operand_;
   const float* source_;
-  unsigned valid_ = 0;  // a bit for each piece whose row is within the operand
-  float4 turning_;      // kTurns: from begin() to finish()
+  unsigned valid_ = 0;                    // a bit for each piece whose row is within the operand
+  float4 turning_[kTurns ? kPieces : 1];  // kTurns: from begin() to finish()
 };
 
 }  // namespace greenkernels::cuda

@@ -31,7 +31,7 @@ STEMS = {"sgemm": r"^FFMA", "int8_gemm": r"^IMMA\.16832"}  # the instruction tha
 MULTIPLY_ADDS = {"sgemm": 32, "int8_gemm": 16 * 8 * 32}  # of one, by a warp
 _FETCH = re.compile(r"^(?:LDG|LDGSTS)\b.*")
 # Of ours, the ones for aligned operands with stride 1 along the depth, which is what the rivals take.
-OURS = re.compile(r"sgemm_kernelILb1ELb1ELi4E|int8_gemm_mma_kernelILi\dELb0ELb0ELb1E")
+OURS = re.compile(r"sgemm_kernelILi\d+ELb1ELb1ELi4E|int8_gemm_mma_kernelILi\dELb0ELb0ELb1E")
 
 
 @dataclass(frozen=True)
