@@ -146,6 +146,16 @@ def test_a_loss_that_is_no_number_names_the_step_and_loses_nothing(tmp_path, dat
     assert "02-prune.json" not in kept
 
 
+def test_accuracy_per_joule_is_shown_above_the_floor_alone(data):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(784, 10)).eval()
+    found = load(data)
+    above, below = (evaluation.take_joules(model, found, floor=0.3, quality=q) for q in (0.4, 0.2))
+    assert above["per_joule"]["value"] == pytest.approx(0.4 / above["energy_j"]["value"])
+    assert below["per_joule"] is None
+    assert below["energy_j"]["value"] > 0
+
+
 class Bad(nn.Module):
     def forward(self, x):
         return x.flatten(1)[:, :10] * float("nan")

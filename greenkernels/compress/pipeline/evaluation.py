@@ -13,6 +13,7 @@ from torch import nn
 from ...energy.breakdown import estimate
 from ...energy.quality import efficiency
 from ...measure.contender import Contender
+from ...measure.provenance import Measurement
 from ...measure.suite import calmest
 from ...measure.turns import Schedule, take_turns
 from ...saving import save
@@ -78,17 +79,26 @@ def take_times(models: dict[str, nn.Module], data: Data) -> dict[str, dict[str, 
     return found
 
 
-def take_joules(model: nn.Module, data: Data, floor: float) -> dict[str, Any]:
-    """J an image with its source, accuracy per joule above the floor, and the modelled split by layer."""
+def take_joules(model: nn.Module, data: Data, floor: float, quality: float) -> dict[str, Any]:
+    """J an image with its source, accuracy per joule above the floor, and the modelled split by layer.
+
+    Args:
+        quality: accuracy on all test images, which the floor is for; joules are those of one batch.
+    """
     images, labels = data.test.images[:TIMED_BATCH], data.test.labels[:TIMED_BATCH]
     accuracy(
         model, Split(images, labels)
     )  # the first call takes longer, and static power is paid by the second
-    found = efficiency(model, [(images, labels)], right, floor=floor, items=lambda x, _: len(x))
+    found = efficiency(model, [(images, labels)], right, floor=0.0, items=lambda x, _: len(x))
+    each = found.per_joule
+    if each is not None:
+        share = quality / found.quality if found.quality else 0.0
+        value, low, high = (share * v for v in (each.value, each.low, each.high))
+        each = None if quality < floor else Measurement(value, each.unit, each.kind, low, high)
     split = estimate(model, images)
     return {
         "energy_j": None if found.energy_j is None else found.energy_j.to_json(),
-        "per_joule": None if found.per_joule is None else found.per_joule.to_json(),
+        "per_joule": None if each is None else each.to_json(),
         "source": found.source,
         "reason": found.reason,
         "layers": [

@@ -79,7 +79,7 @@ def run(
         done.append(path)
         best = max(range(len(rows)), key=lambda at: rows[at].accuracy)
         job.teacher = _load(done[best]) if index and index < len(recipe.steps) else None
-    facts = _measured(out / "measured.json", recipe, found, done, key)
+    facts = _measured(out / "measured.json", recipe, found, rows, key)
     write_report(out, recipe, rows, facts, found, quick)
     return rows
 
@@ -141,9 +141,7 @@ def _follow(step: Step, model: nn.Module, job: Job, path: Path, key: str) -> tup
     return row, model
 
 
-def _measured(
-    path: Path, recipe: Recipe, data: Data, done: list[Path], key: str
-) -> dict[str, dict[str, Any]]:
+def _measured(path: Path, recipe: Recipe, data: Data, rows: list[Row], key: str) -> dict[str, dict[str, Any]]:
     """Times and joules of all networks, taken last, when nothing of the pipeline trains any more."""
     try:
         said = json.loads(path.read_text())
@@ -151,10 +149,10 @@ def _measured(
             return said["facts"]
     except (OSError, ValueError, KeyError):
         pass
-    models = {step.name: _load(step) for step in done}
+    models = {row.step: _load(path.with_name(row.step)) for row in rows}
     facts = take_times(models, data)
-    for name, model in models.items():
-        facts[name] |= take_joules(model, data, recipe.floor)
+    for row in rows:
+        facts[row.step] |= take_joules(models[row.step], data, recipe.floor, row.accuracy)
     write_whole(path, json.dumps({"key": key, "facts": facts}, indent=1).encode())
     return facts
 
