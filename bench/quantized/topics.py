@@ -91,7 +91,7 @@ def variants(network: nn.Module, bits: str) -> Iterator[tuple[str, nn.Module]]:
     if "8" in bits.split(","):
         yield "8 bit", converted(network, Int8Linear.from_module)
     if "4" in bits.split(","):
-        for group in (32, 64, 128):
+        for group in (64, 32, 128):
             yield (
                 f"4 bit, groups of {group}",
                 converted(network, lambda layer, group=group: Int4Linear.from_module(layer, group=group)),

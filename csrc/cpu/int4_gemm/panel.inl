@@ -9,11 +9,14 @@ constexpr int int4_rows() {
 }
 constexpr int kInt4Vecs = GK_ISA_WIDTH == 16 ? 2 : 1;  // of columns at a time
 constexpr int kInt4Columns = kInt4Vecs * Vec<float>::kWidth;
+// Bytes of the weight fetched ahead on its first way past the rows: 0.83 -> 0.66 ms at 1 x 4096 x 4096 from
+// memory, and as much with 1 to 16 KiB (a Xeon of family 6, model 207, 1 thread).
+constexpr int64_t kInt4Ahead = 4096;
 
 // The float value of the sums is left in `total`, before the row's scale.
 template <bool kVnni, int kRows>
 void int4_block(const Int4Weight& shape, const uint8_t* panel, int column, int64_t row, const Int4Rows& rows,
-                Vec<float> (&total)[kRows][kInt4Vecs]) {
+                bool fetches, Vec<float> (&total)[kRows][kInt4Vecs]) {
   using V = Vec<float>;
   const int64_t groups = shape.groups(), group = shape.group;
   const int8_t* a[kRows];
@@ -36,6 +39,10 @@ void int4_block(const Int4Weight& shape, const uint8_t* panel, int column, int64
 
     const uint8_t* octet = panel + 2 * kInt4Panel + 4 * column;
     for (int64_t d = 0; d < group; d += 8, octet += 4 * kInt4Panel) {
+      if (fetches) {
+        __builtin_prefetch(octet + kInt4Ahead);
+        __builtin_prefetch(octet + kInt4Ahead + 64);
+      }
 #pragma GCC unroll 2
       for (int j = 0; j < kInt4Vecs; ++j) {
         const Quads low = low_quads(octet + 4 * V::kWidth * j), high = high_quads(octet + 4 * V::kWidth * j);
@@ -77,7 +84,7 @@ void int4_rows_of_panel(const Int4GemmArgs& args, int64_t index, int64_t row, co
   const auto* sums = reinterpret_cast<const float*>(panel + shape.groups() * shape.group_bytes());
   for (int c = 0; c < kInt4Panel; c += kInt4Columns) {
     V total[kRows][kInt4Vecs];
-    int4_block<kVnni, kRows>(shape, panel, c, row, rows, total);
+    int4_block<kVnni, kRows>(shape, panel, c, row, rows, c == 0 && row == 0, total);
 #pragma GCC unroll 2
     for (int j = 0; j < kInt4Vecs; ++j) {
       const int64_t at = c + j * V::kWidth, column = index * kInt4Panel + at, count = shape.n - column;
