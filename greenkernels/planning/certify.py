@@ -119,9 +119,7 @@ def prove_calls(stock: nn.Module, network: nn.Module, layers: list[LayerPlan], i
     with watched(network.modules(), work.enter, compare), torch.inference_mode():
         run(network, inputs)
     silent = {layer.names[0]: _why_silent(m, layer.names[0] in errors) for m, layer in names.items()}
-    silent |= dict.fromkeys(
-        bare, "what calls it runs its stock forward, which computes what is fused once more"
-    )
+    silent |= dict.fromkeys(bare, "what calls it runs its own forward, in which nothing is fused")
     return Proof(errors, {name: why for name, why in silent.items() if why}, work)
 
 

@@ -18,7 +18,7 @@ def machine_of(plan: Plan) -> dict[str, object]:
     """What the times of a plan hold for: processor, its instruction sets, and the number of threads."""
     cpu = cpu_facts()
     return {
-        "cpu": cpu["name"],
+        "cpu": plan.about.get("cpu") or cpu["name"],
         "model": cpu["family_model"],
         "level": _isa.current(),
         "threads": plan.threads,
@@ -32,7 +32,8 @@ def converted(model: nn.Module, plan: str, machine: str, path: Path, refuse: boo
         ValueError: the plan is damaged, does not fit the network, or is another machine's and `refuse` is set.
     """
     made = Plan.from_text(plan, str(path))
-    theirs, mine = json.loads(machine), machine_of(made) | {"threads": torch.get_num_threads()}
+    here = {"cpu": cpu_facts()["name"], "threads": torch.get_num_threads()}
+    theirs, mine = json.loads(machine), machine_of(made) | here
     differing = [
         f"{key} {theirs.get(key)!r}, here {mine[key]!r}" for key in mine if theirs.get(key) != mine[key]
     ]
