@@ -174,8 +174,8 @@ void flat_panel(const StripJob<T>& job, const StripPanel<T>& panel, int64_t begi
     const int64_t pixels = least + more;
     block.a += pixels * job.in_c;
     block.out += pixels * out_c;
-    block.output.line += pixels * out_c * int64_t{sizeof(T)};
-    block.input.line += pixels * job.in_c * int64_t{sizeof(T)};
+    if (block.output.lines) block.output.line += pixels * out_c * int64_t{sizeof(T)};
+    if (block.input.lines) block.input.line += pixels * job.in_c * int64_t{sizeof(T)};
   }
 }
 
