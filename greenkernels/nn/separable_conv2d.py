@@ -105,6 +105,7 @@ class SeparableConv2d(nn.Module):
                 f"{depthwise.stride}, got True"
             )
         self.expand, self.depthwise, self.project, self.residual = expand, depthwise, project, residual
+        self._kept: tuple[list[tuple[Any, ...]], tuple[Any, ...]] | None = None
         self.train(depthwise.training)
 
     @classmethod
@@ -142,9 +143,9 @@ class SeparableConv2d(nn.Module):
             ``[batch, out_channels, out_h, out_w]`` in the memory format of ``input``.
         """
         if not torch.compiler.is_compiling() and self._is_one_call(input):
-            arguments = self.packed_arguments(input)
+            arguments = self.packed_arguments()
             if arguments is not None:
-                return packed_conv(input, *arguments)
+                return packed_conv(input, *arguments, input if self.residual else None, 1.0)
         out = input if self.expand is None else self.expand(input)
         return self.project(self.depthwise(out), input if self.residual else None)
 
@@ -165,33 +166,50 @@ class SeparableConv2d(nn.Module):
             and input.size(1) == self.in_channels
             and not needs_grad
             and not torch.is_autocast_enabled("cpu")
-            and all(type(conv._parameters["weight"]) is nn.Parameter for conv in self._convs())
         )
 
-    def packed_arguments(self, input: Tensor) -> tuple[Any, ...] | None:
-        """What ``separable_conv2d_packed`` takes behind the input; None where a layer is not covered by it."""
+    def packed_arguments(self) -> tuple[Any, ...] | None:
+        """What ``separable_conv2d_packed`` takes between input and skip; None where a layer is not covered by it.
+
+        Kept from call to call, since to look at three modules takes as long as a small layer, while every layer's
+        weight, bias and activation are what they were.
+        """
+        if self._kept is not None:
+            states, arguments = self._kept
+            for conv, weight_state, bias, activation in states:
+                parameters = conv._parameters
+                if (
+                    parameters["bias"] is not bias
+                    or conv.__dict__["activation"] is not activation
+                    or conv._packed_from is not weight_state
+                    or not weight_state.is_state_of(parameters["weight"])
+                ):
+                    break
+            else:
+                return arguments
+        arguments = self._look_up_arguments()
+        states = [(c, c._packed_from, c._parameters["bias"], c.activation) for c in self._convs()]
+        self._kept = None if arguments is None else (states, arguments)
+        return arguments
+
+    def _look_up_arguments(self) -> tuple[Any, ...] | None:
         expand, depthwise, project = self.expand, self.depthwise, self.project
         if type(depthwise.padding) is not tuple or depthwise.padding_mode != "zeros":
             return None
-        weights = [None, None]
+        tensors = [None, None]
         for conv in self._convs():
-            weights += [conv.fresh_packed(conv._parameters["weight"]), conv._parameters["bias"]]
-        if any(packed is None for packed in weights[2::2]) or depthwise.weight.dtype != torch.float32:
-            return None
-        return (
-            *weights[-6:],
-            depthwise.in_channels,
-            self.out_channels,
-            depthwise.kernel_size,
-            depthwise.stride,
-            depthwise.padding,
-            depthwise.dilation,
-            None if expand is None else expand.activation,
-            depthwise.activation,
-            project.activation,
-            input if self.residual else None,
-            1.0,
-        )
+            weight = conv._parameters["weight"]
+            plain = type(weight) is nn.Parameter and weight.dtype == torch.float32
+            packed = conv.fresh_packed(weight) if plain else None
+            if packed is None:
+                return None
+            tensors += [packed, conv._parameters["bias"]]
+        geometry = (depthwise.kernel_size, depthwise.stride, depthwise.padding, depthwise.dilation)
+        names = (None if expand is None else expand.activation, depthwise.activation, project.activation)
+        return *tensors[-6:], depthwise.in_channels, self.out_channels, *geometry, *names
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": None}
 
     def to_modules(self) -> list[nn.Module]:
         """The stock layers in order, on the same Parameters; batch norms stay folded."""

@@ -11,7 +11,7 @@ GK_INLINE void sum_pixels(const DepthwiseJob<T, S>& job, const PixelBand& band, 
   const T* taps = args.packed + c;
   for (int64_t i = 0; i < args.filter.kernel_h; ++i) {
     const int64_t in_y = band.y * args.stride_h + i * args.dilation_h - args.pad_h;
-    if (in_y < 0 || in_y >= args.h) continue;
+    if (in_y < 0 || in_y >= args.h || args.w == 0) continue;
     const S* row = args.input + (band.n * args.h + in_y) * args.w * channels + c;
     for (int64_t j = 0; j < args.filter.kernel_w; ++j) {
       const Vec<T> w = Vec<T>::load(taps + (i * args.filter.kernel_w + j) * args.filter.padded_channels());

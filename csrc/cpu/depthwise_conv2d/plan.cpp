@@ -21,6 +21,7 @@ int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 template <typename T, typename S>
 bool takes_tiles(const DepthwiseConv2dArgs<T, S>& args) {
   const int64_t stride = args.stride_h, kernel_w = args.filter.kernel_w;
+  if (args.h == 0 || args.w == 0) return false;  // no input to point into
   return args.dilation_h == 1 && args.dilation_w == 1 && stride == args.stride_w && stride <= 2 &&
          (kernel_w == 3 || kernel_w == 5 || kernel_w == 7) && args.filter.kernel_h >= stride;
 }

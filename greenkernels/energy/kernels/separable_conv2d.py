@@ -54,10 +54,11 @@ def count_module(module: SeparableConv2d, *input_shapes: Sequence[int]) -> Count
     shape = (1, *shape) if len(shape) == 3 else shape
     if len(shape) != 4 or shape[1] != module.in_channels:
         raise Uncounted(f"input must be [batch, {module.in_channels}, h, w], got {list(shape)}")
-    arguments = module.packed_arguments(module.project.weight.new_empty(shape, device="meta"))
+    arguments = module.packed_arguments()
     if arguments is None:
         raise Uncounted("the layers run one after the other here, each with counts of its own")
-    return count_call_of(shape, Call(*arguments))
+    skip = module.project.weight.new_empty(shape, device="meta") if module.residual else None
+    return count_call_of(shape, Call(*arguments, skip, 1.0))
 
 
 @op_rule("greenkernels::separable_conv2d_packed")
