@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from ..ops.activation import check_activation
 from ..ops.depthwise_conv2d_op import conv, pack, packed_conv
 from .fused_conv2d import FusedConv2d
 
@@ -47,42 +45,12 @@ class DepthwiseConv2d(FusedConv2d):
     stem = "depthwise_conv2d"
     needed: ClassVar[dict[str, Any]] = {"transposed": False}
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: str | int | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        activation: str | None = None,
-        activation_param: Tensor | float | None = None,
-        strict: bool = False,
-    ) -> None:
-        check_activation(activation, activation_param)
-        for name, value in {"groups": groups, "out_channels": out_channels}.items():
-            if value != in_channels:
-                raise ValueError(f"{name} must be in_channels, {in_channels}, got {name}={value}")
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-        )
-        self._set_options(activation, activation_param, strict)
+    def _set_options(self, *options: Any) -> None:
+        for name in ("groups", "out_channels"):
+            value = getattr(self, name)
+            if value != self.in_channels:
+                raise ValueError(f"{name} must be in_channels, {self.in_channels}, got {name}={value}")
+        super()._set_options(*options)
 
     def _run(
         self, input: Tensor, weight: Tensor, bias: Tensor | None, padding: Any, *epilogue: Any

@@ -3,10 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
 from torch import Tensor
 
-from ..ops.activation import check_activation
 from ..ops.direct_conv2d_op import conv, pack, packed_conv
 from .fused_conv2d import FusedConv2d
 
@@ -45,40 +43,6 @@ class DirectConv2d(FusedConv2d):
 
     stem = "direct_conv2d"
     needed: ClassVar[dict[str, Any]] = {"transposed": False}
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int | tuple[int, int],
-        stride: int | tuple[int, int] = 1,
-        padding: str | int | tuple[int, int] = 0,
-        dilation: int | tuple[int, int] = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: torch.dtype | None = None,
-        *,
-        activation: str | None = None,
-        activation_param: Tensor | float | None = None,
-        strict: bool = False,
-    ) -> None:
-        check_activation(activation, activation_param)
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-        )
-        self._set_options(activation, activation_param, strict)
 
     def _geometry(self, padding: Any) -> tuple[Any, ...]:
         return self.stride, padding, self.dilation, self.groups

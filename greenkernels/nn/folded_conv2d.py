@@ -8,7 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..ops import activation as activations
-from ..ops.activation import check_activation
 from . import onednn
 from .fused_conv2d import FusedConv2d
 
@@ -35,18 +34,6 @@ class FoldedConv2d(FusedConv2d):
     stem = "folded_conv2d"
     needed: ClassVar[dict[str, Any]] = {"transposed": False}
     _reordered: tuple[Any, Any] = (None, None)  # the packed weight, and the same in oneDNN's order
-
-    def __init__(
-        self,
-        *args: Any,
-        activation: str | None = None,
-        activation_param: Tensor | float | None = None,
-        strict: bool = False,
-        **options: Any,
-    ) -> None:
-        check_activation(activation, activation_param)
-        super().__init__(*args, **options)
-        self._set_options(activation, activation_param, strict)
 
     def _is_plain_call(self, input: Tensor, weight: Tensor | None) -> bool:
         return (

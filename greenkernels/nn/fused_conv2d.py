@@ -18,8 +18,8 @@ from .padding import kernel_padding
 class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
     """An ``nn.Conv2d`` that computes ``activation(conv(input) + skip_scale * skip)`` on the kernels of one stem.
 
-    A subclass names the stem and what it asks of attributes, calls ``_set_options`` at the end of its constructor,
-    and defines ``_run``, ``_run_packed`` and ``_pack``.
+    A subclass names the stem and what it asks of attributes, checks what else it asks in ``_set_options``, and
+    defines ``_run``, ``_run_packed`` and ``_pack``.
     """
 
     stem: ClassVar[str]  # of the kernel
@@ -28,6 +28,29 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
     _norm: tuple[nn.Module, ...] = ()
     _norm_version = 0
     deferred = False
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | tuple[int, int],
+        stride: int | tuple[int, int] = 1,
+        padding: str | int | tuple[int, int] = 0,
+        dilation: int | tuple[int, int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: torch.dtype | None = None,
+        *,
+        activation: str | None = None,
+        activation_param: Tensor | float | None = None,
+        strict: bool = False,
+    ) -> None:
+        activations.check_activation(activation, activation_param)
+        geometry = (kernel_size, stride, padding, dilation, groups)
+        super().__init__(in_channels, out_channels, *geometry, bias, padding_mode, device, dtype)
+        self._set_options(activation, activation_param, strict)
 
     def _set_options(self, activation: str | None, param: Tensor | float | None, strict: bool) -> None:
         check_attributes(self, self.needed, FLOATS)
@@ -229,7 +252,8 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
         if self._norm:
             out = self._norm[0](out)
         if skip is not None:
-            out = out + skip_scale * skip
+            cast = torch.is_autocast_enabled(out.device.type)  # the op casts all tensors alike
+            out = out + skip_scale * (skip.to(out.dtype) if cast else skip)
         return activations.apply(self.activation, out, self.activation_param)
 
     def _can_pack(self, weight: Tensor) -> bool:

@@ -81,21 +81,10 @@ class WinogradConv2d(FusedConv2d):
         check_finite: bool = False,
     ) -> None:
         check_options(tile, activation, activation_param)
-        super().__init__(
-            in_channels,
-            out_channels,
-            kernel_size,
-            stride,
-            padding,
-            dilation,
-            groups,
-            bias,
-            padding_mode,
-            device,
-            dtype,
-        )
+        geometry = (kernel_size, stride, padding, dilation, groups)
+        fused = {"activation": activation, "activation_param": activation_param, "strict": strict}
+        super().__init__(in_channels, out_channels, *geometry, bias, padding_mode, device, dtype, **fused)
         self.tile, self.check_finite = tile, check_finite
-        self._set_options(activation, activation_param, strict)
 
     def _run(
         self, input: Tensor, weight: Tensor, bias: Tensor | None, padding: Any, *epilogue: Any

@@ -52,7 +52,8 @@ def unpack(packed: Tensor, n: int, k: int, group: int) -> tuple[Tensor, Tensor]:
         return packed.new_empty((n, k), dtype=torch.int8), packed.new_empty((n, groups), dtype=torch.float32)
     body = packed.reshape(panels, math.prod((PANEL, groups * (2 + group // 2) + 4)))[:, : -4 * PANEL]
     parts = body.reshape(panels, groups, PANEL * (2 + group // 2))
-    heads = parts[:, :, : 2 * PANEL].reshape(panels, groups, PANEL, 2).transpose(1, 2).contiguous()
+    heads = parts[:, :, : 2 * PANEL].reshape(panels, groups, PANEL, 2).transpose(1, 2)
+    heads = heads.clone(memory_format=torch.contiguous_format)  # aligned, however packed lies
     scales = heads.view(torch.bfloat16).float().reshape(panels * PANEL, groups)
     octets = parts[:, :, 2 * PANEL :].reshape(panels, groups, group // 8, PANEL, 4).permute(0, 3, 1, 2, 4)
     values = torch.stack((octets & 15, octets >> 4), dim=4).to(torch.int8) - 8

@@ -16,6 +16,7 @@ import torch
 from ...ops import _library
 from ...ops.csr_conv2d_op import CONV_BATCH
 from ...ops.csr_packing import layout, packed_bytes
+from ..conv_maps import conv_maps
 from ..counts import Counts, Uncounted, dtype_name, tensor_bytes
 from ..ops import Op, op_rule
 from ..reuse import Stream, strips
@@ -48,15 +49,9 @@ def count_module(module: SparseConv2d, *input_shapes: Sequence[int]) -> Counts:
     Raises:
         Uncounted: a shape that the module does not take.
     """
-    (shape,) = (tuple(shape) for shape in input_shapes)
-    shape = (1, *shape) if len(shape) == 3 else shape
-    if len(shape) != 4 or shape[1] != module.in_channels:
-        raise Uncounted(f"input must be [batch, {module.in_channels}, h, w], got {list(shape)}")
     weight = torch.empty(module._dense_shape(), device="meta")
-    try:
-        out = module._conv_forward(weight.new_empty(shape), weight, None).shape
-    except RuntimeError as error:
-        raise Uncounted(str(error).splitlines()[0]) from error
+    (shape,), output = conv_maps(module, weight, input_shapes)
+    out = output.shape
     nnz, element = module.values.numel(), module.values.element_size()
     packed = packed_bytes(module.out_channels, weight[0].numel(), nnz, CONV_BATCH, 4)
     weights = packed + tensor_bytes(module.bias)

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from ...ops import _library
-from ..counts import Counts, Uncounted, dtype_name, tensor_bytes
+from ..conv_maps import conv_maps
+from ..counts import Counts, dtype_name, tensor_bytes
 from ..layer_rules.pointwise import FUSED
 from ..ops import Op, op_rule
 
@@ -33,26 +32,18 @@ def count_module(module: DepthwiseConv2d, *input_shapes: Sequence[int]) -> Count
     Raises:
         Uncounted: a shape that the module does not take.
     """
-    shape, *skip = (tuple(shape) for shape in input_shapes)
-    if len(shape) == 3:
-        shape = (1, *shape)
-    if len(shape) != 4 or shape[1] != module.in_channels:
-        raise Uncounted(f"input must be [batch, {module.in_channels}, h, w], got {list(shape)}")
-    try:
-        with torch.no_grad():
-            weight = module.weight.to("meta")
-            out = module._conv_forward(weight.new_empty(shape), weight, None)
-    except RuntimeError as error:
-        raise Uncounted(str(error).splitlines()[0]) from error
+    maps, out = conv_maps(module, module.weight, input_shapes)
+    weight = module.weight
     taps = math.prod(module.kernel_size)
-    epilogue = FUSED.get(module.activation, 0) + (2 if skip else 0)  # skip_scale * skip is a multiply-add
+    epilogue = FUSED.get(module.activation, 0) + (2 if maps[1:] else 0)  # skip_scale * skip is a multiply-add
     dtype, element = dtype_name(weight.dtype), weight.element_size()
     packed = taps * -(-module.out_channels // LANES) * LANES * (8 if dtype == "float64" else 4)
     weights = packed + sum(tensor_bytes(v) for v in (module.bias, module.activation_param))
-    maps = sum(math.prod(s) for s in (shape, *skip))
     flops = out.numel() * (2 * taps + epilogue)
     compute = "float64" if dtype == "float64" else "float32"
-    return Counts(flops, maps * element + weights, out.numel() * element, weights, compute)
+    return Counts(
+        flops, sum(map(math.prod, maps)) * element + weights, out.numel() * element, weights, compute
+    )
 
 
 @op_rule("greenkernels::depthwise_conv2d", "greenkernels::depthwise_conv2d_packed")

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
-
 from ...ops import _library
-from ..counts import Counts, Uncounted, dtype_name, tensor_bytes
+from ..conv_maps import conv_maps
+from ..counts import Counts, dtype_name, tensor_bytes
 from ..layer_rules.pointwise import FUSED
 from ..ops import Op, op_rule
 from ..reuse import Stream, streamed_weight
@@ -47,28 +46,20 @@ def count_module(module: DirectConv2d, *input_shapes: Sequence[int]) -> Counts:
     Raises:
         Uncounted: a shape that the module does not take.
     """
-    shape, *skip = (tuple(shape) for shape in input_shapes)
-    if len(shape) == 3:
-        shape = (1, *shape)
-    if len(shape) != 4 or shape[1] != module.in_channels:
-        raise Uncounted(f"input must be [batch, {module.in_channels}, h, w], got {list(shape)}")
-    try:
-        with torch.no_grad():
-            weight = module.weight.to("meta")
-            out = module._conv_forward(weight.new_empty(shape), weight, None)
-    except RuntimeError as error:
-        raise Uncounted(str(error).splitlines()[0]) from error
+    maps, out = conv_maps(module, module.weight, input_shapes)
+    weight = module.weight
     pixels, depth = out.numel() // max(1, module.out_channels), weight[0].numel()
     channels = computed_channels(module.out_channels, module.groups)
-    epilogue = FUSED.get(module.activation, 0) + (2 if skip else 0)  # skip_scale * skip is a multiply-add
+    epilogue = FUSED.get(module.activation, 0) + (2 if maps[1:] else 0)  # skip_scale * skip is a multiply-add
     dtype, element = dtype_name(weight.dtype), weight.element_size()
     packed = depth * channels * (8 if dtype == "float64" else 4)
     weights = packed + sum(tensor_bytes(v) for v in (module.bias, module.activation_param))
-    maps = sum(math.prod(s) for s in (shape, *skip))
     flops = pixels * 2 * depth * channels + out.numel() * epilogue
     compute = "float64" if dtype == "float64" else "float32"
     streams = streams_of(pixels, depth, module.out_channels, module.groups, 8 if compute == "float64" else 4)
-    return Counts(flops, maps * element + weights, out.numel() * element, weights, compute, streams)
+    return Counts(
+        flops, sum(map(math.prod, maps)) * element + weights, out.numel() * element, weights, compute, streams
+    )
 
 
 @op_rule("greenkernels::direct_conv2d", "greenkernels::direct_conv2d_packed")

@@ -15,7 +15,8 @@ import torch
 
 from ...ops import _library
 from ...ops.int8_packing import PANEL, packed_filter_bytes
-from ..counts import Counts, Uncounted, tensor_bytes
+from ..conv_maps import conv_maps
+from ..counts import Counts, tensor_bytes
 from ..ops import Op, op_rule
 from ..reuse import Stream, streamed_weight
 
@@ -47,22 +48,13 @@ def count_module(module: Int8Conv2d, *input_shapes: Sequence[int]) -> Counts:
     Raises:
         Uncounted: a shape that the module does not take.
     """
-    shape, *skip = (tuple(shape) for shape in input_shapes)
-    if len(shape) == 3:
-        shape = (1, *shape)
-    if len(shape) != 4 or shape[1] != module.in_channels:
-        raise Uncounted(f"input must be [batch, {module.in_channels}, h, w], got {list(shape)}")
     weight = torch.empty(module._weight_shape(), device="meta")
-    try:
-        out = module._conv_forward(weight.new_empty(shape), weight, None)
-    except RuntimeError as error:
-        raise Uncounted(str(error).splitlines()[0]) from error
+    maps, out = conv_maps(module, weight, input_shapes)
     pixels, depth = out.numel() // max(1, module.out_channels), weight[0].numel()
     vectors = (module.packed, module.weight_scale, module.bias, module.activation_param)
     weights = sum(tensor_bytes(v) for v in vectors)
-    maps = sum(math.prod(s) for s in (shape, *skip))
     sizes = (pixels, module.out_channels, module.groups, depth)
-    read, written = 4 * maps + weights, 4 * out.numel()
+    read, written = 4 * sum(map(math.prod, maps)) + weights, 4 * out.numel()
     return Counts(product_flops(*sizes), read, written, weights, "int8", streams_of(*sizes))
 
 

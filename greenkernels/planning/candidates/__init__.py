@@ -58,6 +58,22 @@ class Chain:
         return " + ".join(words + ([self.activation.kind] if self.activation else []))
 
 
+def refusal(kind: Any, stock: nn.Module, **options: Any) -> str | None:
+    """Why ``kind``, a class with ``from_module``, cannot stand in for ``stock``, in a line; None where it can."""
+    try:
+        kind.from_module(stock, **options)
+    except (ValueError, TypeError) as error:
+        return str(error).splitlines()[0].removeprefix(f"{kind.__name__}: ")
+    return None
+
+
+def stand_in(kind: Any, stock: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
+    """The module of class ``kind`` in place of ``stock``, with the activation fused."""
+    if activation is None:
+        return kind.from_module(stock, **options)
+    return kind.from_module(stock, **options, activation=activation.kind, activation_param=activation.param)
+
+
 def own_counts(module: nn.Module, shapes: Sequence[Size]) -> Counts | None:
     """Work of calls on inputs of these shapes, by the module's own ``counts`` or the rule for its class."""
     total: Counts | None = None

@@ -10,7 +10,7 @@ from torch import Size, nn
 from ...nn import SparseConv2d
 from ...ops.csr_conv2d_op import CONV_BATCH
 from ...ops.csr_packing import layout, packed_bytes
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, refusal
 from .csr_matmul import MIN_ZEROS, zeros_of
 
 
@@ -18,11 +18,7 @@ def refuses(conv: nn.Module) -> str | None:
     zeros = zeros_of(conv)
     if zeros < MIN_ZEROS:
         return f"{zeros:.0%} of its weights are zero, too few for a sparse product (rule: {MIN_ZEROS:.0%})"
-    try:
-        SparseConv2d.from_module(conv)
-    except (ValueError, TypeError) as error:
-        return str(error).splitlines()[0]
-    return None
+    return refusal(SparseConv2d, conv)
 
 
 def build(conv: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:

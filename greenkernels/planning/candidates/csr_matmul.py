@@ -10,7 +10,7 @@ from torch import Size, nn
 
 from ...nn import SparseLinear
 from ...ops.csr_packing import layout, layout_batch, packed_bytes
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, refusal
 
 # A sparse product runs at 76 % of the peak at most, for its loads, a dense one at about 95 %: below a fifth of zeros it
 # cannot win, and strips and tiles cost some more. From 90 % on it took less than a third of the time of torch's dense
@@ -28,11 +28,7 @@ def refuses(linear: nn.Module) -> str | None:
     zeros = zeros_of(linear)
     if zeros < MIN_ZEROS:
         return f"{zeros:.0%} of its weights are zero, too few for a sparse product (rule: {MIN_ZEROS:.0%})"
-    try:
-        SparseLinear.from_module(linear, warn=False)
-    except (ValueError, TypeError) as error:
-        return str(error).splitlines()[0]
-    return None
+    return refusal(SparseLinear, linear, warn=False)
 
 
 def build(linear: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:

@@ -9,25 +9,17 @@ import torch
 from torch import Size, nn
 
 from ...nn import DepthwiseConv2d
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, refusal, stand_in
 
 PLANE_BYTES = 24 << 10  # kPlaneElements of csrc/cpu/depthwise_conv2d/plan.cpp: a staged band of an NCHW plane
 
 
 def refuses(conv: nn.Module) -> str | None:
-    try:
-        DepthwiseConv2d.from_module(conv)
-    except (ValueError, TypeError) as error:
-        return str(error).splitlines()[0]
-    return None
+    return refusal(DepthwiseConv2d, conv)
 
 
 def build(conv: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
-    if activation is None:
-        return DepthwiseConv2d.from_module(conv, **options)
-    return DepthwiseConv2d.from_module(
-        conv, **options, activation=activation.kind, activation_param=activation.param
-    )
+    return stand_in(DepthwiseConv2d, conv, options, activation)
 
 
 def extra_bytes(conv: nn.Module, options: Options) -> int:

@@ -11,7 +11,7 @@ from torch import Size, nn
 
 from ...measure.machine import cpu_facts
 from ...nn import DirectConv2d
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, refusal, stand_in
 
 MIN_GROUP_CHANNELS = 16  # on either side: half a panel of the kernel
 # Of csrc/cpu/direct_conv2d: channels of a panel, pixels of a column, blocks of a run, bytes staged at most.
@@ -22,19 +22,11 @@ MAX_STAGED_BYTES = 32 << 20
 def refuses(conv: nn.Module) -> str | None:
     if conv.groups > 1 and min(conv.in_channels, conv.out_channels) // conv.groups < MIN_GROUP_CHANNELS:
         return f"groups={conv.groups} leave fewer than {MIN_GROUP_CHANNELS} channels to a matrix product"
-    try:
-        DirectConv2d.from_module(conv)
-    except (ValueError, TypeError) as error:
-        return str(error).splitlines()[0].removeprefix("DirectConv2d: ")
-    return None
+    return refusal(DirectConv2d, conv)
 
 
 def build(conv: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
-    if activation is None:
-        return DirectConv2d.from_module(conv, **options)
-    return DirectConv2d.from_module(
-        conv, **options, activation=activation.kind, activation_param=activation.param
-    )
+    return stand_in(DirectConv2d, conv, options, activation)
 
 
 def extra_bytes(conv: nn.Module, options: Options) -> int:

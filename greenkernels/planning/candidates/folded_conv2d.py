@@ -7,21 +7,15 @@ from collections.abc import Sequence
 from torch import Size, nn
 
 from ...nn import FoldedConv2d
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, refusal, stand_in
 
 
 def refuses(conv: nn.Module) -> str | None:
-    try:
-        FoldedConv2d.from_module(conv)
-    except (ValueError, TypeError) as error:
-        return str(error).splitlines()[0].removeprefix("FoldedConv2d: ")
-    return None
+    return refusal(FoldedConv2d, conv)
 
 
 def build(conv: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
-    if activation is None:
-        return FoldedConv2d.from_module(conv)
-    return FoldedConv2d.from_module(conv, activation=activation.kind, activation_param=activation.param)
+    return stand_in(FoldedConv2d, conv, options, activation)
 
 
 def extra_bytes(conv: nn.Module, options: Options) -> int:

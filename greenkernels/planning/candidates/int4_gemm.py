@@ -9,7 +9,7 @@ from torch import Size, nn
 
 from ...nn import Int4Linear
 from ...ops.int4_packing import GROUPS, group_count, packed_bytes
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, stand_in
 
 MOST_ROWS = (
     8  # of a call that reads the weight about as long as it computes: 1.08x int8 at 8 rows, 0.74x at 32
@@ -25,11 +25,7 @@ def refuses(linear: nn.Module) -> str | None:
 
 
 def build(linear: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
-    if activation is None:
-        return Int4Linear.from_module(linear, **options)
-    return Int4Linear.from_module(
-        linear, **options, activation=activation.kind, activation_param=activation.param
-    )
+    return stand_in(Int4Linear, linear, options, activation)
 
 
 def extra_bytes(linear: nn.Module, options: Options) -> int:

@@ -10,7 +10,7 @@ from torch import Size, nn
 
 from ...nn import Int8Conv2d
 from ...ops.int8_packing import packed_filter_bytes
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, stand_in
 
 MIN_GROUP_CHANNELS = (
     16  # of the output, half a panel: fewer and most products are with channels that do not exist
@@ -33,11 +33,7 @@ def refuses(conv: nn.Module) -> str | None:
 
 
 def build(conv: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
-    if activation is None:
-        return Int8Conv2d.from_module(conv, **options)
-    return Int8Conv2d.from_module(
-        conv, **options, activation=activation.kind, activation_param=activation.param
-    )
+    return stand_in(Int8Conv2d, conv, options, activation)
 
 
 def extra_bytes(conv: nn.Module, options: Options) -> int:

@@ -10,7 +10,7 @@ from torch import Size, nn
 
 from ...nn import Int8Linear
 from ...ops.int8_packing import packed_bytes
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, stand_in
 
 # Of csrc/cpu/int8_gemm: rows of the micro-kernel, blocks of a run, bytes of packed rows at most.
 MAX_ROWS, RUN = 12, 8
@@ -26,11 +26,7 @@ def refuses(linear: nn.Module) -> str | None:
 
 
 def build(linear: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
-    if activation is None:
-        return Int8Linear.from_module(linear, **options)
-    return Int8Linear.from_module(
-        linear, **options, activation=activation.kind, activation_param=activation.param
-    )
+    return stand_in(Int8Linear, linear, options, activation)
 
 
 def extra_bytes(linear: nn.Module, options: Options) -> int:

@@ -11,7 +11,7 @@ from torch import Size, nn
 from ...nn import StrassenLinear
 from ...ops.strassen_levels import cold_start as cold_levels
 from ...ops.strassen_packing import packed_size
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, refusal
 
 MIN_FEATURES = 1024  # of layers for which a level of Strassen's algorithm is tried: below it never won
 # Of csrc/cpu/sgemm/plan.cpp: packed rows of a, an eighth of L2, for any L2 up to 8 MiB.
@@ -19,11 +19,7 @@ MAX_ROWS_BYTES = 1 << 20
 
 
 def refuses(linear: nn.Module) -> str | None:
-    try:
-        StrassenLinear.from_module(linear, levels=0)
-    except (ValueError, TypeError) as error:
-        return str(error).splitlines()[0].removeprefix("StrassenLinear: ")
-    return None
+    return refusal(StrassenLinear, linear, levels=0)
 
 
 def options(linear: nn.Module) -> Sequence[Options]:

@@ -12,7 +12,7 @@ from torch import Size, nn
 from ...measure.machine import cpu_facts
 from ...nn import WinogradConv2d
 from ...ops.winograd_transforms import packed_size
-from . import FusedActivation, Options, Stem
+from . import FusedActivation, Options, Stem, refusal, stand_in
 
 TILES = (2, 4, 6)
 
@@ -29,19 +29,11 @@ MIN_CUT = 1.7  # multiplications saved, edge waste counted: below, the transform
 
 
 def refuses(conv: nn.Module) -> str | None:
-    try:
-        WinogradConv2d.from_module(conv, tile=2)
-    except (ValueError, TypeError) as error:
-        return str(error).splitlines()[0].removeprefix("WinogradConv2d: ")
-    return None
+    return refusal(WinogradConv2d, conv, tile=2)
 
 
 def build(conv: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
-    if activation is None:
-        return WinogradConv2d.from_module(conv, **options)
-    return WinogradConv2d.from_module(
-        conv, **options, activation=activation.kind, activation_param=activation.param
-    )
+    return stand_in(WinogradConv2d, conv, options, activation)
 
 
 def extra_bytes(conv: nn.Module, options: Options) -> int:
