@@ -1,8 +1,9 @@
-"""Fixtures of all tests: ``isa`` (each level this CPU has), ``device``, ``backend``, ``gpu``, and a fixed seed."""
+"""Fixtures of all tests: ``isa`` (each level this CPU has), ``device``, ``backend``, ``gpu``, a seed, no old graphs."""
 
 from __future__ import annotations
 
 import random
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -76,3 +77,13 @@ def gpu(request: pytest.FixtureRequest) -> Simulated | Hardware:
 def _fixed_seed() -> None:
     random.seed(0)
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _forgets_graphs() -> Iterator[None]:
+    """torch keeps eight compiled graphs of a function, and all modules of a base class share one forward."""
+    yield
+    dynamo = sys.modules.get("torch._dynamo")
+    if dynamo is not None and dynamo.utils.counters["stats"]:
+        dynamo.utils.counters.clear()
+        dynamo.reset()
