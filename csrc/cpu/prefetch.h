@@ -47,10 +47,9 @@ class PrefetchList {
       : runs_(runs), left_(count), wait_(wait), idle_{static_cast<const char*>(anything), 0} {}
 
   PrefetchRuns take(int64_t count, PrefetchStream stream) {
-    if (wait_ > 0 || count > left_) {
-      wait_ -= count;
-      return {&idle_, 0, stream};
-    }
+    const bool waits = wait_ > 0;
+    if (waits) wait_ -= count;
+    if (waits || count > left_) return {&idle_, 0, stream};
     runs_ += count;
     left_ -= count;
     return {runs_ - count, 1, stream};
@@ -59,7 +58,7 @@ class PrefetchList {
  private:
   const PrefetchRun* runs_;
   int64_t left_;
-  int64_t wait_;
+  int64_t wait_;  // runs to be asked for before the first is handed out
   PrefetchRun idle_;
 };
 
