@@ -172,7 +172,7 @@ def test_is_a_candidate_of_depthwise_layers():
     torch.testing.assert_close(module(x), F.relu6(stock(x)), rtol=1e-5, atol=1e-5)
     packed = gk.ops.depthwise_conv2d_pack(stock.weight.detach())
     assert stem.extra_bytes(stock, {}) == packed.numel() * packed.element_size()
-    assert stem.cold_start(stock, [x.shape]) == {}
+    assert "memory format" in stem.cold_start(stock, [x.shape])  # NCHW may lose
     staged = (11 + 4) * (11 + 4) * 4
     assert staged < stem.scratch_bytes(stock, {}, [x.shape]) < torch.get_num_threads() * (1 << 18)
 

@@ -18,6 +18,11 @@ from ...energy import Counts, count
 
 Options = dict[str, Any]  # keyword arguments of from_module; must go through JSON
 
+# Kinds of activations that the kernels fuse with at most a constant: prelu learns, and stays a module.
+KINDS = frozenset(
+    ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
+)
+
 
 @dataclass(frozen=True)
 class FusedActivation:

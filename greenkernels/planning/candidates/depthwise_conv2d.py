@@ -9,7 +9,7 @@ import torch
 from torch import Size, nn
 
 from ...nn import DepthwiseConv2d
-from . import FusedActivation, Options, Stem, refusal, stand_in
+from . import KINDS, FusedActivation, Options, Stem, refusal, stand_in
 
 PLANE_BYTES = 24 << 10  # kPlaneElements of csrc/cpu/depthwise_conv2d/plan.cpp: a staged band of an NCHW plane
 
@@ -40,17 +40,15 @@ def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> 
 
 
 def cold_start(conv: nn.Module, shapes: Sequence[Size]) -> Options | str:
-    """Taken: torch runs such layers at a fraction of the speed that caches allow, on every CPU seen so far."""
-    return {}
+    """The stock layer stays: in channels_last this kernel mostly wins, in NCHW it may take twice torch's time."""
+    return "which one is faster depends on the memory format and the filter: only a measurement can tell"
 
 
 STEM = Stem(
     name="depthwise_conv2d",
     replaces=nn.Conv2d,
     lossy=False,
-    activations=frozenset(
-        ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
-    ),
+    activations=KINDS,
     refuses=refuses,
     options=lambda conv: [{}],
     build=build,

@@ -11,7 +11,7 @@ from torch import Size, nn
 
 from ...measure.machine import cpu_facts
 from ...nn import DirectConv2d
-from . import FusedActivation, Options, Stem, refusal, stand_in
+from . import KINDS, FusedActivation, Options, Stem, refusal, stand_in
 
 MIN_GROUP_CHANNELS = 16  # on either side: half a panel of the kernel
 # Of csrc/cpu/direct_conv2d: channels of a panel, pixels of a column, blocks of a run, bytes staged at most.
@@ -71,9 +71,7 @@ STEM = Stem(
     name="direct_conv2d",
     replaces=nn.Conv2d,
     lossy=False,
-    activations=frozenset(
-        ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
-    ),
+    activations=KINDS,
     refuses=refuses,
     options=lambda conv: [{}],
     build=build,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Size, nn
 
 from ...nn import FoldedConv2d
-from . import FusedActivation, Options, Stem, refusal, stand_in
+from . import KINDS, FusedActivation, Options, Stem, refusal, stand_in
 
 
 def refuses(conv: nn.Module) -> str | None:
@@ -32,9 +32,7 @@ STEM = Stem(
     name="folded_conv2d",
     replaces=nn.Conv2d,
     lossy=False,
-    activations=frozenset(
-        ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
-    ),
+    activations=KINDS,
     refuses=refuses,
     options=lambda conv: [{}],
     build=build,

@@ -9,7 +9,7 @@ from torch import Size, nn
 
 from ...nn import Int4Linear
 from ...ops.int4_packing import GROUPS, group_count, packed_bytes
-from . import FusedActivation, Options, Stem, stand_in
+from . import KINDS, FusedActivation, Options, Stem, stand_in
 
 MOST_ROWS = (
     8  # of a call that reads the weight about as long as it computes: 1.08x int8 at 8 rows, 0.74x at 32
@@ -52,9 +52,7 @@ STEM = Stem(
     name="int4_gemm",
     replaces=nn.Linear,
     lossy=True,
-    activations=frozenset(
-        ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
-    ),
+    activations=KINDS,
     refuses=refuses,
     options=lambda linear: [{"group": group} for group in GROUPS],
     build=build,

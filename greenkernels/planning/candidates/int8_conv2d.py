@@ -10,7 +10,7 @@ from torch import Size, nn
 
 from ...nn import Int8Conv2d
 from ...ops.int8_packing import packed_filter_bytes
-from . import FusedActivation, Options, Stem, stand_in
+from . import KINDS, FusedActivation, Options, Stem, stand_in
 
 MIN_GROUP_CHANNELS = (
     16  # of the output, half a panel: fewer and most products are with channels that do not exist
@@ -77,9 +77,7 @@ STEM = Stem(
     replaces=nn.Conv2d,
     lossy=True,
     precision="int8",
-    activations=frozenset(
-        ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
-    ),
+    activations=KINDS,
     refuses=refuses,
     options=lambda conv: [{}],
     build=build,

@@ -10,7 +10,7 @@ from torch import Size, nn
 
 from ...nn import Int8Linear
 from ...ops.int8_packing import packed_bytes
-from . import FusedActivation, Options, Stem, stand_in
+from . import KINDS, FusedActivation, Options, Stem, stand_in
 
 # Of csrc/cpu/int8_gemm: rows of the micro-kernel, blocks of a run, bytes of packed rows at most.
 MAX_ROWS, RUN = 12, 8
@@ -58,9 +58,7 @@ STEM = Stem(
     replaces=nn.Linear,
     lossy=True,
     precision="int8",
-    activations=frozenset(
-        ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
-    ),
+    activations=KINDS,
     refuses=refuses,
     options=lambda linear: [{}],
     build=build,

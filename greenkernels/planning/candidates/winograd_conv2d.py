@@ -12,7 +12,7 @@ from torch import Size, nn
 from ...measure.machine import cpu_facts
 from ...nn import WinogradConv2d
 from ...ops.winograd_transforms import packed_size
-from . import FusedActivation, Options, Stem, refusal, stand_in
+from . import KINDS, FusedActivation, Options, Stem, refusal, stand_in
 
 TILES = (2, 4, 6)
 
@@ -97,9 +97,7 @@ STEM = Stem(
     name="winograd_conv2d",
     replaces=nn.Conv2d,
     lossy=False,
-    activations=frozenset(
-        ("relu", "relu6", "leaky_relu", "silu", "gelu", "sigmoid", "tanh", "hardswish", "hardsigmoid")
-    ),
+    activations=KINDS,
     refuses=refuses,
     options=lambda conv: [{"tile": tile} for tile in TILES],
     build=build,
