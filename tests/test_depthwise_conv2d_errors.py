@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 from conv_cases import make, needs_kernels
+from op_errors import assert_message, assert_message_for_out, message_of
 
 import greenkernels as gk
 from greenkernels.ops.depthwise_conv2d_op import conv, conv_out, conv_plain, pack, packed_conv, packed_plain
@@ -79,31 +80,16 @@ WRONG_PACKED = [
 ]
 
 
-def message_of(function: Any, args: list[Any], **kwargs: Any) -> str:
-    with pytest.raises(RuntimeError) as caught:
-        function(*args, **kwargs)
-    return str(caught.value)
-
-
-def on_meta(args: list[Any]) -> list[Any]:
-    return [arg.to("meta") if isinstance(arg, torch.Tensor) else arg for arg in args]
-
-
 @pytest.mark.parametrize(("changes", "message"), WRONG)
 def test_rejects(changes, message):
     args = conv_args(**changes)
-    assert message_of(conv, args) == f"depthwise_conv2d: {message}"
-    assert message_of(conv, on_meta(args)) == f"depthwise_conv2d: {message}"
-    assert message_of(conv_plain, args) == f"depthwise_conv2d: {message}"
+    assert_message(f"depthwise_conv2d: {message}", conv, conv_plain, args)
     assert message_of(conv_out, args, out=torch.empty(2, 6, 3, 6)) == f"depthwise_conv2d: {message}"
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG_PACKED)
 def test_packed_rejects(changes, message):
-    args = packed_args(**changes)
-    assert message_of(packed_conv, args) == f"depthwise_conv2d_packed: {message}"
-    assert message_of(packed_conv, on_meta(args)) == f"depthwise_conv2d_packed: {message}"
-    assert message_of(packed_plain, args) == f"depthwise_conv2d_packed: {message}"
+    assert_message(f"depthwise_conv2d_packed: {message}", packed_conv, packed_plain, packed_args(**changes))
 
 
 @pytest.mark.parametrize(
@@ -137,9 +123,7 @@ def test_pack_rejects(weight, message):
     ],
 )
 def test_out_rejects(out, message):
-    assert message_of(conv_out, conv_args(), out=out) == f"depthwise_conv2d: {message}"
-    meta = torch.empty_strided(out.shape, out.stride(), dtype=out.dtype, device="meta")
-    assert message_of(conv_out, on_meta(conv_args()), out=meta) == f"depthwise_conv2d: {message}"
+    assert_message_for_out(f"depthwise_conv2d: {message}", conv_out, conv_args(), out)
 
 
 @needs_kernels

@@ -10,6 +10,7 @@ import pytest
 import torch
 from conv_cases import COMPILE_BACKEND, make, needs_kernels
 from int8_cases import integers
+from op_errors import message_of, on_meta
 
 import greenkernels as gk
 from greenkernels.ops.int8_conv2d_op import conv, conv_plain, pack, packed_conv, packed_plain, unpack
@@ -138,16 +139,6 @@ WRONG_PACKED = [
         "packed must have 3328 elements for 6 -> 34 channels, kernel_size [3, 5] and groups 2, got 2048",
     ),
 ]
-
-
-def message_of(op, args) -> str:
-    with pytest.raises(RuntimeError) as caught:
-        op(*args)
-    return str(caught.value)
-
-
-def on_meta(args: list[Any]) -> list[Any]:
-    return [arg.to("meta") if isinstance(arg, torch.Tensor) else arg for arg in args]
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG)

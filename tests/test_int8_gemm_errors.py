@@ -6,6 +6,7 @@ import pytest
 import torch
 from conv_cases import needs_kernels
 from int8_cases import integers
+from op_errors import message_of, on_meta
 
 import greenkernels as gk
 from greenkernels.ops.int8_gemm_op import gemm, gemm_out, gemm_plain, pack, packed_gemm, packed_plain
@@ -101,16 +102,6 @@ WRONG_PACKED = [
     ({"n": 33}, "packed must have 768 elements for n = 33 and k = 8, got 384"),
     ({"bias": torch.ones(5)}, "bias must have 6 elements, got 5"),
 ]
-
-
-def message_of(op, args, **kwargs) -> str:
-    with pytest.raises(RuntimeError) as caught:
-        op(*args, **kwargs)
-    return str(caught.value)
-
-
-def on_meta(args: list[Any]) -> list[Any]:
-    return [arg.to("meta") if isinstance(arg, torch.Tensor) else arg for arg in args]
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG)
