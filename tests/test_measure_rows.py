@@ -14,7 +14,6 @@ from greenkernels.measure import (
     Row,
     Run,
     Work,
-    csrc_hash,
     require_one_kind,
     rows_from_turns,
     take_turns,
@@ -112,19 +111,6 @@ def test_noisy_rows_are_marked():
     assert not row.noisy
     assert Row("s", "c", "a", True, None, 1, noise=0.06).noisy
     assert Row("s", "c", "a", True, None, 1, foreign_cores=0.5).noisy
-
-
-def test_hash_of_the_kernels_sees_contents_and_names(tmp_path):
-    (tmp_path / "csrc").mkdir()
-    file = tmp_path / "csrc" / "a.cpp"
-    file.write_text("int a;")
-    first = csrc_hash(tmp_path)
-    (tmp_path / "csrc" / "notes.md").write_text("no kernel")
-    assert csrc_hash(tmp_path) == first
-    file.write_text("int b;")
-    second = csrc_hash(tmp_path)
-    file.rename(tmp_path / "csrc" / "b.cpp")
-    assert len({first, second, csrc_hash(tmp_path)}) == 3
 
 
 def test_foreign_load_of_a_short_window_is_unknown():

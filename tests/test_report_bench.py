@@ -40,7 +40,7 @@ def test_everything_a_row_knows_is_in_its_line(tmp_path):
 
 def test_what_is_wrong_with_a_row_is_said(tmp_path):
     rows = case_rows(0.05, 0.1, noise=0.2)
-    text = page_of(tmp_path, [run_of(rows, 1, csrc="old")], current="new")
+    text = page_of(tmp_path, [run_of(rows, 1, csrc="old")], current={"csrc_hash": "new"})
     for part in ("thrown out: relative error 1", "noisy", "stale: the kernels have changed since", "loses"):
         assert part in text
     assert '<tr class="loses">' in text

@@ -39,7 +39,7 @@ def test_verdicts_are_counted_best_first():
 
 
 def one(runs, current="hash", least=3):
-    (case,) = cases_of(runs, current, least)
+    (case,) = cases_of(runs, current and {"csrc_hash": current}, least)
     return case
 
 
@@ -83,7 +83,7 @@ def test_cold_and_warm_and_thread_numbers_are_cases_of_their_own():
     rows = [
         r for cache in ("cold", "warm") for n in (1, 2) for r in case_rows(0.1, 0.05, cache=cache, threads=n)
     ]
-    cases = cases_of([run_of(rows, day) for day in (1, 2, 3)], "hash", 3)
+    cases = cases_of([run_of(rows, day) for day in (1, 2, 3)], {"csrc_hash": "hash"}, 3)
     assert [(c.key.cache, c.key.threads) for c in cases] == [
         ("cold", 1),
         ("cold", 2),
@@ -105,7 +105,7 @@ def test_machines_and_versions_of_torch_are_kept_apart():
     runs = [run_of(case_rows(0.1, 0.05), day, cpu=cpu) for day, cpu in ((1, "a"), (2, "b"), (3, "a"))]
     assert [len(found) for found in by_machine(runs).values()] == [2, 1]
     mixed = [run_of(case_rows(0.1, 0.05), day, torch=v) for day, v in ((1, "2.12"), (2, "2.13"), (3, "2.13"))]
-    assert cases_of(mixed, "hash", 3) == []
+    assert cases_of(mixed, {"csrc_hash": "hash"}, 3) == []
     assert one(mixed, least=2).runs == 2
 
 

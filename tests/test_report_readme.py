@@ -3,8 +3,7 @@
 import pytest
 from bench_rows import case_rows, quantity, rich_rows, row, run_of
 
-from greenkernels.measure import Kind, MixedKindsError
-from greenkernels.measure.machine import csrc_hash
+from greenkernels.measure import Kind, MixedKindsError, csrc_hash
 from greenkernels.report import __main__ as command
 from greenkernels.report import readme
 

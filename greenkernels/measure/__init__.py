@@ -3,7 +3,8 @@
 from .clock import Clock, ForeignLoad
 from .compare import Comparison, compare_rounds
 from .contender import Contender
-from .machine import checkout, csrc_hash, machine_facts, source_facts, version_facts
+from .kernel_sources import csrc_hash, hash_of_suite, kernel_facts
+from .machine import checkout, machine_facts, source_facts, version_facts
 from .provenance import Kind, Measurement, MixedKindsError, require_one_kind
 from .rotation import relative_error, variations
 from .rows import Row, Run, rows_from_turns
@@ -26,6 +27,8 @@ __all__ = [
     "checkout",
     "compare_rounds",
     "csrc_hash",
+    "hash_of_suite",
+    "kernel_facts",
     "machine_facts",
     "relative_error",
     "require_one_kind",

@@ -13,6 +13,7 @@ import torch
 import typer
 
 from .bench_table import table
+from .kernel_sources import hash_of_suite
 from .machine import checkout
 from .progress import progress_bar
 from .rows import Row, Run
@@ -132,11 +133,9 @@ def interrupted(path: Path) -> Run:
     run = Run.load(path)
     if not run.partial:
         raise ValueError(f"{path}: must be an interrupted run, and this one is complete")
-    here = Run.now([]).source["csrc_hash"]
-    if run.source["csrc_hash"] != here:
-        raise ValueError(
-            f"{path}: must come from the kernels of this checkout ({here}), got {run.source['csrc_hash']}"
-        )
+    here, there = (hash_of_suite(facts, run.rows[0].suite) for facts in (Run.now([]).source, run.source))
+    if there != here:
+        raise ValueError(f"{path}: must come from the kernels of this checkout ({here}), got {there}")
     return run
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import torch
 
+from .kernel_sources import kernel_facts
 from .threads import usable_cores
 
 ASSUMED_CACHE = 32 << 20  # bytes, where the system does not tell
@@ -98,27 +98,17 @@ def version_facts() -> dict[str, object]:
 
 
 def source_facts() -> dict[str, object]:
-    """Commit, whether files differ from it, and the hash of csrc/; each None outside of a checkout."""
+    """Commit, whether files differ from it, and the hashes of the kernels; each None outside of a checkout."""
     root = checkout()
     if root is None:
-        return {"commit": None, "dirty": None, "csrc_hash": None}
+        return {"commit": None, "dirty": None, "csrc_hash": None, "stem_hashes": None}
     commit = _git(root, "rev-parse", "HEAD")
     changes = _git(root, "status", "--porcelain", "--untracked-files=no")
     return {
         "commit": commit,
         "dirty": None if changes is None else bool(changes),
-        "csrc_hash": csrc_hash(root),
+        **kernel_facts(root),
     }
-
-
-def csrc_hash(root: Path) -> str:
-    """One hash over names and contents of all files in csrc/: rows taken with other kernels are stale."""
-    digest = hashlib.sha256()
-    for path in sorted((root / "csrc").rglob("*")):
-        if path.is_file() and path.suffix in {".h", ".cpp", ".inl", ".cu", ".cuh"}:
-            digest.update(path.relative_to(root).as_posix().encode() + b"\0")
-            digest.update(path.read_bytes() + b"\0")
-    return digest.hexdigest()[:16]
 
 
 def _git(root: Path, *arguments: str) -> str | None:

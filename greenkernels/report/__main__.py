@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from ..measure.machine import checkout, csrc_hash
+from ..measure import checkout, kernel_facts
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -47,7 +47,7 @@ def _write(options: argparse.Namespace, rows: Path, root: Path | None) -> list[P
     from .bench_page import bench_page
     from .cases import load_runs
 
-    return bench_page(load_runs(rows), options.html, root and csrc_hash(root), options.figures)
+    return bench_page(load_runs(rows), options.html, root and kernel_facts(root), options.figures)
 
 
 if __name__ == "__main__":

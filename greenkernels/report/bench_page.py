@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ..measure.rows import Row, Run
@@ -18,14 +18,14 @@ COUNTS = (("Gop/s", "flops"), ("plain Gop/s", "direct_flops"))  # really done, a
 
 
 def bench_page(
-    runs: Sequence[Run], out: str | Path, current: str | None = None, figures: str | Path | None = None
+    runs: Sequence[Run], out: str | Path, current: Mapping | None = None, figures: str | Path | None = None
 ) -> list[Path]:
     """Write the page of these runs.
 
     Args:
         runs: oldest first; several machines get a section each.
         out: the HTML file; written whole or not at all.
-        current: hash of csrc/ as it is now; rows of other kernels are marked stale. None marks nothing.
+        current: `kernel_facts` of the checkout; rows of other kernels are marked stale. None marks nothing.
         figures: a folder for each plot as SVG and PNG; None keeps them in the page alone.
 
     Returns:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from ..measure.compare import NOISE_FLOOR
+from ..measure.kernel_sources import hash_of_suite
 from ..measure.provenance import Kind, Measurement, require_one_kind
 from ..measure.rows import Row, Run
 from .plots import SpeedUp
@@ -174,21 +175,21 @@ def by_machine(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return found
 
 
-def cases_of(runs: Sequence[Run], current: str | None, least: int) -> list[Case]:
+def cases_of(runs: Sequence[Run], current: Mapping | None, least: int) -> list[Case]:
     """Cases of one machine's runs, oldest run first, in the order of the rows.
 
-    Only runs with the same kernels (hash of csrc/) and the same torch are put together: for each case the newest such
+    Only runs with the same kernels (`hash_of_suite`) and the same torch are put together: for each case the newest such
     set that holds at least `least` runs. A set of other kernels than the `current` ones makes the case stale.
 
     Args:
         runs: of one machine.
-        current: hash of csrc/ as it is now; None if unknown.
+        current: `kernel_facts` of the checkout; None if unknown.
         least: runs that a case needs.
     """
     sets: dict[Key, dict[tuple[object, object], dict[int, list[Row]]]] = {}
     for number, run in enumerate(runs):
-        source = (run.source["csrc_hash"], run.versions["torch"])
         for row in run.rows:
+            source = (hash_of_suite(run.source, row.suite), run.versions["torch"])
             key = Key(row.suite, row.case, row.threads, row.dtype, row.cache)
             sets.setdefault(key, {}).setdefault(source, {}).setdefault(number, []).append(row)
     cases = []
@@ -196,7 +197,7 @@ def cases_of(runs: Sequence[Run], current: str | None, least: int) -> list[Case]
         full = {source: rows for source, rows in by_source.items() if len(rows) >= least}
         if full:
             source = max(full, key=lambda source: max(full[source]))
-            stale = current is not None and source[0] != current
+            stale = current is not None and source[0] != hash_of_suite(current, key.suite)
             cases.append(Case(key, _standings(full[source]), len(full[source]), least, stale))
     return cases
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..measure.machine import csrc_hash
+from ..measure import kernel_facts
 from ..measure.rows import Run
 from . import plots
 from .cases import Case, by_machine, cases_of, load_runs, require_measured, speedup_of, thread_words
@@ -67,7 +67,7 @@ def results(folder: Path, root: Path) -> tuple[str, list[plots.Plot]]:
     """
     sections, figures = [], []
     for machine, runs in by_machine(load_runs(folder)).items():
-        cases = cases_of(runs, csrc_hash(root), MIN_RUNS)
+        cases = cases_of(runs, kernel_facts(root), MIN_RUNS)
         require_measured(cases)
         lines = lines_of(cases)
         if lines:
