@@ -145,37 +145,56 @@ void strip_slice(const StripJob<T>& job, const StripPanel<T>& panel, const Strip
 
 #include "cpu/direct_conv2d/narrow.inl"
 
-// The same where output pixels follow on each other, a panel goes past them in one slice, and sums go to the
-// output from registers: all that a block needs is what the one before needed, a step further on. With few
-// input channels the way to that would else cost as much as the products.
+// Pixels cut into blocks whose sizes differ by at most 1, from block `first` on.
+struct StripCut {
+  int64_t least, left, parts, carry;
+
+  StripCut(int64_t pixels, int64_t blocks, int64_t first)
+      : least(pixels / blocks), left(pixels % blocks), parts(blocks), carry(pixels * first % blocks) {}
+
+  // Whether the next block has a pixel more than the least.
+  bool more() {
+    carry += left;
+    const bool full = carry >= parts;
+    carry -= full ? parts : 0;
+    return full;
+  }
+};
+
+// The same where a panel goes past blocks in one slice and sums go to the output from registers: all that a
+// block needs is what the one before needed, a step further on. With few input channels the way to that would
+// else cost as much as the products.
 template <typename T>
-void flat_panel(const StripJob<T>& job, const StripPanel<T>& panel, int64_t begin, int64_t end,
-                const int64_t* runs) {
-  const int64_t out_c = job.args.filter.out_c, least = job.pixels / job.strip.units;
-  const int64_t left = job.pixels % job.strip.units;  // of so many units one pixel is left over each
-  int64_t pixel = job.block_begin(begin, 0), carry = job.pixels * begin % job.strip.units;
+void whole_panel(const StripJob<T>& job, const StripPanel<T>& panel, int64_t begin, int64_t end,
+                 const int64_t* runs, const T* stage) {
+  const int64_t out_c = job.args.filter.out_c, blocks = job.strip.flat ? end - begin : job.strip.unit_blocks;
+  const StripCut cut = job.strip.flat ? StripCut(job.pixels, job.strip.units, begin)
+                                      : StripCut(job.out_w, job.strip.unit_blocks, 0);
   const bool wide = panel.width == kDirectPanel;
   const StripMicro<T> micro[2] = {
-      wide ? strip_micro<T, kDirectPanel>(least) : strip_micro<T, kDirectHalfPanel>(least),
-      wide ? strip_micro<T, kDirectPanel>(least + 1) : strip_micro<T, kDirectHalfPanel>(least + 1)};
-  StripBlock<T> block = slice_inputs(job, panel, job.args.input + pixel * job.in_c, 0, runs);
+      wide ? strip_micro<T, kDirectPanel>(cut.least) : strip_micro<T, kDirectHalfPanel>(cut.least),
+      wide ? strip_micro<T, kDirectPanel>(cut.least + 1) : strip_micro<T, kDirectHalfPanel>(cut.least + 1)};
+  StripBlock<T> block = slice_inputs(job, panel, stage, 0, runs);
   block.start = panel.bias;
-  block.out = job.args.out + pixel * out_c + panel.channel;
   block.out_step = out_c;
   block.channels = panel.past - panel.channel < panel.width ? panel.past - panel.channel : panel.width;
   block.low = clamp_low<T>(job.args.activation);
   block.high = clamp_high<T>(job.args.activation);
-  fetch_next(job, panel, least, block.out, block);
-  for (int64_t unit = begin; unit < end; ++unit) {
-    carry += left;
-    const bool more = carry >= job.strip.units;
-    carry -= more ? job.strip.units : 0;
-    micro[more](block);
-    const int64_t pixels = least + more;
-    block.a += pixels * job.in_c;
-    block.out += pixels * out_c;
-    if (block.output.lines) block.output.line += pixels * out_c * int64_t{sizeof(T)};
-    if (block.input.lines) block.input.line += pixels * job.in_c * int64_t{sizeof(T)};
+  for (int64_t unit = begin; unit < end; unit += job.strip.flat ? blocks : 1) {
+    const int64_t pixel = job.block_begin(unit, 0);
+    block.a = strip_input(job, stage, begin, unit, pixel) + panel.input_channel;
+    block.out = job.args.out + pixel * out_c + panel.channel;
+    fetch_next(job, panel, cut.least, block.out, block);
+    StripCut sizes = cut;
+    for (int64_t i = 0; i < blocks; ++i) {
+      const bool more = sizes.more();
+      micro[more](block);
+      const int64_t pixels = cut.least + more;
+      block.a += pixels * block.pixel_step;
+      block.out += pixels * out_c;
+      if (block.output.lines) block.output.line += pixels * out_c * int64_t{sizeof(T)};
+      if (block.input.lines) block.input.line += pixels * job.in_c * int64_t{sizeof(T)};
+    }
   }
 }
 
@@ -185,8 +204,8 @@ void strip_panel(const StripJob<T>& job, int64_t index, int64_t begin, int64_t e
                  const T* stage, T* sums) {
   if (job.strip.narrow) return narrow_panel(job, begin, end, runs, stage, sums);
   const StripPanel<T> panel(job, index);
-  if (job.strip.flat && job.strip.slices.count == 1 && panel.direct) {
-    return flat_panel(job, panel, begin, end, runs);
+  if (job.strip.slices.count == 1 && panel.direct) {
+    return whole_panel(job, panel, begin, end, runs, stage);
   }
   const int64_t blocks = (end - begin) * job.strip.unit_blocks, sums_step = kMicroRows * kDirectPanel;
   for (int64_t first = 0; first < blocks; first += kStripRun) {
