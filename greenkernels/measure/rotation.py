@@ -22,6 +22,8 @@ def map_tensors(function: Callable[[Tensor], Tensor], value: Any) -> Any:
         return type(value)(*(map_tensors(function, item) for item in value))
     if isinstance(value, (tuple, list)):
         return type(value)(map_tensors(function, item) for item in value)
+    if type(value) is dict:  # torch.compile knows no copy of one
+        return {key: map_tensors(function, item) for key, item in value.items()}
     if isinstance(value, dict):
         twin = copy.copy(value)  # keeps an OrderedDict one, and what a subclass holds besides
         for key, item in value.items():
