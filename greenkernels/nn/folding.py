@@ -34,5 +34,11 @@ def version_of(norm: nn.Module) -> int:
     """A number that rises with each write to what is folded, as far as torch counts writes; -1 while it trains."""
     if norm.training:
         return -1
-    tensors = (*norm._parameters.values(), *norm._buffers.values())
-    return sum(0 if tensor is None or tensor.is_inference() else tensor._version for tensor in tensors)
+    version = 0
+    for tensor in (*norm._parameters.values(), *norm._buffers.values()):
+        if tensor is not None:
+            try:
+                version += tensor._version
+            except RuntimeError:  # made in inference mode: no writes are counted
+                continue
+    return version
