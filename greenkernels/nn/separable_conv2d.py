@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from ..ops import _library
 from ..ops import activation as activations
-from ..ops.separable_conv2d_op import packed_conv
 from .conversion import check_stock
 from .depthwise_conv2d import DepthwiseConv2d
 from .direct_conv2d import DirectConv2d
+from .separable_call import Layers, RunsInOneCall
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
@@ -64,7 +62,7 @@ def _pointwise(name: str, conv: nn.Conv2d, activation: str | None) -> DirectConv
     return DirectConv2d.from_module(conv, activation=activation)
 
 
-class SeparableConv2d(nn.Module):
+class SeparableConv2d(RunsInOneCall, nn.Module):
     """``project(depthwise(expand(input)))`` with 1x1 convolutions around a depthwise one, the first optional.
 
     Made by ``from_modules``; for inference. Where no gradient is asked for the three layers are one call of
@@ -105,7 +103,6 @@ class SeparableConv2d(nn.Module):
                 f"{depthwise.stride}, got True"
             )
         self.expand, self.depthwise, self.project, self.residual = expand, depthwise, project, residual
-        self._kept: tuple[list[tuple[Any, ...]], tuple[Any, ...]] | None = None
         self.train(depthwise.training)
 
     @classmethod
@@ -142,71 +139,10 @@ class SeparableConv2d(nn.Module):
         Returns:
             ``[batch, out_channels, out_h, out_w]`` in the memory format of ``input``.
         """
-        if not torch.compiler.is_compiling() and self._is_one_call(input):
-            arguments = self.packed_arguments()
-            if arguments is not None:
-                return packed_conv(input, *arguments, input if self.residual else None, 1.0)
-        out = input if self.expand is None else self.expand(input)
-        return self.project(self.depthwise(out), input if self.residual else None)
+        return self._run_block(input, input if self.residual else None)
 
-    def _convs(self) -> list[nn.Conv2d]:
-        return [conv for conv in (self.expand, self.depthwise, self.project) if conv is not None]
-
-    def _is_one_call(self, input: Tensor) -> bool:
-        """Whether the fused kernel takes this call."""
-        if _library.DISABLED or not _library.compiled("separable_conv2d_packed", input):
-            return False
-        needs_grad = torch.is_grad_enabled() and (
-            input.requires_grad or any(p.requires_grad for p in self.parameters())
-        )
-        return (
-            type(input) is Tensor
-            and input.dtype is torch.float32
-            and input.dim() == 4
-            and input.size(1) == self.in_channels
-            and not needs_grad
-            and not torch.is_autocast_enabled("cpu")
-        )
-
-    def packed_arguments(self) -> tuple[Any, ...] | None:
-        """What ``separable_conv2d_packed`` takes between input and skip; None where a layer is not covered by it.
-
-        Kept from call to call, since to look at three modules takes as long as a small layer, while every layer's
-        weight, bias and activation are what they were.
-        """
-        if self._kept is not None:
-            states, arguments = self._kept
-            for conv, weight_state, bias, activation in states:
-                parameters = conv._parameters
-                if (
-                    parameters["bias"] is not bias
-                    or conv.__dict__["activation"] is not activation
-                    or conv._packed_from is not weight_state
-                    or not weight_state.is_state_of(parameters["weight"])
-                ):
-                    break
-            else:
-                return arguments
-        arguments = self._look_up_arguments()
-        states = [(c, c._packed_from, c._parameters["bias"], c.activation) for c in self._convs()]
-        self._kept = None if arguments is None else (states, arguments)
-        return arguments
-
-    def _look_up_arguments(self) -> tuple[Any, ...] | None:
-        expand, depthwise, project = self.expand, self.depthwise, self.project
-        if type(depthwise.padding) is not tuple or depthwise.padding_mode != "zeros":
-            return None
-        tensors = [None, None]
-        for conv in self._convs():
-            weight = conv._parameters["weight"]
-            plain = type(weight) is nn.Parameter and weight.dtype == torch.float32
-            packed = conv.fresh_packed(weight) if plain else None
-            if packed is None:
-                return None
-            tensors += [packed, conv._parameters["bias"]]
-        geometry = (depthwise.kernel_size, depthwise.stride, depthwise.padding, depthwise.dilation)
-        names = (None if expand is None else expand.activation, depthwise.activation, project.activation)
-        return *tensors[-6:], depthwise.in_channels, self.out_channels, *geometry, *names
+    def _layers(self) -> Layers:
+        return self.expand, self.depthwise, self.project
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_kept": None}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -37,7 +38,11 @@ class Behind:
         """What is left where that much of it runs inside of the layer."""
         if fused is None:
             return self
-        return Behind(None, False, self.activation if fused.activation is None else None)
+        return Behind(
+            None if fused.norm else self.norm,
+            self.adds and not fused.adds,
+            None if fused.activation else self.activation,
+        )
 
     def __call__(self, out: Tensor, skip: Tensor | None = None, skip_scale: float = 1.0) -> Tensor:
         """What the chain makes of the output of its layer, which may be written to."""
@@ -79,6 +84,12 @@ def build(
     return module
 
 
+def join(layers: Sequence[nn.Module]) -> None:
+    """Tell the last of the layers of a block which ones come before it."""
+    *before, last = layers
+    last.join(*[None] * (2 - len(before)), *before)
+
+
 class LayerRun(nn.Module):
     """A layer and what follows it, run on the inputs of all calls of one forward of the network.
 
@@ -92,7 +103,7 @@ class LayerRun(nn.Module):
         super().__init__()
         self.layer, self.fused, self.adds = layer, fused, behind.adds
         rest = behind.without(fused)
-        self.norm, self.activation = rest.norm, rest.activation
+        self.norm, self.activation, self.adds_behind = rest.norm, rest.activation, rest.adds
 
     def run(self, inputs: list[Tensor], skips: list[Tensor]) -> list[Tensor]:
         """Outputs of all calls; `skips` is empty where nothing is added.
@@ -107,7 +118,8 @@ class LayerRun(nn.Module):
         return outputs
 
     def _call(self, x: Tensor, skip: Tensor | None) -> Tensor:
-        rest = Behind(self.norm, self.adds and self.fused is None, self.activation)
+        rest = Behind(self.norm, self.adds_behind, self.activation)
         if self.fused is None or self.fused.container is None:
             return rest(self.layer(x), skip)
-        return rest(self.layer(x, *([] if skip is None else [skip]), fused=True))
+        within = [skip] if self.fused.adds and skip is not None else []
+        return rest(self.layer(x, *within, fused=True), skip)

@@ -19,6 +19,7 @@ from ..measure.turns import Contender, Schedule, Turns, take_turns
 from .behind import Behind
 from .convert import install
 from .copying import copy_model
+from .drafts import split_block
 from .layout import AS_GIVEN, CHANNELS_LAST, run_channels_last, worth_trying
 from .plans import LayerPlan, NetworkVerdict
 from .quality import Finding, Inputs, Judge, run
@@ -73,14 +74,16 @@ def convert_within(
         for layer in layers:
             layer.error = proof.errors.get(layer.names[0])
         for layer in silent:
-            layer.keep_stock(proof.silent[layer.names[0]])
+            _give_up(layers, layer, alternatives, proof.silent[layer.names[0]])
         replaced = [layer for layer in layers if layer.stem is not None]
         broken = judge.broken(found)
         if not silent and (not broken or not replaced):
             return Converted(network, layers, found, proof.work)
         if not silent:
-            worst = max(replaced, key=lambda layer: layer.error)
-            _weaken(worst, alternatives.get(worst.names[0], []), broken)
+            worst = max(
+                (layer for layer in replaced if not layer.within_block), key=lambda layer: layer.error
+            )
+            _weaken(layers, worst, alternatives, broken)
 
 
 @dataclass
@@ -102,14 +105,19 @@ def prove_calls(stock: nn.Module, network: nn.Module, layers: list[LayerPlan], i
     """Run the converted network once and watch: each replacement must be called, and run its own kernel."""
     errors: dict[str, float] = {}
     work, bare = NetworkWork(), set()
-    names = {network.get_submodule(layer.names[0]): layer for layer in layers if layer.stem is not None}
+    called = [layer for layer in layers if layer.stem is not None and not layer.within_block]
+    names = {network.get_submodule(layer.names[0]): layer for layer in called}
+    plans = {layer.names[0]: layer for layer in layers}
 
     def compare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         layer = names.get(module)
         if layer is not None:
-            expected = stock.get_submodule(layer.names[0])(args[0])
-            chain = layer.chain
-            if chain is not None and chain.container is not None and not kwargs.get("fused"):
+            expected, chain = args[0], layer.chain
+            before = layer.block[:-1] if kwargs.get("block") else ()
+            for name in before:
+                expected = Behind.of(stock, plans[name].chain)(stock.get_submodule(name)(expected))
+            expected = stock.get_submodule(layer.names[0])(expected)
+            if chain is not None and chain.container is not None and not _in_full(layer, kwargs):
                 bare.add(layer.names[0])
             elif chain is not None:
                 expected = Behind.of(stock, chain)(expected, *args[1:])
@@ -123,6 +131,11 @@ def prove_calls(stock: nn.Module, network: nn.Module, layers: list[LayerPlan], i
     return Proof(errors, {name: why for name, why in silent.items() if why}, work)
 
 
+def _in_full(layer: LayerPlan, kwargs: dict[str, Any]) -> bool:
+    """Whether it was called for all that is planned for it."""
+    return bool(kwargs.get("block" if layer.block else "fused"))
+
+
 def _why_silent(module: nn.Module, called: bool) -> str:
     if not called:
         return "its replacement was never called: something reads its weight instead"
@@ -130,15 +143,24 @@ def _why_silent(module: nn.Module, called: bool) -> str:
     return f"its replacement falls back to torch: {', '.join(fallbacks)}" if fallbacks else ""
 
 
-def _weaken(layer: LayerPlan, alternatives: list[Choice], why: str) -> None:
+def _give_up(
+    layers: list[LayerPlan], layer: LayerPlan, alternatives: dict[str, list[Choice]], why: str
+) -> None:
+    """The stock layer again; of a block, what is best for each layer by itself."""
+    split_block(layers, layer, alternatives, why) if layer.block else layer.keep_stock(why)
+
+
+def _weaken(
+    layers: list[LayerPlan], layer: LayerPlan, alternatives: dict[str, list[Choice]], why: str
+) -> None:
     """Give the layer the best kernel that errs clearly less, else its stock one."""
-    for choice in alternatives:
+    for choice in () if layer.block else alternatives.get(layer.names[0], []):
         # Less than half: steps that change nothing to speak of would only cost forwards.
         if choice.error is not None and layer.error is not None and choice.error < layer.error / 2:
             choice.put_into(layer)
             layer.reason = f"chosen for its smaller error ({why})"
             return
-    layer.keep_stock(why)
+    _give_up(layers, layer, alternatives, why)
 
 
 def time_networks(

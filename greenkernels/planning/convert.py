@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from .behind import build
+from .behind import build, join
 from .candidates import named
 from .carried import carry_back, carry_over
 from .copying import copy_model, torch_state_kept
@@ -47,6 +47,8 @@ def install(model: nn.Module, layers: list[LayerPlan], memory_format: str, stric
             act = chain.activation
             for slot in filter(None, (chain.norm, act.slot if act else None)):
                 model = put(model, slot, FusedAway(model.get_submodule(slot)))
+    for block in {layer.block for layer in layers if layer.block}:
+        join([model.get_submodule(name) for name in block])
     rewrite_containers(model, layers)
     return run_channels_last(model) if memory_format == CHANNELS_LAST else model
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ..measure.provenance import Measurement
 from ..report.tables import ratio
 from .candidates import Chain
 from .joules import energy
@@ -72,7 +74,7 @@ def expected_s(sites: list[Site], times: Times, layers: list[LayerPlan], form: s
     total = 0.0
     for site, layer in zip(sites, layers, strict=True):
         found = times.get(site.signature()) if site.stems else None
-        if found is not None and found.stock:
+        if found is not None and found.stock and not layer.within_block:
             total += layer.after.value if layer.after else found.stock[found.known_form(form)].value
     return total
 
@@ -90,8 +92,14 @@ def keep_within_memory(
         needed = sum(layer.extra_bytes for layer in replaced) + scratch
         if needed <= max_memory:
             return
-        least = min(replaced, key=_gain_a_byte)
+        least = min(
+            (layer for layer in replaced if not layer.within_block),
+            key=lambda layer: _gain_a_byte(_together(replaced, layer)),
+        )
         why = f"the plan would need {needed:.4g} bytes of memory, allowed {max_memory:.4g}"
+        if least.block:
+            split_block(layers, least, {}, why)
+            continue
         size = least.extra_bytes + least.scratch_bytes
         for choice in alternatives.get(least.names[0], []):
             if choice.extra_bytes + choice.scratch_bytes < size:
@@ -102,12 +110,31 @@ def keep_within_memory(
             least.keep_stock(why)
 
 
-def _gain_a_byte(layer: LayerPlan) -> float:
-    """s, or J where nothing was timed, for each byte of memory."""
-    if layer.before is not None and layer.after is not None:
-        gain = layer.before.value - layer.after.value
-    elif layer.energy_before is not None and layer.energy_after is not None:
-        gain = layer.energy_before.value - layer.energy_after.value
-    else:
-        gain = 0.0
-    return gain / max(1, layer.extra_bytes + layer.scratch_bytes)
+def split_block(
+    layers: Sequence[LayerPlan], layer: LayerPlan, alternatives: Mapping[str, Sequence[Choice]], why: str
+) -> None:
+    """Give each layer of this one's block the best of its alternatives by itself, else its stock kernel."""
+    for part in _together(layers, layer):
+        part.keep_stock(why)
+        for choice in alternatives.get(part.names[0], [])[:1]:
+            choice.put_into(part)
+            part.reason = f"by itself: {why}"
+
+
+def _together(layers: Sequence[LayerPlan], layer: LayerPlan) -> list[LayerPlan]:
+    """The layers of its block, or it alone."""
+    return [other for other in layers if other is layer or (layer.block and other.block == layer.block)]
+
+
+def _gain_a_byte(layers: Sequence[LayerPlan]) -> float:
+    """s, or J where nothing was timed, for each byte of memory, of one layer or a block."""
+    gain = sum(_change([(layer.before, layer.after) for layer in layers]))
+    gain = gain or sum(_change([(layer.energy_before, layer.energy_after) for layer in layers]))
+    return gain / max(1, sum(layer.extra_bytes + layer.scratch_bytes for layer in layers))
+
+
+def _change(pairs: Sequence[tuple[Measurement | None, Measurement | None]]) -> list[float]:
+    """What was there before, and after with a minus; nothing where a before or every after is unknown."""
+    if any(before is None for before, _ in pairs) or all(after is None for _, after in pairs):
+        return []
+    return [before.value for before, _ in pairs] + [-after.value for _, after in pairs if after is not None]

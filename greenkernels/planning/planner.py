@@ -14,6 +14,7 @@ from ..measure.progress import Advance
 from ..measure.provenance import Measurement
 from . import records
 from .behind import Behind
+from .blocks import BlockSite, draft_blocks, time_block
 from .cache import now
 from .certify import ConversionError, Converted, convert_within, fastest_form, time_networks, verdict
 from .counters import put_measured_joules
@@ -78,6 +79,7 @@ class Planner:
             self.time_layers([site for site in self.sites if site.stems])
             formats = [AS_GIVEN] + ([CHANNELS_LAST] if worth_trying(self.inputs) else [])
             drafts = {form: [self.draft(site, form) for site in self.sites] for form in formats}
+            draft_blocks(self.stock, self.sites, drafts, self.settings, self.times_of_block)
             return self.choose(drafts)
         except KeyboardInterrupt:
             self.interrupted = True
@@ -109,9 +111,7 @@ class Planner:
                 report = partial(self.report, i, len(order), site.name)
                 found = self.times_of(site, report)
                 if found is None:
-                    self.unmeasured = (
-                        f"not measured: the time budget of {self.settings.time_budget} s was spent"
-                    )
+                    self.unmeasured = self.settings.spent
                 else:
                     self.times[signature] = found
         except KeyboardInterrupt:
@@ -122,21 +122,27 @@ class Planner:
         self.advance(LAYERS * (done + share) / of, note)
 
     def times_of(self, site: Site, report) -> LayerTimes | None:
-        """From the cache, or measured now; None where the time budget does not reach so far."""
-        settings = self.settings
         behind = self.behind(site)
-        key = records.layer_key(site, behind, settings, self.between)
-        found = records.read_times(settings.cache, key)
+        key = records.layer_key(site, behind, self.settings, self.between)
+        return self.timed(site, key, partial(time_site, site, behind, self.settings, progress=report))
+
+    def times_of_block(self, site: BlockSite) -> LayerTimes | None:
+        key = [*site.key(), self.settings.bounds.max_error, self.between]
+        self.advance(LAYERS, site.sites[-1].name)
+        return self.timed(site, key, partial(time_block, site, self.settings))
+
+    def timed(self, site: Site | BlockSite, key: object, measure) -> LayerTimes | None:
+        """From the cache, or measured now; None where the time budget does not reach so far."""
+        found = records.read_times(self.settings.cache, key)
         if found is not None:
             self.cached_layers.append(found.date)
             return found
         schedule = layer_schedule(site, self.budget, self.between)
         if schedule is None:
             return None
-        again, bound = settings.time_budget is None, settings.bounds.max_error
-        found = time_site(site, behind, bound, schedule, settings.clock, report, again)
-        if again:  # times taken in a hurry are no use to others
-            records.write_times(settings.cache, key, found)
+        found = measure(schedule)
+        if self.settings.time_budget is None:  # times taken in a hurry are no use to others
+            records.write_times(self.settings.cache, key, found)
         return found
 
     def behind(self, site: Site) -> Behind:
@@ -221,25 +227,19 @@ class Planner:
     def accept(self, done: Converted, form: str, network: NetworkVerdict, date: str) -> Plan:
         """Say yes or no."""
         network.error, network.drop = done.found.error, done.found.drop
-        stock = min(
-            (t for t in (network.stock, network.stock_channels_last) if t),
-            key=lambda t: t.value,
-            default=None,
-        )
-        self.add_energy(network, done, stock)
+        self.add_energy(network, done, network.best_stock)
         if self.settings.objective != "latency" and self.settings.time_budget is None:
             self.advance(LAYERS + WHOLE, "joules of the whole network")
-            networks = self.stock, done.network
-            put_measured_joules(network, done.layers, networks, self.inputs, self.settings.clock)
+            both = self.stock, done.network
+            put_measured_joules(network, done.layers, both, self.inputs, self.settings.clock)
         count = sum(layer.stem is not None for layer in done.layers)
         joules = network.energy_before, network.energy_after
         won = network_wins(self.settings.objective, network.word, *joules, network.speedup)
         reason = f"replaced {count} of {len(done.layers)} layers"
         if not won:
             better = "faster" if self.settings.objective == "latency" else "better"
-            reason = (
-                f"kept the stock network: with {count} layers replaced it was not {better} ({network.word})"
-            )
+            why = f"with {count} layers replaced it was not {better} ({network.word})"
+            reason = f"kept the stock network: {why}"
         return self.result(done.layers, won, reason, form, network, date)
 
     def add_energy(self, network: NetworkVerdict, done: Converted, stock: Measurement | None) -> None:

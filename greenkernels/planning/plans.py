@@ -16,8 +16,8 @@ from .as_json import revived, to_json
 from .candidates import Chain, FusedActivation, Options
 from .layout import AS_GIVEN
 
-SCHEMA = 3  # raised when a field changes its meaning
-READABLE = (1, 2, SCHEMA)  # 1 had neither joules nor memory, 2 an activation for the chain
+SCHEMA = 4  # raised when a field changes its meaning
+READABLE = (1, 2, 3, SCHEMA)  # 1 had neither joules nor memory, 2 an activation for the chain, 3 no blocks
 
 
 @dataclass
@@ -29,6 +29,7 @@ class LayerPlan:
         sizes: the stock layer in words; a plan is refused for a network whose layer differs.
         stem, options: the kernel that replaces it; stem is None where the stock layer stays.
         chain: what of the modules behind it is fused into it, or None.
+        block: names of the layers, this one among them, that the last of them computes in one call; () for none.
         before: time of the stock layer as the network runs today; None if not measured.
         after: time of the replacement in the plan's memory format.
         energy_before, energy_after: J of both, modelled from counts and these times, or attributed: the share of a
@@ -44,6 +45,7 @@ class LayerPlan:
     stem: str | None = None
     options: Options = field(default_factory=dict)
     chain: Chain | None = None
+    block: tuple[str, ...] = ()
     before: Measurement | None = None
     after: Measurement | None = None
     energy_before: Measurement | None = None
@@ -66,9 +68,15 @@ class LayerPlan:
         """What is fused last, or None."""
         return None if self.chain is None else self.chain.activation
 
+    @property
+    def within_block(self) -> bool:
+        """Whether another layer computes it."""
+        return self.block != () and self.block[-1] != self.names[0]
+
     def keep_stock(self, reason: str) -> None:
         """Take the replacement back."""
         self.stem, self.options, self.chain, self.after, self.energy_after = None, {}, None, None, None
+        self.block = ()
         self.extra_bytes = self.scratch_bytes = 0
         self.reason = reason
 
@@ -106,6 +114,12 @@ class NetworkVerdict:
     noise: float = 0.0
     foreign_cores: float | None = None
     word: str = ""
+
+    @property
+    def best_stock(self) -> Measurement | None:
+        """The time of the stock network in the better format."""
+        times = [t for t in (self.stock, self.stock_channels_last) if t is not None]
+        return min(times, key=lambda time: time.value, default=None)
 
     @property
     def undecided(self) -> bool:
@@ -157,7 +171,6 @@ class Plan:
             ``scratch_bytes``: of the largest one. ``cached``: date of the cache entry, or None.
         """
         network = self.network
-        stock = [t.value for t in (network.stock, network.stock_channels_last) if t is not None]
 
         def value(quantity: Measurement | None) -> float | None:
             return None if quantity is None else quantity.value
@@ -167,7 +180,7 @@ class Plan:
             "replaced": len(self.replaced),
             "won": self.accepted and network.word == "faster",
             **{name: getattr(self, name) for name in ("accepted", "reason", "objective", "memory_format")},
-            "stock_s": min(stock, default=None),
+            "stock_s": value(network.best_stock),
             "converted_s": value(network.converted),
             "speedup": value(network.speedup),
             "stock_j": value(network.energy_before),
@@ -245,7 +258,7 @@ def as_text(plan: Plan, indent: int | None = None) -> str:
 
 
 def _layer(fields: dict[str, Any]) -> LayerPlan:
-    fields = fields | {"names": tuple(fields["names"])}
+    fields = fields | {"names": tuple(fields["names"]), "block": tuple(fields.get("block", ()))}
     if "activation" in fields:  # before schema 3
         activation = fields.pop("activation")
         fields["chain"] = None if activation is None else Chain(activation=activation)

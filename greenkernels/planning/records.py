@@ -59,7 +59,7 @@ def verdict_key(stock: nn.Module, inputs: Inputs, layers: dict[str, list[LayerPl
     """The network with its weights, the shapes of its inputs, and every choice in every memory format."""
     try:
         choices = {
-            form: [[p.names, p.stem, p.options, to_json(p.chain)] for p in of_form]
+            form: [[p.names, p.stem, p.options, to_json(p.chain), p.block] for p in of_form]
             for form, of_form in layers.items()
         }
         return [network_key(stock), inputs_key(inputs, values=False), choices]

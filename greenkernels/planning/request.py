@@ -34,6 +34,11 @@ class Settings:
     cache: Cache
     clock: Clock
 
+    @property
+    def spent(self) -> str:
+        """Why something was not timed where the time budget ended before it."""
+        return f"not measured: the time budget of {self.time_budget} s was spent"
+
     def identity(self) -> list[object]:
         """What a plan depends on besides network, inputs and machine."""
         stems = [[stem.name, stem.lossy] for stem in self.stems]

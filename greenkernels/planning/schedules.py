@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from torch import nn
 
 from ..measure.clock import Clock
 from ..measure.machine import cpu_facts
 from ..measure.turns import Schedule
-from .survey import Site
 
 # Rounds go on past the budget while what looks faster is not yet known to be. Who is 1.3 times slower than the best
 # after one round, 1.15 times after two, gets no more turns: enough for tiles and formats that differ by less to stay.
@@ -23,6 +23,19 @@ MOST_BETWEEN = 32 << 20  # bytes read between two calls of a layer, at most: 1 t
 BETWEEN_RATE = 10e9  # bytes/s at which they are taken to be read, where a time budget is shared out
 LAYERS_SHARE = 0.6  # of a time budget; the rest is for the whole network
 NETWORKS = 5  # contenders of the last turns: stock in two formats, one of them twice, and converted in both
+
+
+class Timed(Protocol):
+    """What is timed.
+
+    Attributes:
+        contenders: how many take part.
+        calls, seconds: in a forward of the network, and what they took in one.
+    """
+
+    contenders: int
+    calls: int
+    seconds: float
 
 
 @dataclass
@@ -64,12 +77,11 @@ def traffic_between(model: nn.Module) -> int:
     return min(MOST_BETWEEN, 8 * l2 if weights <= l3 else max(8 * l2, 2 * l3))
 
 
-def layer_schedule(site: Site, budget: Budget, between_bytes: int = 0) -> Schedule | None:
-    """Turns of one layer; None where what is left of the budget does not pay for the fewest rounds."""
-    contenders = 3 + 2 * sum(len(stem.options(site.module)) for stem in site.stems)
+def layer_schedule(site: Timed, budget: Budget, between_bytes: int = 0) -> Schedule | None:
+    """Turns of one layer or block; None where what is left of the budget does not pay for the fewest rounds."""
     long = site.seconds > LONG_CALL_S * site.calls
     schedule = replace(LONG_LAYER_SCHEDULE if long else LAYER_SCHEDULE, between_bytes=between_bytes)
-    calls_s = contenders * (site.seconds + between_bytes / BETWEEN_RATE)
+    calls_s = site.contenders * (site.seconds + between_bytes / BETWEEN_RATE)
     return _within(schedule, calls_s, budget.left(LAYERS_SHARE), refuse=True)
 
 

@@ -12,9 +12,10 @@ from torch.nn.utils import parametrize
 
 from ..measure.clock import Clock
 from ..measure.rotation import clone
-from .candidates import Chain, Stem, registered
+from .candidates import Block, Chain, Stem, registered
 from .carried import clash, foreign_state, own_attributes
 from .fusion import find_fusions, has_hooks
+from .graph.blocks import find_blocks
 from .graph.finding import find_chains
 from .watch import watched
 from .work import NetworkWork
@@ -38,6 +39,8 @@ class Site:
         seconds: what all of them took in that one forward, first-call effects included.
         stems: what may replace it; empty where `reason` says why it stays.
         chain: what may be fused into it, or None.
+        block: the block that it is the last layer of, or None.
+        no_block: of a depthwise convolution, why it is in none, or "".
         reason: why it stays, or "".
     """
 
@@ -49,11 +52,18 @@ class Site:
     seconds: float = 0.0
     stems: list[Stem] = field(default_factory=list)
     chain: Chain | None = None
+    block: Block | None = None
+    no_block: str = ""
     reason: str = ""
 
     @property
     def name(self) -> str:
         return self.names[0]
+
+    @property
+    def contenders(self) -> int:
+        """Number of those who take turns: stock in two formats, one of them twice, and each kernel in both."""
+        return 3 + 2 * sum(len(stem.options(self.module)) for stem in self.stems)
 
     @property
     def shapes(self) -> list[Size]:
@@ -150,7 +160,23 @@ def survey(
             site.chain = chains.get(site.module)
             long = site.chain is not None and (site.chain.norm or site.chain.adds)
             site.stems = [stem for stem in site.stems if long or not stem.for_chains]
+    _put_blocks(model, run, sites, seen, stems)
     return sites, seen.work
+
+
+def _put_blocks(model: nn.Module, run: Call, sites: list[Site], seen: _Seen, stems: list[Stem]) -> None:
+    """Tell sites the blocks that they end, where a stem computes blocks."""
+    of_blocks = [stem for stem in stems if stem.before]
+    if not of_blocks:
+        return
+    by_module = {site.module: site for site in sites}
+
+    def refusal(layer: nn.Module) -> str:
+        return by_module[layer].reason or of_blocks[0].refuses(layer) or ""
+
+    found = find_blocks(model, seen.calls, seen.arities, run, refusal)
+    for site in sites:
+        site.block, site.no_block = found.ends.get(site.module), found.reasons.get(site.module, "")
 
 
 def _why_no_kernel(module: nn.Module, stems: list[Stem]) -> str:
@@ -188,7 +214,7 @@ def _why_not(site: Site, seen: _Seen) -> str:
 def _matching(module: nn.Module, stems: list[Stem]) -> tuple[list[Stem], str]:
     """Stems that take this module, or why none does."""
     kind = type(module)
-    exact = [stem for stem in stems if kind is stem.replaces]
+    exact = [stem for stem in stems if kind is stem.replaces and not stem.before]
     if not exact:
         return [], f"{kind.__name__} is a subclass, which may mean something else"
     refusals = {stem.name: stem.refuses(module) for stem in exact}

@@ -6,12 +6,11 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Size, Tensor
 
-from ..measure.clock import Clock
 from ..measure.provenance import Measurement
 from ..measure.turns import FOREIGN_CORES, Contender, Schedule, Turns, take_turns
 from ..ops.maps import empty_like_format
@@ -21,6 +20,9 @@ from .joules import Work, energy, work_of, work_of_replacement
 from .layout import AS_GIVEN, CHANNELS_LAST, to_channels_last
 from .plans import LayerPlan
 from .survey import Site
+
+if TYPE_CHECKING:
+    from .request import Settings
 
 
 @dataclass(frozen=True)
@@ -88,16 +90,14 @@ class LayerTimes:
 def time_site(
     site: Site,
     behind: Behind,
-    max_error: float,
+    settings: Settings,
     schedule: Schedule,
-    clock: Clock,
     progress: Callable[[float], None],
-    again: bool = True,
 ) -> LayerTimes:
     """Measure one layer; `behind` is what may be fused into it.
 
-    Turns that other processes disturbed are taken again, unless `again` is False. Candidates that
-    err by more than `max_error` are thrown out at once: they must not outrun those that do not.
+    Turns that other processes disturbed are taken again, unless there is a time budget. Candidates that err by more
+    than the bound are thrown out at once: they must not outrun those that do not.
     """
     contenders, choices = _contenders(site, behind)
     exact = copy.deepcopy(LayerRun(site.module, behind)).double()
@@ -109,14 +109,14 @@ def time_site(
             (list(site.inputs), skips),
             schedule,
             reference=lambda *maps: exact.run(*([x.double() for x in xs] for xs in maps)),
-            tolerance=max(max_error, rounding_of(site)),
+            tolerance=max(settings.bounds.max_error, rounding_of(site)),
             twin=None if long_calls(schedule) else f"stock, {AS_GIVEN}",
-            clock=clock,
+            clock=settings.clock,
             progress=progress,
         )
 
     taken = turns()
-    if again and (taken.foreign_cores or 0.0) > FOREIGN_CORES:
+    if settings.time_budget is None and (taken.foreign_cores or 0.0) > FOREIGN_CORES:
         taken = turns()
     times = _judge(taken, choices)
     times.work = stock_work(site, behind)

@@ -21,6 +21,7 @@ from .direct_conv2d import computed_channels
 
 if TYPE_CHECKING:
     from ...nn import SeparableConv2d
+    from ...nn.separable_call import RunsInOneCall
 
 
 def count_call_of(shape: Sequence[int], call: Call) -> Counts:
@@ -50,14 +51,24 @@ def count_module(module: SeparableConv2d, *input_shapes: Sequence[int]) -> Count
     Raises:
         Uncounted: a shape that the module does not take, or no compiled kernel to pack its weights.
     """
-    (shape,) = (tuple(shape) for shape in input_shapes)
+    (shape,) = input_shapes
+    return count_block(module, *((shape, shape) if module.residual else (shape,)))
+
+
+def count_block(module: RunsInOneCall, *input_shapes: Sequence[int]) -> Counts:
+    """The same of any module that runs a block in one call; ``input_shapes`` of ``input`` and of ``skip``, if any."""
+    shape = tuple(input_shapes[0])
     shape = (1, *shape) if len(shape) == 3 else shape
-    if len(shape) != 4 or shape[1] != module.in_channels:
-        raise Uncounted(f"input must be [batch, {module.in_channels}, h, w], got {list(shape)}")
+    expand, depthwise, project = module._layers()
+    in_channels = (depthwise if expand is None else expand).in_channels
+    if len(shape) != 4 or shape[1] != in_channels:
+        raise Uncounted(f"input must be [batch, {in_channels}, h, w], got {list(shape)}")
     arguments = module.packed_arguments()
     if arguments is None:
         raise Uncounted("the layers run one after the other here, each with counts of its own")
-    skip = module.project.weight.new_empty(shape, device="meta") if module.residual else None
+    skip = None
+    if len(input_shapes) == 2:
+        skip = project.weight.new_empty(tuple(input_shapes[1]), device="meta")
     return count_call_of(shape, Call(*arguments, skip, 1.0))
 
 

@@ -63,6 +63,19 @@ class Chain:
         return " + ".join(words + ([self.activation.kind] if self.activation else []))
 
 
+@dataclass(frozen=True)
+class Block:
+    """Layers that run in one call, see `planning.graph.blocks`.
+
+    Attributes:
+        layers: qualified names of a 1x1 convolution (or without it), a depthwise one, and a 1x1 one.
+        chains: what follows each of them; all in one container, whose forward is rewritten.
+    """
+
+    layers: tuple[str, ...]
+    chains: tuple[Chain, ...]
+
+
 def refusal(kind: Any, stock: nn.Module, **options: Any) -> str | None:
     """Why ``kind``, a class with ``from_module``, cannot stand in for ``stock``, in a line; None where it can."""
     try:
@@ -115,6 +128,8 @@ class Stem:
         follows: whether its module has ``follow``, see `greenkernels.nn.DirectConv2d`: it folds a batch norm, adds a
             map, and can leave what it fuses to calls that ask for it.
         for_chains: whether it is worth trying only where something follows the layer.
+        before: stems of the layers before it in a block, a 1x1 convolution and a depthwise one, where it stands in for
+            the last layer of blocks alone; its module has ``join``, see `greenkernels.nn.separable_end`.
     """
 
     name: str
@@ -131,6 +146,7 @@ class Stem:
     precision: str = "float32"
     follows: bool = False
     for_chains: bool = False
+    before: tuple[str, ...] = ()
 
 
 @cache

@@ -69,7 +69,7 @@ def chain_behind(node: fx.Node, root: nn.Module, may_add: Callable[[fx.Node, fx.
     steps: list[Step] = []
     value, rank = node, 0
     while rank < len(ORDER):
-        value, skipped = _past_nothing(value, root)
+        value, skipped = past_nothing(value, root)
         after = _only_user(value)
         step = None if after is None else _step(after, value, root, may_add)
         if step is None or ORDER.index(step.role) < rank:
@@ -86,7 +86,7 @@ def _only_user(node: fx.Node) -> fx.Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
-def _past_nothing(value: fx.Node, root: nn.Module) -> tuple[fx.Node, tuple[fx.Node, ...]]:
+def past_nothing(value: fx.Node, root: nn.Module) -> tuple[fx.Node, tuple[fx.Node, ...]]:
     """The value behind dropouts and identities, which in eval mode pass it on."""
     skipped = []
     while (after := _only_user(value)) is not None and passes_on(after, root):

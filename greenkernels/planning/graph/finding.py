@@ -42,7 +42,7 @@ def find_chains(
     found: dict[nn.Module, Chain] = {}
     for module, kinds in prove(model, graphs, run).items() if graphs else ():
         for conv, steps in _chains(graphs[module], module, calls, kinds).items():
-            found[conv] = _as_chain(names[module], arities[module] or 0, steps)
+            found[conv] = as_chain(names[module], arities[module] or 0, steps)
     return found
 
 
@@ -73,7 +73,8 @@ def _chains(
     return found
 
 
-def _as_chain(container: str, arity: int, steps: list[Step]) -> Chain:
+def as_chain(container: str, arity: int, steps: list[Step]) -> Chain:
+    """The chain of these steps; their targets are names within the container."""
     by_role = {step.role: step for step in steps}
     norm, act = by_role.get(NORM), by_role.get(ACTIVATION)
     dot = f"{container}." if container else ""

@@ -1,4 +1,7 @@
-"""The forward of one module as a torch.fx graph, its children as leaves; None for whatever does not trace."""
+"""The forward of one module as a torch.fx graph; None for whatever does not trace.
+
+Its children are leaves, or, in a deep trace, the layers of torch and of this package in it, at any depth.
+"""
 
 from __future__ import annotations
 
@@ -9,49 +12,62 @@ import torch
 from torch import fx, nn
 from torch.nn.utils import parametrize
 
+from ..fusion import has_hooks
+
 
 class _Tracer(fx.Tracer):
     """Traces a call with a given number of positional tensors; other parameters take their defaults."""
 
-    def __init__(self, arity: int) -> None:
+    def __init__(self, arity: int, deep: bool) -> None:
         super().__init__()
-        self.arity = arity
+        self.arity, self.deep = arity, deep
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
-        return True
+        return not self.deep or is_leaf(module)
 
     def create_args_for_root(self, root_fn: Any, is_module: bool, concrete_args: Any = None) -> Any:
         names = list(inspect.signature(root_fn).parameters)[1 : self.arity + 1]
         return root_fn, [self.root, *(self.create_proxy("placeholder", name, (), {}) for name in names)]
 
 
-def trace(module: nn.Module, arity: int) -> fx.Graph | None:
+def trace(module: nn.Module, arity: int, deep: bool = False) -> fx.Graph | None:
     """The graph of ``module(*tensors)`` with `arity` tensors.
 
-    None where the forward branches on values or shapes, takes its arguments in another way, changes the module, or is
-    not the class's own.
+    None where the forward branches on values or shapes, takes its arguments in another way, changes a module, or is
+    not the class's own. In a deep trace an nn.Sequential has a graph too, and children that are no `is_leaf` run
+    in it.
     """
-    if not _is_traceable(module, arity):
+    if not _is_traceable(module, arity, deep):
         return None
-    attributes, before = module.__dict__.copy(), _state(module)
+    traced = list(module.modules()) if deep else [module]
+    attributes, before = [m.__dict__.copy() for m in traced], [_state(m) for m in traced]
     try:
-        graph = _Tracer(arity).trace(module)
+        graph = _Tracer(arity, deep).trace(module)
         graph.lint()
-        unchanged = _state(module) == before
     except Exception:  # a user's code, run on stand-ins for tensors: anything may come out of it
-        graph, unchanged = None, _state(module) == before
-    if unchanged:
-        return graph
-    module.__dict__.clear()
-    module.__dict__.update(attributes)
-    return None
+        graph = None
+    for m, own, state in zip(traced, attributes, before, strict=True):
+        if _state(m) != state:
+            graph = None
+            m.__dict__.clear()
+            m.__dict__.update(own)
+    return graph
 
 
-def _is_traceable(module: nn.Module, arity: int) -> bool:
+def is_leaf(module: nn.Module) -> bool:
+    """Whether a deep trace calls the module as it is: layers of torch and of this package, and what does more than its
+    class's forward says."""
     kind = type(module)
-    if kind.__module__.startswith("torch.nn.") or isinstance(
-        module, (torch.jit.ScriptModule, fx.GraphModule)
-    ):
+    if kind.__module__.startswith(("torch.nn.", "greenkernels.")) and kind is not nn.Sequential:
+        return True
+    special = isinstance(module, (torch.jit.ScriptModule, fx.GraphModule))
+    return special or has_hooks(module) or parametrize.is_parametrized(module)
+
+
+def _is_traceable(module: nn.Module, arity: int, deep: bool) -> bool:
+    kind = type(module)
+    layer = kind.__module__.startswith("torch.nn.") and not (deep and kind is nn.Sequential)
+    if layer or isinstance(module, (torch.jit.ScriptModule, fx.GraphModule)):
         return False
     if "forward" in module.__dict__ or parametrize.is_parametrized(module):
         return False
