@@ -1,7 +1,8 @@
-// Dense matrix product with bias and activation. The contract every backend obeys, for each item x of the
-// batch:
+// Dense matrix product with bias, skip connection and activation. The contract every backend obeys, for each
+// item x of the batch:
 //
-//   out[x, i, j] = act(bias[j] + beta * out[x, i, j] + sum over d < k of a[x, i, d] * b[x, j, d])
+//   out[x, i, j] = act(bias[j] + beta * out[x, i, j] + skip_scale * skip[x, i, j]
+//                      + sum over d < k of a[x, i, d] * b[x, j, d])
 //
 // b is the weight of a linear layer, [n, k]; with the strides of the arguments it may lie in memory either
 // way round, and so may a. Exactness: the rounding of one sum over k products, taken in slices of
@@ -45,7 +46,8 @@ struct SgemmArgs {
   const T* b;       // element (x, j, d) at b[x * b_batch + j * b_row + d * b_depth]; b_row or b_depth is 1
   const T* packed;  // written by sgemm_pack, then b is not read and all items share it; or nullptr
   const T* bias;    // [n], or nullptr for none
-  T* out;           // element (x, i, j) at out[x * out_batch + i * out_row + j]; aliases no input
+  T* out;           // element (x, i, j) at out[x * out_batch + i * out_row + j * out_column]; aliases no
+                    // input
   Activation activation;            // applied last
   const T* activation_param;        // [1] or [n]; nullptr where the activation takes none
   int64_t activation_params;        // elements of activation_param: 0, 1 or n
@@ -54,6 +56,9 @@ struct SgemmArgs {
   int64_t a_batch, a_row, a_depth;  // strides in elements; those of the batch may be 0
   int64_t b_batch, b_row, b_depth;
   int64_t out_batch, out_row;
+  int64_t out_column = 1;   // it or out_row is 1
+  const T* skip = nullptr;  // with the strides of out, which it may not alias; or nullptr for none
+  T skip_scale = 1;
 };
 
 namespace cpu {
@@ -67,8 +72,8 @@ void sgemm(const SgemmArgs<double>& args);
 
 namespace cuda {
 // Puts the product into `stream`, a cudaStream_t, and returns at once: a cudaError_t, 0 for success. Every
-// pointer is memory of that stream's device; args.packed must be nullptr, k below 2^31. Denormal numbers
-// count. double is right, but not fast.
+// pointer is memory of that stream's device; args.packed and args.skip must be nullptr, out_column 1 and k
+// below 2^31. Denormal numbers count. double is right, but not fast.
 int sgemm(const SgemmArgs<float>& args, void* stream);
 int sgemm(const SgemmArgs<double>& args, void* stream);
 }  // namespace cuda

@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include "ops/gemm_run.h"
+#include "ops/strassen_levels.h"
 
 namespace greenkernels::ops {
 namespace {
@@ -13,11 +14,6 @@ constexpr const char* kPackOp = "strassen_gemm_pack";
 constexpr const char* kPackedOp = "strassen_gemm_packed";
 
 using OptionalString = std::optional<std::string>;
-
-void check_levels(const char* op, int64_t levels) {
-  GK_CHECK(levels >= 0 && levels <= kMaxStrassenLevels, op, "levels must be 0 to ", kMaxStrassenLevels,
-           ", got ", levels);
-}
 
 Tensor multiply(const GemmCall& call, const OptionalTensor& b, const OptionalTensor& packed, int64_t levels) {
   const Activation activation = check_epilogue(call);

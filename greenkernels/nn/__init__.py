@@ -10,6 +10,7 @@ from .int8_conv2d import Int8Conv2d
 from .int8_gemm import Int8Linear
 from .linear_rnn import LinearGRU, LinearLSTM
 from .separable_conv2d import InvertedBottleneck, SeparableConv2d
+from .strassen_conv2d import StrassenConv2d
 from .strassen_gemm import StrassenLinear
 from .winograd_conv2d import WinogradConv2d
 
@@ -26,6 +27,7 @@ __all__ = [
     "SeparableConv2d",
     "SparseConv2d",
     "SparseLinear",
+    "StrassenConv2d",
     "StrassenLinear",
     "WinogradConv2d",
 ]

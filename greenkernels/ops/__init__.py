@@ -14,6 +14,7 @@ from .int8_conv2d import int8_conv2d, int8_conv2d_pack, int8_conv2d_packed, int8
 from .int8_gemm import int8_gemm, int8_gemm_pack, int8_gemm_packed, int8_gemm_unpack
 from .separable_conv2d import separable_conv2d_packed
 from .sgemm import matmul, sgemm, sgemm_pack, sgemm_packed, sgemm_unpack
+from .strassen_conv2d import strassen_conv2d, strassen_conv2d_pack, strassen_conv2d_packed
 from .strassen_gemm import strassen_gemm, strassen_gemm_pack, strassen_gemm_packed
 from .strassen_levels import choose_levels, tune_levels
 from .winograd_conv2d import (
@@ -55,6 +56,9 @@ __all__ = [
     "sgemm_pack",
     "sgemm_packed",
     "sgemm_unpack",
+    "strassen_conv2d",
+    "strassen_conv2d_pack",
+    "strassen_conv2d_packed",
     "strassen_gemm",
     "strassen_gemm_pack",
     "strassen_gemm_packed",

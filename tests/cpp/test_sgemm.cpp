@@ -1,5 +1,5 @@
-// sgemm against a naive product in double: ragged sizes, both ways to store an operand, packed weights,
-// batches, every instruction set; and the plan that shares the work out.
+// sgemm against a naive product in double: ragged sizes, both ways to store operands and output, packed
+// weights, skip connections, batches, every instruction set; and the plan that shares the work out.
 #include "api/sgemm.h"
 
 #include <algorithm>
@@ -19,14 +19,23 @@ struct Case {
   int64_t batch, m, n, k;
   bool a_transposed, b_transposed, packed;
   float beta = 0;
+  bool out_transposed = false, skip = false;
 };
 
 const Case kCases[] = {
-    {1, 1, 1, 1, false, false, false},      {1, 17, 33, 70, false, false, true},
-    {1, 14, 32, 256, true, false, false},   {2, 15, 47, 257, false, true, false},
-    {1, 3, 5, 600, true, true, false, 1},   {1, 64, 100, 513, false, false, true, 2},
-    {3, 29, 70, 17, true, true, false, -1}, {1, 5, 7, 0, false, false, false, 3},
+    {1, 1, 1, 1, false, false, false},
+    {1, 17, 33, 70, false, false, true},
+    {1, 14, 32, 256, true, false, false},
+    {2, 15, 47, 257, false, true, false},
+    {1, 3, 5, 600, true, true, false, 1},
+    {1, 64, 100, 513, false, false, true, 2},
+    {3, 29, 70, 17, true, true, false, -1},
+    {1, 5, 7, 0, false, false, false, 3},
     {1, 200, 3, 40, true, false, true},
+    {2, 33, 18, 300, false, false, false, 0, true, false},
+    {1, 3, 40, 20, false, true, false, 2, true, true},
+    {3, 31, 49, 257, false, false, true, 0, false, true},
+    {1, 2, 70, 30, false, false, false, -1, false, true},
 };
 
 template <typename T>
@@ -45,7 +54,8 @@ template <typename T>
 void check_case(const Case& c) {
   const Operand<T> a = make<T>(c.batch, c.m, c.k, c.a_transposed, 1);
   const Operand<T> b = make<T>(c.packed ? 1 : c.batch, c.n, c.k, c.b_transposed, 2);
-  const auto bias = random_normal<T>(c.n, 3), old = random_normal<T>(c.batch * c.m * c.n, 4);
+  const auto bias = random_normal<T>(c.n, 3), old = random_normal<T>(c.batch * c.m * c.n, 4),
+             skip = random_normal<T>(c.batch * c.m * c.n, 5);
   std::vector<T> out = old, panels(sgemm_padded_columns(c.n) * c.k + 16);
   T* packed = panels.data() + (64 - reinterpret_cast<uintptr_t>(panels.data()) % 64) % 64 / sizeof(T);
   if (c.packed) cpu::sgemm_pack(SgemmPackArgs<T>{b.data.data(), packed, b.row, b.depth, c.n, c.k});
@@ -55,13 +65,17 @@ void check_case(const Case& c) {
   args.packed = c.packed ? packed : nullptr;
   args.bias = bias.data(), args.out = out.data(), args.activation = Activation::kRelu, args.beta = c.beta;
   args.batch = c.batch, args.m = c.m, args.n = c.n, args.k = c.k;
-  args.out_batch = c.m * c.n, args.out_row = c.n;
+  args.out_batch = c.m * c.n;
+  args.out_row = c.out_transposed ? 1 : c.n, args.out_column = c.out_transposed ? c.m : 1;
+  args.skip = c.skip ? skip.data() : nullptr, args.skip_scale = T(-0.5);
   cpu::sgemm(args);
   // Random signs: 5 standard deviations of k + 3 roundings of sums that are about sqrt(k) large.
   const double bound = 5 * std::numeric_limits<T>::epsilon() * (double(c.k) + 12);
   for (int64_t at = 0; at < int64_t(out.size()); ++at) {
-    const int64_t x = at / (c.m * c.n), i = at / c.n % c.m, j = at % c.n;
-    double sum = double(bias[j]) + double(c.beta) * double(old[at]);
+    const int64_t x = at / (c.m * c.n), line = c.out_transposed ? c.m : c.n;
+    const int64_t first = at / line % (c.m * c.n / line), second = at % line;
+    const int64_t i = c.out_transposed ? second : first, j = c.out_transposed ? first : second;
+    double sum = double(bias[j]) + double(c.beta) * double(old[at]) - (c.skip ? 0.5 * double(skip[at]) : 0);
     for (int64_t d = 0; d < c.k; ++d) {
       sum += double(a.data[x * a.batch + i * a.row + d * a.depth]) *
              double(b.data[(c.packed ? 0 : x) * b.batch + j * b.row + d * b.depth]);

@@ -66,6 +66,7 @@ SgemmProduct<T> product(const SgemmArgs<T>& args, int64_t item) {
   p.packed = args.packed;
   p.outs = 1;
   p.out[0] = {args.out + item * args.out_batch,
+              args.skip ? args.skip + item * args.out_batch : nullptr,
               T(1),
               args.m,
               args.n,
@@ -75,6 +76,8 @@ SgemmProduct<T> product(const SgemmArgs<T>& args, int64_t item) {
               args.bias,
               args.activation_params ? args.activation_param : nullptr};
   p.out_stride = args.out_row;
+  p.out_column = args.out_column;
+  p.skip_scale = args.skip_scale;
   p.activation = args.activation;
   p.slope_step = args.activation_params > 1 ? 1 : 0;
   p.m = args.m;

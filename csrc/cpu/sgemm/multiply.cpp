@@ -35,7 +35,8 @@ SgemmProduct<T> columns_of(const SgemmProduct<T>& p, int64_t column, int64_t cou
   }
   for (int o = 0; o < p.outs; ++o) {
     SgemmOutput<T>& out = part.out[o];
-    out.data += column;
+    out.data += column * p.out_column;
+    if (out.skip) out.skip += column * p.out_column;
     out.columns -= column;
     if (out.bias) out.bias += column;
     if (out.slope) out.slope += column * p.slope_step;
@@ -65,7 +66,10 @@ void sgemm_scale(const SgemmArgs<T>& args) {
   parallel_for(args.batch * args.m, 16, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       T* out = args.out + i / args.m * args.out_batch + i % args.m * args.out_row;
-      for (int64_t j = 0; j < args.n; ++j) out[j] = args.beta * out[j] + (args.bias ? args.bias[j] : T(0));
+      for (int64_t j = 0; j < args.n; ++j) {
+        T& value = out[j * args.out_column];
+        value = args.beta * value + (args.bias ? args.bias[j] : T(0));
+      }
     }
   });
 }

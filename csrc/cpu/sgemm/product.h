@@ -31,6 +31,7 @@ struct SgemmOperand {
 template <typename T>
 struct SgemmOutput {
   T* data;
+  const T* skip;  // with the strides of data, or nullptr
   T sign;
   int64_t rows, columns;
   bool first, last;  // whether no product before, and none after this one, goes to this part
@@ -45,7 +46,9 @@ struct SgemmProduct {
   const T* packed;       // b as sgemm_pack leaves it, or nullptr
   SgemmOutput<T> out[kSgemmTerms];
   int outs;
-  int64_t out_stride;     // from row to row
+  int64_t out_stride;  // from row to row
+  int64_t out_column;  // from column to column; one of the two is 1
+  T skip_scale;
   Activation activation;  // of parts that are complete
   int64_t slope_step;     // 0 where all columns share one slope
   int64_t m, n, k;

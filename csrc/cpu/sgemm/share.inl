@@ -3,6 +3,7 @@
 #include "cpu/activation.inl"
 #include "cpu/sgemm/micro.inl"
 #include "cpu/sgemm/few_rows.inl"
+#include "cpu/sgemm/output.inl"
 #include "cpu/sgemm/pack.inl"
 
 // A share on its way through the loops.
@@ -22,50 +23,18 @@ struct GemmPass {
   int64_t padded_depth() const { return (depth + kChunk - 1) / kChunk * kChunk; }
 };
 
-// Adds the tile, its rows tile_stride apart, to the first `rows` rows and `columns` columns of a target.
-template <typename T>
-void add_tile(const SgemmTarget<T>& target, const T* tile, int64_t tile_stride, int64_t out_stride,
-              int64_t rows, int64_t columns) {
-  const Vec<T> sign = Vec<T>::broadcast(target.sign);
-  for (int64_t i = 0; i < rows; ++i) {
-    for (int64_t c = 0; c < columns; c += Vec<T>::kWidth) {
-      const int64_t lanes = columns - c;
-      const Vec<T> sum = Vec<T>::load_n(tile + i * tile_stride + c, lanes);
-      const Vec<T> value =
-          target.from ? fma(sign, sum, Vec<T>::load_n(target.from + i * target.from_stride + c, lanes))
-                      : sign * sum;
-      value.store_n(target.out + i * out_stride + c, lanes);
-    }
-  }
-}
-
-// Applies the activation to a complete block of the output.
-template <typename T>
-void finish_block(const SgemmProduct<T>& p, const T* slope, T* out, int64_t rows, int64_t columns) {
-  for (int64_t c = 0; c < columns; c += Vec<T>::kWidth) {
-    const int64_t lanes = columns - c;
-    const Vec<T> slopes = !slope              ? Vec<T>::broadcast(0)
-                          : p.slope_step == 0 ? Vec<T>::broadcast(*slope)
-                                              : Vec<T>::load_n(slope + c, lanes);
-    for (int64_t i = 0; i < rows; ++i) {
-      T* at = out + i * p.out_stride + c;
-      const Vec<T> value = Vec<T>::load_n(at, lanes);
-      (p.activation == Activation::kRelu ? relu(value) : activate(p.activation, value, slopes))
-          .store_n(at, lanes);
-    }
-  }
-}
-
 // One tile: the product of `rows` packed rows of a, from row `row` of the product on, with a panel of b.
 template <typename T>
 void multiply_tile(const GemmPass<T>& g, const T* a, const T* b, int64_t row, int64_t rows,
                    const SgemmFetch& fetch) {
   const SgemmProduct<T>& p = g.p;
   SgemmTarget<T> targets[kSgemmTerms];
-  bool cut = false;
+  bool cut = p.out_column != 1;
   for (int o = 0; o < p.outs; ++o) {
     const SgemmOutput<T>& part = p.out[o];
-    T* out = part.data + row * p.out_stride + g.column;
+    const int64_t offset = row * p.out_stride + g.column * p.out_column;
+    T* out = part.data + offset;
+    if (part.skip && part.last && g.last_slice()) fetch_skip(p, part.skip + offset, rows, g.width);
     const bool fresh = part.first && !part.keep && g.d == 0;
     const T* bias = part.bias ? part.bias + g.column : nullptr;
     targets[o] = {out, fresh ? bias : out, fresh ? 0 : p.out_stride, part.sign};
@@ -84,10 +53,13 @@ void multiply_tile(const GemmPass<T>& g, const T* a, const T* b, int64_t row, in
     const int64_t rows_left = part.rows - row, columns_left = part.columns - g.column;
     const int64_t out_rows = rows_left < rows ? rows_left : rows;
     const int64_t out_columns = columns_left < g.width ? columns_left : g.width;
-    if (cut) add_tile(targets[o], g.tile, kSgemmPanel, p.out_stride, out_rows, out_columns);
-    if (p.activation == Activation::kNone || !part.last || !g.last_slice()) continue;
-    const T* slope = part.slope ? part.slope + g.column * p.slope_step : nullptr;
-    finish_block(p, slope, targets[o].out, out_rows, out_columns);
+    if (p.out_column != 1) {
+      add_transposed(targets[o], g.tile, p.out_column, out_rows, out_columns);
+    } else if (cut) {
+      add_tile(targets[o], g.tile, kSgemmPanel, p.out_stride, out_rows, out_columns);
+    }
+    if (!part.last || !g.last_slice()) continue;
+    finish_part(p, part, row, g.column, out_rows, out_columns);
   }
 }
 
@@ -98,9 +70,11 @@ SgemmFetch plan_fetch(const GemmPass<T>& g, int64_t panel, int64_t tile, int64_t
                       bool b_is_packed) {
   const SgemmProduct<T>& p = g.p;
   const char* idle = reinterpret_cast<const char*>(g.tile);
-  SgemmFetch fetch{reinterpret_cast<const char*>(p.out[0].data + row * p.out_stride + g.column),
-                   0,
-                   p.out_stride * int64_t(sizeof(T)),
+  const T* out = p.out[0].data + row * p.out_stride + g.column * p.out_column;
+  const bool transposed = p.out_column != 1;  // then lines are columns, and the two halves of them a pair
+  SgemmFetch fetch{reinterpret_cast<const char*>(out),
+                   transposed ? kSgemmHalfPanel * p.out_column * int64_t(sizeof(T)) : 0,
+                   (transposed ? p.out_column : p.out_stride) * int64_t(sizeof(T)),
                    idle,
                    0,
                    0,
@@ -188,8 +162,7 @@ void multiply_few_rows(const SgemmProduct<T>& p, const SgemmShare& share, const 
     const T* bias = part.bias ? part.bias + column : nullptr;
     const SgemmTarget<T> target{out, part.keep ? out : bias, part.keep ? p.out_stride : 0, part.sign};
     add_tile(target, sums, columns, p.out_stride, rows, columns);
-    const T* slope = part.slope ? part.slope + column * p.slope_step : nullptr;
-    if (p.activation != Activation::kNone) finish_block(p, slope, out, rows, columns);
+    finish_part(p, part, share.row, column, rows, columns);
   }
 }
 

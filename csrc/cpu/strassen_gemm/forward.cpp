@@ -63,7 +63,9 @@ struct Item {
     const int64_t rows = strassen_block(g.m, args.levels), columns = strassen_block(g.n, args.levels);
     const int64_t first_column = t.column * columns;
     const T* slope = g.activation_params > 1 ? g.activation_param + first_column : g.activation_param;
-    return {g.out + index * g.out_batch + t.row * rows * g.out_row + first_column,
+    const int64_t offset = index * g.out_batch + t.row * rows * g.out_row + first_column * g.out_column;
+    return {g.out + offset,
+            g.skip ? g.skip + offset : nullptr,
             T(t.sign),
             extent(g.m, rows, t.row),
             extent(g.n, columns, t.column),
@@ -88,6 +90,8 @@ struct Item {
     }
     for (const StrassenTerm& t : scheme.out) p.out[p.outs++] = output(t);
     p.out_stride = g.out_row;
+    p.out_column = g.out_column;
+    p.skip_scale = g.skip_scale;
     p.activation = g.activation;
     p.slope_step = g.activation_params > 1 ? 1 : 0;
     return p;

@@ -22,9 +22,12 @@ def refuses(linear: nn.Module) -> str | None:
     return refusal(StrassenLinear, linear, levels=0)
 
 
+def levels_to_try(in_features: int, out_features: int) -> Sequence[int]:
+    return (0, 1) if min(in_features, out_features) >= MIN_FEATURES else (0,)
+
+
 def options(linear: nn.Module) -> Sequence[Options]:
-    wide = min(linear.in_features, linear.out_features) >= MIN_FEATURES
-    return [{"levels": levels} for levels in ((0, 1) if wide else (0,))]
+    return [{"levels": levels} for levels in levels_to_try(linear.in_features, linear.out_features)]
 
 
 def build(linear: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
@@ -38,9 +41,13 @@ def extra_bytes(linear: nn.Module, options: Options) -> int:
     return size * max(4, linear.weight.element_size())
 
 
-def scratch_bytes(linear: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
+def rows_bytes() -> int:
     """What `csrc/cpu/sgemm/plan.cpp` leases at most for a packed weight: rows of each thread's block, and a tile."""
     return torch.get_num_threads() * (MAX_ROWS_BYTES + (1 << 13))
+
+
+def scratch_bytes(linear: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
+    return rows_bytes()
 
 
 def cold_start(linear: nn.Module, shapes: Sequence[Size]) -> Options | str:
