@@ -75,9 +75,10 @@ struct StripPanel {
   }
 };
 
-// Output pixels of a block, all of `unit`.
+// Output pixels of a block, all of `unit`; and which part of the next panel it fetches, in bytes.
 struct StripPixels {
   int64_t unit, first, count;
+  int64_t skipped, part;
 };
 
 // What a slice of the depth multiplies; a: the first value under the filter, of the first group of channels.
@@ -101,15 +102,29 @@ StripBlock<T> slice_inputs(const StripJob<T>& job, const StripPanel<T>& panel, c
   return block;
 }
 
-// The lines that the next block will need: of the output, and of an input that is read in place.
+// Bytes of the next panel of the weight that each of `parts` blocks fetches, whole lines; 0 where there is
+// none.
+template <typename T>
+int64_t weight_part(const StripJob<T>& job, const StripPanel<T>& panel, int64_t parts) {
+  const bool next = panel.panel + 1 < job.panels && (panel.panel > 0 || !job.strip.flat);
+  const int64_t bytes = next ? job.depth * job.panel_width(panel.panel + 1) * int64_t{sizeof(T)} : 0;
+  return (bytes + parts * kCacheLine - 1) / (parts * kCacheLine) * kCacheLine;
+}
+
+// The lines that will be needed: of the output by the next block; of an input that is read in place too, by
+// the first panel; and by the others `part` bytes of the next panel from `skipped` bytes on.
 template <typename T>
 void fetch_next(const StripJob<T>& job, const StripPanel<T>& panel, int64_t pixels, const T* out,
-                StripBlock<T>& block) {
+                int64_t skipped, int64_t part, StripBlock<T>& block) {
   const int64_t steps = block.run_count * (block.run_length / kFetchDepth);
   if (steps == 0) return;
   const int64_t out_step = job.args.filter.out_c;
   block.output = {reinterpret_cast<const char*>(out + pixels * out_step), int64_t(out_step * sizeof(T)),
                   (pixels + steps - 1) / steps};
+  if (part > 0) {
+    const char* next = reinterpret_cast<const char*>(job.packed_panel(panel.panel + 1));
+    block.input = {next + skipped, kCacheLine, (part / kCacheLine + steps - 1) / steps};
+  }
   if (panel.panel > 0 || !job.strip.flat) return;
   const int64_t lines = pixels * block.run_length * int64_t{sizeof(T)} / kCacheLine;
   block.input = {reinterpret_cast<const char*>(block.a + pixels * job.in_c), kCacheLine,
@@ -129,7 +144,7 @@ void strip_slice(const StripJob<T>& job, const StripPanel<T>& panel, const Strip
   if (slice + 1 == job.strip.slices.count) {
     const int64_t out_c = job.args.filter.out_c, channels = panel.past - panel.channel;
     T* out = job.args.out + pixels.first * out_c + panel.channel;
-    fetch_next(job, panel, pixels.count, out, block);
+    fetch_next(job, panel, pixels.count, out, pixels.skipped, pixels.part, block);
     if (panel.direct) {
       block.out = out;
       block.out_step = out_c;
@@ -180,11 +195,12 @@ void whole_panel(const StripJob<T>& job, const StripPanel<T>& panel, int64_t beg
   block.channels = panel.past - panel.channel < panel.width ? panel.past - panel.channel : panel.width;
   block.low = clamp_low<T>(job.args.activation);
   block.high = clamp_high<T>(job.args.activation);
+  const int64_t part = weight_part(job, panel, (end - begin) * job.strip.unit_blocks);
   for (int64_t unit = begin; unit < end; unit += job.strip.flat ? blocks : 1) {
     const int64_t pixel = job.block_begin(unit, 0);
     block.a = strip_input(job, stage, begin, unit, pixel) + panel.input_channel;
     block.out = job.args.out + pixel * out_c + panel.channel;
-    fetch_next(job, panel, cut.least, block.out, block);
+    fetch_next(job, panel, cut.least, block.out, (unit - begin) * job.strip.unit_blocks * part, part, block);
     StripCut sizes = cut;
     for (int64_t i = 0; i < blocks; ++i) {
       const bool more = sizes.more();
@@ -193,7 +209,7 @@ void whole_panel(const StripJob<T>& job, const StripPanel<T>& panel, int64_t beg
       block.a += pixels * block.pixel_step;
       block.out += pixels * out_c;
       if (block.output.lines) block.output.line += pixels * out_c * int64_t{sizeof(T)};
-      if (block.input.lines) block.input.line += pixels * job.in_c * int64_t{sizeof(T)};
+      if (block.input.lines) block.input.line += part ? part : pixels * job.in_c * int64_t{sizeof(T)};
     }
   }
 }
@@ -208,6 +224,7 @@ void strip_panel(const StripJob<T>& job, int64_t index, int64_t begin, int64_t e
     return whole_panel(job, panel, begin, end, runs, stage);
   }
   const int64_t blocks = (end - begin) * job.strip.unit_blocks, sums_step = kMicroRows * kDirectPanel;
+  const int64_t part = weight_part(job, panel, blocks);
   for (int64_t first = 0; first < blocks; first += kStripRun) {
     const int64_t last = first + kStripRun < blocks ? first + kStripRun : blocks;
     StripPixels pixels[kStripRun];
@@ -215,7 +232,7 @@ void strip_panel(const StripJob<T>& job, int64_t index, int64_t begin, int64_t e
     for (int64_t i = first; i < last; ++i) {
       const int64_t unit = begin + i / job.strip.unit_blocks, block = i % job.strip.unit_blocks;
       const int64_t pixel = job.block_begin(unit, block);
-      pixels[i - first] = {unit, pixel, job.block_begin(unit, block + 1) - pixel};
+      pixels[i - first] = {unit, pixel, job.block_begin(unit, block + 1) - pixel, i * part, part};
       a[i - first] = strip_input(job, stage, begin, unit, pixel);
     }
     for (int64_t slice = 0; slice < job.strip.slices.count; ++slice) {
