@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,9 +12,57 @@ from ..ops import _library
 from ..ops.separable_conv2d_op import packed_conv
 from .depthwise_conv2d import DepthwiseConv2d
 from .direct_conv2d import DirectConv2d
-from .folding import version_of
+from .packing import PackedFrom, can_track
 
 Layers = tuple[DirectConv2d | None, DepthwiseConv2d, DirectConv2d]
+
+
+_FOLDED = ("weight", "bias", "running_mean", "running_var")
+
+
+@dataclass
+class _Kept:
+    """Arguments of the op, and all that they were made from.
+
+    Attributes:
+        layers: a layer, what its weight was when it was packed, its activation.
+        entries: dict of parameters or buffers, key, tensor, its version: of biases and of what is folded in.
+        norms: batch norms, which must not train.
+    """
+
+    arguments: tuple[Any, ...]
+    layers: list[tuple[nn.Module, PackedFrom, str | None]]
+    entries: list[tuple[dict[str, Tensor | None], str, Tensor | None, int]]
+    norms: list[nn.Module]
+
+    @classmethod
+    def of(cls, convs: list[Any], arguments: tuple[Any, ...]) -> _Kept:
+        norms = [norm for conv in convs for norm in conv._norm]
+        places = [(conv._parameters, "bias") for conv in convs]
+        places += [
+            (own, name)
+            for n in norms
+            for own in (n._parameters, n._buffers)
+            for name in _FOLDED
+            if name in own
+        ]
+        tracked = [
+            (own, name, own[name]) for own, name in places if own[name] is None or can_track(own[name])
+        ]
+        entries = [(own, name, t, 0 if t is None else t._version) for own, name, t in tracked]
+        return cls(arguments, [(c, c._packed_from, c.activation) for c in convs], entries, norms)
+
+    def holds(self) -> bool:
+        """Whether everything is as it was, as far as torch counts writes."""
+        for tensors, name, tensor, version in self.entries:
+            if tensors.get(name) is not tensor or (tensor is not None and tensor._version != version):
+                return False
+        for conv, packed_from, activation in self.layers:
+            own = conv.__dict__
+            same = own["_packed_from"] is packed_from and own["activation"] is activation
+            if not (same and packed_from.is_state_of(own["_parameters"]["weight"])):
+                return False
+        return not any([norm.training for norm in self.norms])
 
 
 class RunsInOneCall:
@@ -22,7 +71,7 @@ class RunsInOneCall:
     A subclass defines ``_layers()``, and puts ``_kept`` to None in the state that is pickled.
     """
 
-    _kept: tuple[list[tuple[Any, ...]], tuple[Any, ...]] | None = None  # states of the layers, arguments
+    _kept: _Kept | None = None
 
     def _layers(self) -> Layers:
         raise NotImplementedError
@@ -41,17 +90,20 @@ class RunsInOneCall:
 
     def is_one_call(self, input: Tensor) -> bool:
         """Whether the fused kernel takes this call, as far as the input tells."""
-        if _library.DISABLED or not _library.compiled("separable_conv2d_packed", input):
-            return False
-        expand, depthwise, _ = self._layers()
         return (
             type(input) is Tensor
             and input.dtype is torch.float32
             and input.dim() == 4
-            and input.size(1) == (expand or depthwise).in_channels
             and not (torch.is_grad_enabled() and self._needs_grad(input))
             and not torch.is_autocast_enabled("cpu")
+            and not _library.DISABLED
+            and _library.compiled("separable_conv2d_packed", input)
+            and input.size(1) == self._in_channels()
         )
+
+    def _in_channels(self) -> int:
+        expand, depthwise, _ = self._layers()
+        return (depthwise if expand is None else expand).in_channels
 
     def _needs_grad(self, input: Tensor) -> bool:
         parts = [part for conv in self._convs() for part in (conv, *conv._norm)]
@@ -63,27 +115,11 @@ class RunsInOneCall:
         Kept from call to call, since to look at three modules takes as long as a small layer, while every layer's
         weight, bias, batch norm and activation are what they were.
         """
-        if self._kept is not None:
-            states, arguments = self._kept
-            for conv, weight_state, bias, activation, norm in states:
-                parameters = conv._parameters
-                if (
-                    parameters["bias"] is not bias
-                    or conv.__dict__["activation"] is not activation
-                    or conv._packed_from is not weight_state
-                    or not weight_state.is_state_of(parameters["weight"])
-                    or (norm is not None and version_of(norm) != conv._norm_version)
-                ):
-                    break
-            else:
-                return arguments
-        arguments = self._look_up_arguments()
-        states = [
-            (c, c._packed_from, c._parameters["bias"], c.activation, next(iter(c._norm), None))
-            for c in self._convs()
-        ]
-        self._kept = None if arguments is None else (states, arguments)
-        return arguments
+        if self._kept is None or not self._kept.holds():
+            arguments = self._look_up_arguments()
+            self._kept = None if arguments is None else _Kept.of(self._convs(), arguments)
+            return arguments
+        return self._kept.arguments
 
     def _look_up_arguments(self) -> tuple[Any, ...] | None:
         expand, depthwise, project = self._layers()

@@ -1,9 +1,10 @@
 """Finds blocks: a depthwise convolution and the 1x1 convolution behind it, and the 1x1 convolution before it, if any.
 
 The layers of a block lie in children of children, so containers are traced deep, see `tracing`. The container of a
-block is the smallest module whose forward holds all of it, the addition behind it included; that forward is rewritten
-so that the last layer computes the block. Two layers belong together if nothing but a batch norm and an activation
-without parameters stands between them and the map between them is read by nobody else, so that it need not exist.
+block is the smallest module whose forward holds all of it, the addition behind it included, and as many other blocks as
+any; that forward is rewritten so that the last layer computes the block. Two layers belong together if nothing but a
+batch norm and an activation without parameters stands between them and the map between them is read by nobody else, so
+that it need not exist.
 """
 
 from __future__ import annotations
@@ -81,29 +82,45 @@ def find_blocks(
     """
     names = {module: name for name, module in reversed(list(model.named_modules(remove_duplicate=False)))}
     blocks = Blocks(reasons={module: NO_TRACE for module in names if is_depthwise(module)})
-    chosen: dict[nn.Module, tuple[_Search, _Found]] = {}  # depthwise convolution -> where it is in a block
+    searches = []
     for module in sorted(names, key=lambda m: names[m].count(".") if names[m] else -1):  # outermost first
         search = _Search.of(module, arities.get(module), calls, refusal)
-        for conv, found in search.all().items() if search else ():
-            if isinstance(found, _Found):
-                if conv not in chosen or found.size >= chosen[conv][1].size:
-                    chosen[conv] = search, found
-            elif blocks.reasons[conv] == NO_TRACE:
-                blocks.reasons[conv] = found
+        if search is not None:
+            searches.append(search)
+            for conv, found in search.all().items():
+                if isinstance(found, str) and blocks.reasons[conv] == NO_TRACE:
+                    blocks.reasons[conv] = found
+    chosen = _proven_choice(model, searches, run)
     ends = {search.module(found.nodes[-1]) for search, found in chosen.values()}
-    graphs = {search.root: search.graph for search, _ in chosen.values()}
-    proven = prove(model, graphs, run) if graphs else {}
-    for conv, (search, _) in chosen.items():
-        search.kinds = proven.get(search.root, {})
-        found = search.all()[conv]
-        if not search.kinds or isinstance(found, str):
-            blocks.reasons[conv] = f"the trace of {type(search.root).__name__} does not compute what it does"
-            continue
+    for conv, (search, found) in chosen.items():
         if len(found.nodes) == 3 and search.module(found.nodes[0]) in ends:
             found = _Found(found.nodes[1:], found.steps[1:])  # it ends the block before
         blocks.ends[search.module(found.nodes[-1])] = search.as_block(found, names[search.root])
-        blocks.reasons.pop(conv, None)
+        del blocks.reasons[conv]
     return blocks
+
+
+def _proven_choice(
+    model: nn.Module, searches: list[_Search], run: Callable[[nn.Module], Any]
+) -> dict[nn.Module, tuple[_Search, _Found]]:
+    """Depthwise convolution -> its block in the container that is best for it, of those whose traces are proven."""
+    while searches:
+        chosen: dict[nn.Module, tuple[_Search, _Found]] = {}
+        rank: dict[nn.Module, tuple[int, int]] = {}
+        for search in searches:
+            found = search.blocks()
+            for conv, block in found.items():
+                here = block.size, len(found)  # blocks in one forward may follow on each other
+                if here >= rank.get(conv, (0, 0)):
+                    chosen[conv], rank[conv] = (search, block), here
+        unproven = {search.root: search.graph for search, _ in chosen.values() if not search.kinds}
+        if not unproven:
+            return chosen
+        proven = prove(model, unproven, run)
+        for search in searches:
+            search.kinds = proven.get(search.root, search.kinds)
+        searches = [s for s in searches if s.root not in unproven or s.root in proven]
+    return {}
 
 
 @dataclass
@@ -153,6 +170,9 @@ class _Search:
                 if _no_more_than_an_activation(steps):
                     before[steps[-1].node if steps else node] = node, steps
         return {self.module(node): self._with_expand(pair, before) for node, pair in pairs.items()}
+
+    def blocks(self) -> dict[nn.Module, _Found]:
+        return {conv: found for conv, found in self.all().items() if isinstance(found, _Found)}
 
     def as_block(self, found: _Found, name: str) -> Block:
         dot = f"{name}." if name else ""

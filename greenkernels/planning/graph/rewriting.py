@@ -178,7 +178,9 @@ def _subclass(base: type[nn.Module], source: str, names: Names, arity: int, chil
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         # A part of an nn.Sequential is made by its class, and has the forward of that.
         usual = len(args) == arity and not kwargs and not self.training and len(self._modules) == children
-        if usual and all(isinstance(x, Tensor) for x in args):
+        if usual and (
+            isinstance(args[0], Tensor) if arity == 1 else all(isinstance(x, Tensor) for x in args)
+        ):
             return traced(self, *args)
         return base.forward(self, *args, **kwargs)
 
