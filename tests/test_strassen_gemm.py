@@ -130,7 +130,7 @@ def test_opcheck(levels, requires_grad):
 def test_auto_takes_what_was_measured_and_else_the_rule(tmp_path, monkeypatch):
     monkeypatch.setenv("GREENKERNELS_CACHE", str(tmp_path))
     strassen_levels._read.cache_clear()
-    assert [gk.ops.choose_levels(n, n, n) for n in (64, 2047, 2048)] == [0, 0, 1]
+    assert [gk.ops.choose_levels(n, n, n) for n in (64, 2047, 2048, 8191, 8192)] == [0, 0, 1, 1, 2]
     assert gk.ops.choose_levels(4096, 4096, 64) == 0
 
     def seconds(*times):

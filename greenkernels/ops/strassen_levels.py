@@ -17,15 +17,15 @@ from .._jit import cache_dir
 from .strassen_gemm_op import gemm
 from .strassen_packing import MAX_LEVELS
 
-# Cold start: one level pays where products of half the size still fill the cache blocks of sgemm, and a second one
-# never won beyond noise (docs/performance.md).
-MIN_SIZE = 2048
+# Cold start: one level pays where products of half the size still fill the cache blocks of sgemm, a second one where
+# it is done on sums in memory (docs/performance.md).
+MIN_SIZES = (2048, 8192)
 MARGIN = 1.02  # a level is taken where it is faster than levels=0 by more than this
 
 
 def cold_start(m: int, n: int, k: int) -> int:
     """Levels for a size that was not measured."""
-    return int(min(m, n, k) >= MIN_SIZE)
+    return sum(min(m, n, k) >= size for size in MIN_SIZES)
 
 
 def _file() -> Path:

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "check.h"
+#include "cpu/strassen_gemm/apart.h"
 #include "cpu/strassen_gemm/scheme.h"
 
 namespace {
@@ -33,9 +34,13 @@ void test_scheme_is_a_product(int levels) {
   }
 }
 
-void check_case(int64_t m, int64_t n, int64_t k, int levels, bool packed) {
+enum class Weight { kPlain, kPacked, kApart };  // the last: plain, levels with memory of their own
+
+void check_case(int64_t m, int64_t n, int64_t k, int levels, Weight weight) {
+  const bool packed = weight == Weight::kPacked;
   const auto a = random_normal<float>(m * k, 1), b = random_normal<float>(n * k, 2);
-  std::vector<float> out(m * n), panels(strassen_packed_size(n, k, levels) + 16);
+  const auto bias = random_normal<float>(n, 3), old = random_normal<float>(m * n, 4);
+  std::vector<float> out = old, panels(strassen_packed_size(n, k, levels) + 16);
   float* aligned =
       panels.data() + (64 - reinterpret_cast<uintptr_t>(panels.data()) % 64) % 64 / sizeof(float);
   if (packed) cpu::strassen_gemm_pack(StrassenPackArgs<float>{{b.data(), aligned, k, 1, n, k}, levels});
@@ -46,11 +51,16 @@ void check_case(int64_t m, int64_t n, int64_t k, int levels, bool packed) {
   args.gemm.packed = packed ? aligned : nullptr;
   args.gemm.out = out.data(), args.gemm.out_row = n, args.gemm.batch = 1;
   args.gemm.m = m, args.gemm.n = n, args.gemm.k = k;
-  cpu::strassen_gemm(args);
+  if (weight == Weight::kApart) {
+    args.gemm.beta = 0.5f, args.gemm.bias = bias.data();
+    cpu::strassen_run(args, 0);
+  } else {
+    cpu::strassen_gemm(args);
+  }
   // As for sgemm, times 4 for each level: the terms that cancel are that much larger.
   const double bound = 5 * 1.2e-7 * (double(k) + 12) * std::pow(4.0, levels);
   for (int64_t at = 0; at < m * n; ++at) {
-    double sum = 0;
+    double sum = weight == Weight::kApart ? double(bias[at % n]) + 0.5 * double(old[at]) : 0;
     for (int64_t d = 0; d < k; ++d) sum += double(a[at / n * k + d]) * double(b[at % n * k + d]);
     const double error = std::fabs(double(out[at]) - sum);
     GK_EXPECT(error <= bound, "m %ld n %ld k %ld levels %d: error %g", long(m), long(n), long(k), levels,
@@ -64,10 +74,11 @@ int main() {
   for (int levels = 0; levels <= kMaxStrassenLevels; ++levels) {
     test_scheme_is_a_product(levels);
     for_each_isa([&](cpu::Isa) {
-      for (const bool packed : {false, true}) {
-        check_case(1, 1, 1, levels, packed);
-        check_case(37, 53, 61, levels, packed);
-        check_case(64, 96, 600, levels, packed);
+      for (const Weight weight : {Weight::kPlain, Weight::kPacked, Weight::kApart}) {
+        check_case(1, 1, 1, levels, weight);
+        check_case(37, 53, 61, levels, weight);
+        check_case(64, 96, 600, levels, weight);
+        check_case(20, 33, 1100, levels, weight);  // deeper than a block
       }
     });
   }

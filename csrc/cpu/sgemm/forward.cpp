@@ -2,6 +2,7 @@
 #include "api/sgemm.h"
 
 #include <algorithm>
+#include <limits>
 #include <type_traits>
 
 #include "cpu/isa.h"
@@ -24,21 +25,21 @@ SgemmStages<float> sgemm_stages_in_use() {
 }
 
 template <typename T>
-void sgemm_pack_operand(const SgemmOperand<T>& b, int64_t n, int64_t k, T* packed) {
+void sgemm_pack_operands(const SgemmOperand<T>* b, int64_t count, int64_t n, int64_t k, T* packed) {
   const auto pack_panel = sgemm_stages_in_use<T>().pack_panel;
   const int64_t padded = sgemm_padded_columns(n), panels = (padded + kSgemmPanel - 1) / kSgemmPanel;
-  const int64_t slices = (k + kSgemmSlice - 1) / kSgemmSlice;
-  parallel_for(slices * panels, 8, [&](int64_t begin, int64_t end) {  // 8: 256 KiB, some 20 us
+  const int64_t slices = (k + kSgemmSlice - 1) / kSgemmSlice, each = slices * panels;
+  parallel_for(count * each, 8, [&](int64_t begin, int64_t end) {  // 8: 256 KiB, some 20 us
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t d = i / panels * kSgemmSlice, column = i % panels * kSgemmPanel;
+      const int64_t d = i % each / panels * kSgemmSlice, column = i % panels * kSgemmPanel;
       const int64_t depth = std::min(k - d, kSgemmSlice), width = std::min(padded - column, kSgemmPanel);
-      pack_panel(b, column, width, d, depth, packed + padded * d + column * depth);
+      pack_panel(b[i / each], column, width, d, depth, packed + (i / each * k + d) * padded + column * depth);
     }
   });
 }
 
-template void sgemm_pack_operand(const SgemmOperand<float>&, int64_t, int64_t, float*);
-template void sgemm_pack_operand(const SgemmOperand<double>&, int64_t, int64_t, double*);
+template void sgemm_pack_operands(const SgemmOperand<float>*, int64_t, int64_t, int64_t, float*);
+template void sgemm_pack_operands(const SgemmOperand<double>*, int64_t, int64_t, int64_t, double*);
 
 namespace {
 
@@ -54,8 +55,8 @@ SgemmOperand<T> operand(const T* data, int64_t rows, int64_t depth, int64_t row_
 
 template <typename T>
 void pack(const SgemmPackArgs<T>& args) {
-  sgemm_pack_operand(operand(args.b, args.n, args.k, args.row_stride, args.depth_stride), args.n, args.k,
-                     args.packed);
+  const SgemmOperand<T> b = operand(args.b, args.n, args.k, args.row_stride, args.depth_stride);
+  sgemm_pack_operands(&b, 1, args.n, args.k, args.packed);
 }
 
 template <typename T>
@@ -87,6 +88,12 @@ SgemmProduct<T> product(const SgemmArgs<T>& args, int64_t item) {
 }
 
 template <typename T>
+void multiply_item(const SgemmArgs<T>& args, int64_t item) {
+  const SgemmProduct<T> p = product(args, item);
+  sgemm_multiply(&p, 1);
+}
+
+template <typename T>
 void run(const SgemmArgs<T>& args) {
   if (args.batch == 0 || args.m == 0 || args.n == 0) return;
   if (args.beta != 0) sgemm_scale(args);
@@ -96,10 +103,10 @@ void run(const SgemmArgs<T>& args) {
   if (many_items || flops < kMinItemFlops) {
     const int64_t grain = std::max<int64_t>(1, int64_t(kMinTaskFlops / flops));
     parallel_for(args.batch, grain, [&](int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) sgemm_multiply(product(args, item));
+      for (int64_t item = begin; item < end; ++item) multiply_item(args, item);
     });
   } else {
-    for (int64_t item = 0; item < args.batch; ++item) sgemm_multiply(product(args, item));
+    for (int64_t item = 0; item < args.batch; ++item) multiply_item(args, item);
   }
 }
 

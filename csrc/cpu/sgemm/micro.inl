@@ -89,8 +89,10 @@ GK_INLINE void gemm_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVecs]) {
 // The sums of kVecs vectors of each row, over all of the depth. They will be written to `out`.
 template <typename T, int kRows, int kVecs, int kWidth>
 GK_INLINE void gemm_sums(const T* a, const T* b, int64_t depth, SgemmFetch fetch, const T* out,
-                         int64_t out_stride, Vec<T> (&sum)[kRows][kVecs]) {
+                         const SgemmWriteBack<T>& to, Vec<T> (&sum)[kRows][kVecs]) {
   const char* out_row = reinterpret_cast<const char*>(out);
+  const char* sums_row = reinterpret_cast<const char*>(to.sums ? to.sums : out);
+  const int64_t sums_step = to.sums ? kSgemmPanel * int64_t{sizeof(T)} : 0;
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
@@ -102,7 +104,10 @@ GK_INLINE void gemm_sums(const T* a, const T* b, int64_t depth, SgemmFetch fetch
       gemm_step<T, kRows, kVecs, kWidth>(a + k, b + k * kWidth, sum);
       if (k < kRows) __builtin_prefetch(a + (kFetchChunks * kRows + k) * kChunk);
       fetch_lines(k, fetch);
-      if (closing) fetch_out(k, out_row, out_stride * int64_t{sizeof(T)});
+      if (closing) {
+        fetch_out(k, out_row, to.out_stride * int64_t{sizeof(T)});
+        fetch_out(k + 1, sums_row, sums_step);
+      }
     }
     a += kChunk * kRows;
     b += kChunk * kWidth;
@@ -110,14 +115,45 @@ GK_INLINE void gemm_sums(const T* a, const T* b, int64_t depth, SgemmFetch fetch
   for (int64_t k = 0; k < depth; ++k) gemm_step<T, kRows, kVecs, kWidth>(a + k, b + k * kWidth, sum);
 }
 
+// Stores sums from column `first` of the panel on, finished.
+template <typename T, int kRows, int kVecs>
+GK_INLINE void store_finished(const SgemmTarget<T>& target, const SgemmFinish<T>& finish, int first,
+                              int64_t out_stride, const Vec<T> (&sum)[kRows][kVecs]) {
+  const T* from = (target.from ? target.from : kSgemmZeros<T>)+first;
+  const int64_t from_stride = target.from ? target.from_stride : 0;
+  const Vec<T> sign = Vec<T>::broadcast(target.sign), scale = Vec<T>::broadcast(finish.skip_scale);
+  const Vec<T> low = Vec<T>::broadcast(finish.low), high = Vec<T>::broadcast(finish.high);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+    for (int j = 0; j < kVecs; ++j) {
+      const int column = j * Vec<T>::kWidth;
+      Vec<T> value = fma(sign, sum[i][j], Vec<T>::load(from + i * from_stride + column));
+      value = fma(scale, Vec<T>::load(finish.skip + i * finish.skip_stride + first + column), value);
+      min(high, max(low, value)).store(target.out + i * out_stride + first + column);  // lets NaN through
+    }
+}
+
 template <typename T, int kRows, int kWidth>
-void gemm_rows(const T* a, const T* b, int64_t depth, const SgemmFetch& fetch, const SgemmTarget<T>* targets,
-               int64_t count, int64_t out_stride) {
+void gemm_rows(const T* a, const T* b, int64_t depth, const SgemmFetch& fetch, const SgemmWriteBack<T>& to) {
   constexpr int kVecs = kGemmVecs * Vec<T>::kWidth <= kWidth ? kGemmVecs : 1;
+  const SgemmTarget<T>* targets = to.targets;
+  const int64_t out_stride = to.out_stride;
   for (int first = 0; first < kWidth; first += kVecs * Vec<T>::kWidth) {
     Vec<T> sum[kRows][kVecs];
-    gemm_sums<T, kRows, kVecs, kWidth>(a, b + first, depth, fetch, targets[0].out + first, out_stride, sum);
-    for (int64_t t = 0; t < count; ++t) {
+    gemm_sums<T, kRows, kVecs, kWidth>(a, b + first, depth, fetch, targets[0].out + first, to, sum);
+    if (to.sums) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < kVecs; ++j)
+          sum[i][j] = sum[i][j] + Vec<T>::load(to.sums + i * kSgemmPanel + first + j * Vec<T>::kWidth);
+    }
+    if (to.finish) {
+      store_finished<T, kRows, kVecs>(targets[0], *to.finish, first, out_stride, sum);
+      continue;
+    }
+    for (int64_t t = 0; t < to.count; ++t) {
       T* out = targets[t].out + first;
       const T* from = targets[t].from;
       const Vec<T> sign = Vec<T>::broadcast(targets[t].sign);
@@ -143,7 +179,7 @@ void gemm_rows(const T* a, const T* b, int64_t depth, const SgemmFetch& fetch, c
 
 template <typename T>
 using GemmMicro = void (*)(const T* a, const T* b, int64_t depth, const SgemmFetch& fetch,
-                           const SgemmTarget<T>* targets, int64_t count, int64_t out_stride);
+                           const SgemmWriteBack<T>& to);
 
 // The kernel for `rows` rows, 1 <= rows <= kGemmRows, and a panel of b that is kWidth wide.
 template <typename T, int kWidth, int kRows = kGemmRows>

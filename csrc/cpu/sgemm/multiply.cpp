@@ -1,5 +1,6 @@
 // One product on all threads: the plan, the packing of b, the shares.
 #include <algorithm>
+#include <vector>
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
@@ -12,7 +13,8 @@ namespace greenkernels::cpu {
 namespace {
 
 template <typename T>
-void multiply_shares(const SgemmProduct<T>& p, const SgemmPlan& plan) {
+void multiply_shares(const SgemmProduct<T>* products, int64_t count, const SgemmPlan& plan) {
+  const SgemmProduct<T>& p = products[0];
   const SgemmStages<T> stages = sgemm_stages_in_use<T>();
   const SgemmSizes sizes{p.m, p.n, p.k, p.packed != nullptr};
   const SgemmBlocks blocks = sgemm_blocks(sizeof(T), stages.max_rows, cache_sizes());
@@ -20,7 +22,9 @@ void multiply_shares(const SgemmProduct<T>& p, const SgemmPlan& plan) {
   parallel_for_pieces(plan.rows * plan.columns, 1, [&](int64_t begin, int64_t end) {
     const ScratchLease scratch(scratch_sizes.size() * sizeof(T));
     for (int64_t i = begin; i < end; ++i)
-      stages.multiply(p, sgemm_share(sizes, plan, i), blocks, scratch_sizes, scratch.as<T>());
+      for (int64_t product = 0; product < count; ++product)
+        stages.multiply(products[product], sgemm_share(sizes, plan, i), blocks, scratch_sizes,
+                        scratch.as<T>());
   });
 }
 
@@ -44,21 +48,48 @@ SgemmProduct<T> columns_of(const SgemmProduct<T>& p, int64_t column, int64_t cou
   return part;
 }
 
-}  // namespace
-
+// Products one after the other, each with its b packed first, a stretch of columns at a time.
 template <typename T>
-void sgemm_multiply(const SgemmProduct<T>& p) {
-  const int64_t max_rows = sgemm_stages_in_use<T>().max_rows;
-  const SgemmPlan plan = sgemm_plan({p.m, p.n, p.k, p.packed != nullptr}, max_rows, num_threads());
-  if (!plan.pack_first) return multiply_shares(p, plan);
+void multiply_by_columns(const SgemmProduct<T>& p, int64_t max_rows) {
   const int64_t most = sgemm_columns_packed(p.k, sizeof(T));
   const ScratchLease packed(sgemm_padded_columns(std::min(most, p.n)) * p.k * int64_t(sizeof(T)));
   for (int64_t column = 0; column < p.n; column += most) {
     SgemmProduct<T> part = columns_of(p, column, std::min(most, p.n - column));
-    sgemm_pack_operand(part.b, part.n, part.k, packed.as<T>());
+    sgemm_pack_operands(&part.b, 1, part.n, part.k, packed.as<T>());
     part.packed = packed.as<T>();
-    multiply_shares(part, sgemm_plan({part.m, part.n, part.k, true}, max_rows, num_threads()));
+    multiply_shares(&part, 1, sgemm_plan({part.m, part.n, part.k, true}, max_rows, num_threads()));
   }
+}
+
+// Products whose b fit together, each packed first.
+template <typename T>
+void multiply_group(const SgemmProduct<T>* products, int64_t count, int64_t max_rows) {
+  const int64_t n = products[0].n, k = products[0].k, size = sgemm_padded_columns(n) * k;
+  std::vector<SgemmProduct<T>> group(products, products + count);
+  std::vector<SgemmOperand<T>> operands;
+  const ScratchLease packed(count * size * int64_t(sizeof(T)));
+  for (int64_t i = 0; i < count; ++i) {
+    operands.push_back(group[i].b);
+    group[i].packed = packed.as<T>() + i * size;
+  }
+  sgemm_pack_operands(operands.data(), count, n, k, packed.as<T>());
+  multiply_shares(group.data(), count, sgemm_plan({group[0].m, n, k, true}, max_rows, num_threads()));
+}
+
+}  // namespace
+
+template <typename T>
+void sgemm_multiply(const SgemmProduct<T>* products, int64_t count) {
+  const SgemmProduct<T>& p = products[0];
+  const int64_t max_rows = sgemm_stages_in_use<T>().max_rows;
+  const SgemmPlan plan = sgemm_plan({p.m, p.n, p.k, p.packed != nullptr}, max_rows, num_threads());
+  if (!plan.pack_first) return multiply_shares(products, count, plan);
+  const int64_t fit = sgemm_columns_packed(p.k, sizeof(T)) / sgemm_padded_columns(p.n);
+  if (fit == 0) {
+    for (int64_t i = 0; i < count; ++i) multiply_by_columns(products[i], max_rows);
+    return;
+  }
+  for (int64_t i = 0; i < count; i += fit) multiply_group(products + i, std::min(fit, count - i), max_rows);
 }
 
 template <typename T>
@@ -74,8 +105,8 @@ void sgemm_scale(const SgemmArgs<T>& args) {
   });
 }
 
-template void sgemm_multiply(const SgemmProduct<float>&);
-template void sgemm_multiply(const SgemmProduct<double>&);
+template void sgemm_multiply(const SgemmProduct<float>*, int64_t);
+template void sgemm_multiply(const SgemmProduct<double>*, int64_t);
 template void sgemm_scale(const SgemmArgs<float>&);
 template void sgemm_scale(const SgemmArgs<double>&);
 

@@ -69,15 +69,27 @@ void finish_block(const SgemmProduct<T>& p, const T* slope, const T* skip, T* ou
   }
 }
 
-// Fetches a block of the skip connection, which is needed when the block is complete.
+// How the epilogue runs in the micro-kernel. Returns false for activations that are no clamp and where
+// nothing is left to do.
 template <typename T>
-void fetch_skip(const SgemmProduct<T>& p, const T* skip, int64_t rows, int64_t columns) {
+bool finish_in_registers(const SgemmProduct<T>& p, const T* skip, SgemmFinish<T>& finish) {
+  const bool none = p.activation == Activation::kNone;
+  const bool relu = p.activation == Activation::kRelu, relu6 = p.activation == Activation::kRelu6;
+  constexpr T kEnd = std::numeric_limits<T>::infinity();
+  finish = {skip ? skip : kSgemmZeros<T>, skip ? p.out_stride : 0, skip ? p.skip_scale : T(0),
+            none ? -kEnd : T(0), relu6 ? T(6) : kEnd};
+  return relu || relu6 || (none && skip);
+}
+
+// Fetches a block of the output, or of the skip connection that lies like it, into L1.
+template <typename T>
+void fetch_lines_of(const SgemmProduct<T>& p, const T* block, int64_t rows, int64_t columns) {
   const bool transposed = p.out_column != 1;
   const int64_t lines = transposed ? columns : rows, length = transposed ? rows : columns;
   const int64_t stride = transposed ? p.out_column : p.out_stride;
   constexpr int64_t kLine = 64 / sizeof(T);
   for (int64_t i = 0; i < lines; ++i)
-    for (int64_t c = 0; c < length; c += kLine) __builtin_prefetch(skip + i * stride + c);
+    for (int64_t c = 0; c < length; c += kLine) __builtin_prefetch(block + i * stride + c);
 }
 
 // The epilogue of rows [row, row + rows) and columns [column, column + columns) of a part.

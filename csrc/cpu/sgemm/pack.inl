@@ -6,22 +6,24 @@
 template <typename T, bool kInside>
 GK_INLINE Vec<T> operand_at(const SgemmOperand<T>& x, int64_t row, int64_t d) {
   const int64_t offset = row * x.row_stride + d * x.depth_stride;
-  if (kInside && x.count == 1) return Vec<T>::load(x.terms[0].data + offset);
+  if (kInside) {
+    Vec<T> sum = Vec<T>::load(x.terms[0].data + offset);
+    if (x.count == 1 && x.terms[0].sign == 1) return sum;
+    sum = Vec<T>::broadcast(x.terms[0].sign) * sum;
+    for (int t = 1; t < x.count; ++t)
+      sum = fma(Vec<T>::broadcast(x.terms[t].sign), Vec<T>::load(x.terms[t].data + offset), sum);
+    return sum;
+  }
   Vec<T> sum = Vec<T>::broadcast(0);
   for (int t = 0; t < x.count; ++t) {
     const SgemmTerm<T>& term = x.terms[t];
-    Vec<T> part;
-    if (kInside) {
-      part = Vec<T>::load(term.data + offset);
-    } else {
-      const bool along_depth = x.depth_stride == 1;
-      const bool exists = along_depth ? row < term.rows : d < term.depth;
-      const int64_t lanes = along_depth ? term.depth - d : term.rows - row;
-      if (!exists || lanes <= 0) continue;
-      part = lanes < Vec<T>::kWidth ? Vec<T>::load_n(term.data + offset, lanes)
-                                    : Vec<T>::load(term.data + offset);
-    }
-    sum = t == 0 && term.sign > 0 ? part : term.sign > 0 ? sum + part : sum - part;
+    const bool along_depth = x.depth_stride == 1;
+    const bool exists = along_depth ? row < term.rows : d < term.depth;
+    const int64_t lanes = along_depth ? term.depth - d : term.rows - row;
+    if (!exists || lanes <= 0) continue;
+    const Vec<T> part =
+        lanes < Vec<T>::kWidth ? Vec<T>::load_n(term.data + offset, lanes) : Vec<T>::load(term.data + offset);
+    sum = fma(Vec<T>::broadcast(term.sign), part, sum);
   }
   return sum;
 }
@@ -50,14 +52,15 @@ GK_INLINE void load_square(const SgemmOperand<T>& x, int64_t row, int64_t d, Vec
 template <typename T, bool kInside>
 void pack_rows_as(const SgemmOperand<T>& x, int64_t row, int64_t rows, int64_t d0, int64_t depth, T* to) {
   constexpr int kWidth = Vec<T>::kWidth;
-  for (int64_t d = 0; d < depth; d += kChunk, to += rows * kChunk) {
-    if (x.depth_stride == 1) {
-      for (int64_t i = 0; i < rows; ++i)
+  if (x.depth_stride == 1) {
+    for (int64_t i = 0; i < rows; ++i)
+      for (int64_t d = 0; d < depth; d += kChunk)
 #pragma GCC unroll 16
         for (int c = 0; c < kChunk; c += kWidth)
-          operand_at<T, kInside>(x, row + i, d0 + d + c).store(to + i * kChunk + c);
-      continue;
-    }
+          operand_at<T, kInside>(x, row + i, d0 + d + c).store(to + (d * rows + i * kChunk) + c);
+    return;
+  }
+  for (int64_t d = 0; d < depth; d += kChunk, to += rows * kChunk) {
     for (int64_t i = 0; i < rows; i += kWidth) {
       for (int c = 0; c < kChunk; c += kWidth) {
         Vec<T> square[kWidth];

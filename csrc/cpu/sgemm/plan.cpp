@@ -7,17 +7,19 @@ namespace greenkernels::cpu {
 
 namespace {
 
-constexpr int64_t kMinTaskFlops = 1 << 20;   // about 10 us of one core: less is not worth waking a thread
-constexpr int64_t kMinShareFlops = 4 << 20;  // nor is more than one share a thread
-constexpr int64_t kSharesAThread = 6;
-constexpr int64_t kMaxColumns = 4096;          // packed at a time by a share: a slice of 4 MiB, for L3
-constexpr int64_t kMaxPackedBytes = 32 << 20;  // of b packed first
+constexpr int64_t kMinTaskFlops = 1 << 20;    // about 10 us of one core: less is not worth waking a thread
+constexpr int64_t kMinShareFlops = 64 << 20;  // nor is more than one share a thread
+constexpr int64_t kSharesAThread = 4;         // 6: 2048 with a level of Strassen's algorithm 327 for 337 GF/s
+constexpr int64_t kMaxColumnBytes = 8 << 20;  // packed at a time by a share, for L3
+constexpr int64_t kMaxDepth = 4 * kSgemmSlice;  // of a block
+constexpr int64_t kMaxPackedBytes = 32 << 20;   // of b packed first
 
 // Moving an element of an operand costs a thread about what this many multiplications do: 4 bytes from L3 at
 // 28 GB/s, against 87 G multiply-adds a second (Sapphire Rapids class).
 constexpr double kMoveCost = 12;
-constexpr double kPackFirstCost = 20;  // out of the cache and back
-constexpr double kStreamCost = 2;      // of a packed operand, which is fetched while others are multiplied
+constexpr double kPackFirstCost = 20;     // out of the cache and back
+constexpr double kMeetingCost = 1 << 20;  // of all threads once more, when b is packed
+constexpr double kStreamCost = 2;         // of a packed operand, which is fetched while others are multiplied
 
 // How far the slowest core is behind the mean, as a rule: programs beside this one, cores of two kinds.
 constexpr double kUnevenness = 0.25;
@@ -34,7 +36,8 @@ double cost(const SgemmSizes& s, const SgemmPlan& plan, int64_t threads) {
   const double share = m * n + kMoveCost * m + (packed ? kStreamCost : kMoveCost) * n;
   const double turns = double(ceil_div(plan.rows * plan.columns, threads));
   const double waiting = 1 + kUnevenness * double(threads) / shares;
-  return turns * share * waiting + (plan.pack_first ? kPackFirstCost * double(s.n) / double(threads) : 0);
+  const double packing = kPackFirstCost * double(s.n) / double(threads) + kMeetingCost / double(s.k + 1);
+  return turns * share * waiting + (plan.pack_first ? packing : 0);
 }
 
 }  // namespace
@@ -74,17 +77,22 @@ int64_t sgemm_columns_packed(int64_t k, int64_t element_bytes) {
 }
 
 SgemmBlocks sgemm_blocks(int64_t element_bytes, int64_t max_rows, const CacheSizes& caches) {
-  // An eighth of L2: panels of b, tiles of the output and the next block of a pass through it too.
-  const int64_t fit = caches.l2 / 8 / (kSgemmSlice * element_bytes);
-  return {max_rows, std::max(max_rows, fit / max_rows * max_rows), kMaxColumns};
+  // Half of L2 for rows of a. More rows spare reads of b from L3, more depth reads and writes of the output:
+  // for 2 MiB 252 rows and 1024 of the depth. Strassen's algorithm, 4096, 2 threads: 343 GF/s with half the
+  // depth, 347 so.
+  const int64_t elements = caches.l2 / 2 / element_bytes;
+  int64_t depth = kSgemmSlice;
+  while (depth < kMaxDepth && depth * depth < 4 * elements) depth += kSgemmSlice;
+  return {max_rows, std::max(max_rows, elements / depth / max_rows * max_rows), depth,
+          kMaxColumnBytes / (depth * element_bytes) / kSgemmPanel * kSgemmPanel};
 }
 
 SgemmScratch sgemm_scratch(const SgemmSizes& s, const SgemmPlan& plan, const SgemmBlocks& blocks) {
-  const int64_t depth = ceil_div(std::min(s.k, kSgemmSlice), 16) * 16;
+  const int64_t depth = ceil_div(std::min(s.k, blocks.block_depth), 16) * 16;
   const int64_t rows = std::min(ceil_div(s.m, plan.rows), blocks.block_rows);
   const int64_t columns =
       std::min(ceil_div(panels_of(s.n), plan.columns) * kSgemmPanel, blocks.block_columns);
-  return {ceil_div(rows * depth, 16) * 16, s.packed ? 0 : columns * depth,
+  return {ceil_div(rows * depth, 16) * 16, s.packed ? 0 : columns * depth, rows * kSgemmPanel,
           blocks.max_rows * kSgemmPanel + 16};
 }
 

@@ -63,14 +63,16 @@ struct SgemmShare {
 // Sizes that depend on the caches and the instruction set.
 struct SgemmBlocks {
   int64_t max_rows;       // of the micro-kernel
-  int64_t block_rows;     // rows of a whose slice is packed at a time, for L2
-  int64_t block_columns;  // columns of b whose slice is packed at a time, for L3
+  int64_t block_rows;     // rows of a that are packed at a time, for L2
+  int64_t block_depth;    // of their depth: a multiple of kSgemmSlice
+  int64_t block_columns;  // columns of b that are packed at a time, as deep, for L3
 };
 
-// Scratch of one thread, in elements: the packed rows of a, the packed columns of b, a tile.
+// Scratch of one thread, in elements: the packed rows of a, the packed columns of b, the sums of a block of
+// rows and one panel, a tile.
 struct SgemmScratch {
-  int64_t a, b, tile;
-  int64_t size() const { return a + b + tile; }
+  int64_t a, b, sums, tile;
+  int64_t size() const { return a + b + sums + tile; }
 };
 
 // Where the micro-kernel's results go: out = from + sign * sum, or sign * sum where from is nullptr.
@@ -80,6 +82,27 @@ struct SgemmTarget {
   const T* from;
   int64_t from_stride;
   T sign;
+};
+
+template <typename T>
+inline constexpr T kSgemmZeros[kSgemmPanel] = {};
+
+// What happens to the only target of a block that is complete, before it is stored:
+// min(high, max(low, value + skip_scale * skip)), where the skip connection may be kSgemmZeros with stride 0.
+template <typename T>
+struct SgemmFinish {
+  const T* skip;
+  int64_t skip_stride;
+  T skip_scale, low, high;
+};
+
+// Where the micro-kernel's sums go, with what is added to them first.
+template <typename T>
+struct SgemmWriteBack {
+  const T* sums;                 // [rows][kSgemmPanel] of the slices before this one, or nullptr for none
+  const SgemmFinish<T>* finish;  // of one target, or nullptr
+  const SgemmTarget<T>* targets;
+  int64_t count, out_stride;
 };
 
 // Lines that are needed soon, fetched into L2 by the micro-kernel, some for each 16 k.

@@ -22,14 +22,16 @@ SgemmStages<float> sgemm_stages_in_use();
 template <>
 SgemmStages<double> sgemm_stages_in_use();
 
-// Packs all of an operand of n rows and depth k as api/sgemm.h says, shared out over the threads.
+// Packs operands of n rows and depth k as api/sgemm.h says, one behind the other, shared out over the
+// threads.
 template <typename T>
-void sgemm_pack_operand(const SgemmOperand<T>& b, int64_t n, int64_t k, T* packed);
+void sgemm_pack_operands(const SgemmOperand<T>* b, int64_t count, int64_t n, int64_t k, T* packed);
 
-// Computes a product, shared out over the threads; its sums go on top of what the output holds where that
-// counts.
+// Computes `count` products of the same sizes, shared out over the threads: each thread does its part of all
+// of them in their order, so that they may go to the same parts of the output. Sums go on top of what the
+// output holds where that counts.
 template <typename T>
-void sgemm_multiply(const SgemmProduct<T>& p);
+void sgemm_multiply(const SgemmProduct<T>* products, int64_t count);
 
 // out = beta * out + bias, in place, for sums that start from it.
 template <typename T>

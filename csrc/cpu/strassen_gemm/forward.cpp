@@ -1,10 +1,10 @@
-// strassen_gemm on the CPU: the products of the scheme, one after the other, each on all threads, as products
-// of sgemm.
+// strassen_gemm on the CPU: the products of the scheme as products of sgemm.
 #include <algorithm>
 #include <vector>
 
 #include "api/strassen_gemm.h"
 #include "cpu/sgemm/stages.h"
+#include "cpu/strassen_gemm/apart.h"
 #include "cpu/strassen_gemm/scheme.h"
 
 namespace greenkernels::cpu {
@@ -45,11 +45,10 @@ template <typename T>
 void pack(const StrassenPackArgs<T>& args) {
   const int64_t n = strassen_block(args.weight.n, args.levels),
                 k = strassen_block(args.weight.k, args.levels);
-  T* packed = args.weight.packed;
-  for (const StrassenProduct& product : strassen_scheme(args.levels)) {
-    sgemm_pack_operand(weight_of(args.weight).sum(product.b, args.levels), n, k, packed);
-    packed += sgemm_padded_columns(n) * k;
-  }
+  std::vector<SgemmOperand<T>> sums;
+  for (const StrassenProduct& product : strassen_scheme(args.levels))
+    sums.push_back(weight_of(args.weight).sum(product.b, args.levels));
+  sgemm_pack_operands(sums.data(), int64_t(sums.size()), n, k, args.weight.packed);
 }
 
 // The products of one item of the batch.
@@ -121,22 +120,34 @@ struct Item {
   }
 };
 
+}  // namespace
+
 template <typename T>
-void run(const StrassenGemmArgs<T>& args) {
+void strassen_run(const StrassenGemmArgs<T>& args, int64_t apart_bytes) {
   const SgemmArgs<T>& g = args.gemm;
   if (args.levels == 0 || g.k == 0) return sgemm(g);
   if (g.batch == 0 || g.m == 0 || g.n == 0) return;
   if (g.beta != 0) sgemm_scale(g);
+  const int64_t m = strassen_block(g.m, 1), n = strassen_block(g.n, 1), k = strassen_block(g.k, 1);
+  const bool plain = !g.packed && !g.skip && g.activation == Activation::kNone && g.out_column == 1;
+  const bool apart = args.levels > 1 && plain && (m * k + n * k + m * n) * int64_t(sizeof(T)) >= apart_bytes;
+  const StrassenGemmArgs<T> level{g, apart ? 1 : args.levels};
   for (int64_t item = 0; item < g.batch; ++item) {
-    for (const SgemmProduct<T>& p : Item<T>{args, item}.products()) sgemm_multiply(p);
+    const std::vector<SgemmProduct<T>> products = Item<T>{level, item}.products();
+    if (apart) {
+      strassen_multiply_apart(products.data(), int64_t(products.size()), args.levels - 1, apart_bytes);
+    } else {
+      sgemm_multiply(products.data(), int64_t(products.size()));
+    }
   }
 }
 
-}  // namespace
+template void strassen_run(const StrassenGemmArgs<float>&, int64_t);
+template void strassen_run(const StrassenGemmArgs<double>&, int64_t);
 
 void strassen_gemm_pack(const StrassenPackArgs<float>& args) { pack(args); }
 void strassen_gemm_pack(const StrassenPackArgs<double>& args) { pack(args); }
-void strassen_gemm(const StrassenGemmArgs<float>& args) { run(args); }
-void strassen_gemm(const StrassenGemmArgs<double>& args) { run(args); }
+void strassen_gemm(const StrassenGemmArgs<float>& args) { strassen_run(args, kStrassenApartBytes); }
+void strassen_gemm(const StrassenGemmArgs<double>& args) { strassen_run(args, kStrassenApartBytes); }
 
 }  // namespace greenkernels::cpu

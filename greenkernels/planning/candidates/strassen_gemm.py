@@ -14,8 +14,8 @@ from ...ops.strassen_packing import packed_size
 from . import FusedActivation, Options, Stem, refusal
 
 MIN_FEATURES = 1024  # of layers for which a level of Strassen's algorithm is tried: below it never won
-# Of csrc/cpu/sgemm/plan.cpp: packed rows of a, an eighth of L2, for any L2 up to 8 MiB.
-MAX_ROWS_BYTES = 1 << 20
+# Of csrc/cpu/sgemm/plan.cpp: packed rows of a, half of L2, for any L2 up to 8 MiB, and 32 sums for each of them.
+MAX_ROWS_BYTES, MAX_SUMS_BYTES = 4 << 20, 1 << 17
 
 
 def refuses(linear: nn.Module) -> str | None:
@@ -42,8 +42,8 @@ def extra_bytes(linear: nn.Module, options: Options) -> int:
 
 
 def rows_bytes() -> int:
-    """What `csrc/cpu/sgemm/plan.cpp` leases at most for a packed weight: rows of each thread's block, and a tile."""
-    return torch.get_num_threads() * (MAX_ROWS_BYTES + (1 << 13))
+    """What `csrc/cpu/sgemm/plan.cpp` leases at most for a packed weight: each thread's block of rows, sums and a tile."""
+    return torch.get_num_threads() * (MAX_ROWS_BYTES + MAX_SUMS_BYTES + (1 << 13))
 
 
 def scratch_bytes(linear: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
@@ -54,7 +54,7 @@ def cold_start(linear: nn.Module, shapes: Sequence[Size]) -> Options | str:
     rows = min((math.prod(shape[:-1]) for shape in shapes), default=0)
     levels = cold_levels(rows, linear.out_features, linear.in_features)
     if levels:
-        return {"levels": levels}
+        return {"levels": 1}  # the second one pays for a weight that is not packed before alone
     return "a dense product like torch's own: only a measurement can tell which is faster"
 
 
