@@ -129,7 +129,9 @@ class StrassenLinear(KeepsPackedWeight, nn.Linear):
         epilogue = (self.activation, None)
         if levels == "auto":
             levels = choose_levels(rows.shape[0], self.out_features, self.in_features, rows.dtype)
-        packed = self._packed_for(rows, weight) if levels == self._packed_levels else None
+        # A single row reads the weight faster where it lies, in several streams (docs/performance.md).
+        takes_packed = levels == self._packed_levels and (levels > 0 or rows.shape[0] != 1)
+        packed = self._packed_for(rows, weight) if takes_packed else None
         if packed is None:
             return gemm(rows, weight, self.bias, levels, *epilogue)
         return packed_gemm(rows, packed, self.bias, self.out_features, levels, *epilogue)

@@ -99,6 +99,8 @@ GK_INLINE void gemm_sums(const T* a, const T* b, int64_t depth, SgemmFetch fetch
     for (int j = 0; j < kVecs; ++j) sum[i][j] = Vec<T>::broadcast(0);
   for (; depth >= kChunk; depth -= kChunk) {
     const bool closing = depth < kClosingDepth + kChunk;
+    for (int64_t i = 0; i < fetch.stream_lines; ++i, fetch.stream += 64)
+      __builtin_prefetch(fetch.stream, 0, 2);
 #pragma GCC unroll 16
     for (int k = 0; k < kChunk; ++k) {
       gemm_step<T, kRows, kVecs, kWidth>(a + k, b + k * kWidth, sum);

@@ -113,7 +113,9 @@ struct SgemmFetch {
   const char*
       b;  // of the next panel of b: lines b, b + 64, b + b_pair and its neighbour, then b_step further
   int64_t b_pair, b_step;
-  const char* a;  // of the next block of a, line by line
+  const char* a;       // of the next block of a, line by line
+  const char* stream;  // of the next panel of b where few tiles share it: that many lines for each 16 k
+  int64_t stream_lines = 0;
 };
 
 }  // namespace greenkernels::cpu

@@ -105,7 +105,11 @@ void plan_fetch_of_b(const GemmPass<T>& g, int64_t tile, const T* packed, SgemmF
   const SgemmProduct<T>& p = g.p;
   const NextSlice next = next_slice(g);
   const int64_t depths = tile % kTilesAPanel * (kSgemmSlice / kTilesAPanel);
-  if (packed) {
+  if (packed && g.tiles() < kTilesAPanel) {  // with few rows all waits for b
+    constexpr int64_t kChunks = kSgemmSlice / kChunk, kLines = kSgemmSlice * kSgemmPanel * sizeof(T) / 64;
+    fetch.stream_lines = (kLines / kChunks + g.tiles() - 1) / g.tiles();
+    fetch.stream = reinterpret_cast<const char*>(packed) + tile * kChunks * fetch.stream_lines * 64;
+  } else if (packed) {
     if (tile >= kTilesAPanel) return;
     fetch.b = reinterpret_cast<const char*>(packed + depths * g.width);
     fetch.b_pair = g.width * sizeof(T);
@@ -133,7 +137,7 @@ template <typename T>
 SgemmFetch plan_fetch(const GemmPass<T>& g, int64_t panel, int64_t tile, int64_t row, const T* next_b) {
   const SgemmProduct<T>& p = g.p;
   const char* idle = reinterpret_cast<const char*>(g.tile);
-  SgemmFetch fetch{idle, 0, 0, idle, 0, 0, idle};
+  SgemmFetch fetch{idle, 0, 0, idle, 0, 0, idle, idle};
   if (g.d + g.depth == g.end_d) {
     const bool transposed = p.out_column != 1;  // then lines are columns, and the two halves of them a pair
     fetch.out = reinterpret_cast<const char*>(p.out[0].data + row * p.out_stride + g.column * p.out_column);
