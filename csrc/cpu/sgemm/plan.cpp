@@ -18,7 +18,7 @@ constexpr int64_t kMaxPackedBytes = 32 << 20;   // of b packed first
 // 28 GB/s, against 87 G multiply-adds a second (Sapphire Rapids class).
 constexpr double kMoveCost = 12;
 constexpr double kPackFirstCost = 20;     // out of the cache and back
-constexpr double kMeetingCost = 1 << 20;  // of all threads once more, when b is packed
+constexpr double kMeetingCost = 4 << 20;  // of all threads once more, the slowest of them packing b
 constexpr double kStreamCost = 2;         // of a packed operand, which is fetched while others are multiplied
 
 // How far the slowest core is behind the mean, as a rule: programs beside this one, cores of two kinds.

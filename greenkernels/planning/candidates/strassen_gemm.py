@@ -42,7 +42,7 @@ def extra_bytes(linear: nn.Module, options: Options) -> int:
 
 
 def rows_bytes() -> int:
-    """What `csrc/cpu/sgemm/plan.cpp` leases at most for a packed weight: each thread's block of rows, sums and a tile."""
+    """What `csrc/cpu/sgemm/plan.cpp` leases at most for a packed weight: rows, sums and a tile of each thread."""
     return torch.get_num_threads() * (MAX_ROWS_BYTES + MAX_SUMS_BYTES + (1 << 13))
 
 
