@@ -6,11 +6,6 @@
 
 namespace greenkernels::ops {
 
-inline const Tensor& with_huge_pages(const Tensor& out) {
-  cpu::prefer_huge_pages(out.mutable_data_ptr(), out.numel() * int64_t(out.element_size()));
-  return out;
-}
-
 // Runs body, which may ask for scratch memory.
 template <typename Body>
 void with_scratch(const char* op, const Body& body) {

@@ -39,8 +39,7 @@ void multiply_into(const GemmCall& call, const OptionalTensor& b, const Optional
 
 Tensor multiply(const GemmCall& call, const OptionalTensor& b, const OptionalTensor& packed) {
   const Activation activation = check_epilogue(call);
-  const Tensor out =
-      with_huge_pages(empty_matrix(call.op, call.a, {call.a.size(0), call.n}, call.compute_dtype()));
+  const Tensor out = empty_matrix(call.op, call.a, {call.a.size(0), call.n}, call.compute_dtype());
   multiply_into(call, b, packed, activation, 0, out);
   return as_dtype(call.op, "the output", out, call.a.scalar_type());
 }
@@ -78,7 +77,7 @@ void sgemm_out(const Tensor& a, const Tensor& b, const OptionalTensor& bias, con
   check_out(call, out);
   if (out.numel() == 0) return;
   if (writes_directly(call, b, out)) return multiply_into(call, b, {}, checked, beta, out);
-  Tensor fresh = with_huge_pages(empty_matrix(kOp, a, {a.size(0), call.n}, call.compute_dtype()));
+  Tensor fresh = empty_matrix(kOp, a, {a.size(0), call.n}, call.compute_dtype());
   if (beta != 0) torch::stable::copy_(fresh, out);
   multiply_into(call, b, {}, checked, beta, fresh);
   torch::stable::copy_(out, fresh);
@@ -92,7 +91,7 @@ Tensor sgemm_batched(const Tensor& a, const Tensor& b) {
   const OptionalString no_name;
   const GemmCall call{kBatchedOp, a, b.size(1), none, no_name, none};
   const ScalarType dtype = call.compute_dtype();
-  const Tensor out = with_huge_pages(empty_matrix(kBatchedOp, a, {a.size(0), a.size(1), call.n}, dtype));
+  const Tensor out = empty_matrix(kBatchedOp, a, {a.size(0), a.size(1), call.n}, dtype);
   if (out.numel() > 0) {
     const Tensor left = readable_matrix(kBatchedOp, "a copy of a", a, dtype);
     const Tensor right = readable_matrix(kBatchedOp, "a copy of b", b, dtype);

@@ -18,7 +18,7 @@ using OptionalString = std::optional<std::string>;
 Tensor multiply(const GemmCall& call, const OptionalTensor& b, const OptionalTensor& packed, int64_t levels) {
   const Activation activation = check_epilogue(call);
   const ScalarType dtype = call.compute_dtype();
-  const Tensor out = with_huge_pages(empty_matrix(call.op, call.a, {call.a.size(0), call.n}, dtype));
+  const Tensor out = empty_matrix(call.op, call.a, {call.a.size(0), call.n}, dtype);
   if (out.numel() > 0) {
     const Tensor a = readable_matrix(call.op, "a copy of a", call.a, dtype);
     const GemmEpilogue epilogue(call);

@@ -36,6 +36,8 @@ const Case kCases[] = {
     {1, 3, 40, 20, false, true, false, 2, true, true},
     {3, 31, 49, 257, false, false, true, 0, false, true},
     {1, 2, 70, 30, false, false, false, -1, false, true},
+    {1, 30, 45, 2100, false, false, false, 2, false, true},
+    {2, 17, 64, 1025, true, false, true, 0, true, true},
 };
 
 template <typename T>
