@@ -132,6 +132,27 @@ def test_activations_and_skip(name, memory_format):
         check_float(x, weight, activation=name, activation_param=param, **options)
 
 
+@pytest.mark.parametrize("zero", [0, 100, 255])
+def test_requantizes_into_channels_last(zero):
+    for seed in range(12):
+        x, weight, geometry = random_case(seed)
+        scales = torch.tensor([0.01]), torch.rand(weight.shape[0]) / 100
+        options = {
+            "bias": torch.randn(weight.shape[0]),
+            "activation": [None, "relu", "gelu"][seed % 3],
+            **geometry,
+        }
+        real = gk.ops.int8_conv2d(x, weight, *scales, **options)
+        if seed % 2:
+            options["skip"] = torch.randn(real.shape)
+            real = gk.ops.int8_conv2d(x, weight, *scales, **options)
+        got = gk.ops.int8_conv2d(x, weight, *scales, out_scale=0.05, out_zero_point=zero, **options)
+        assert got.dtype == torch.uint8
+        assert got.is_contiguous(memory_format=torch.channels_last)
+        expected = numpy_quantized(real.numpy().reshape(1, -1), np.float32([0.05]), np.float32([zero]))
+        np.testing.assert_array_equal(got.contiguous().numpy().reshape(1, -1), expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision(dtype):
     x = make((2, 20, 9, 8), 1, dtype)

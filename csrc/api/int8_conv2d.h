@@ -7,6 +7,7 @@
 //                                                      zero_point[n])
 //   out[n, k, y, x] = act(input_scale[n] * weight_scale[k] * sums[n, k, y, x] + bias[k]
 //                         + skip_scale * skip[n, k, y, x])                                         float32
+//   or, where out_scale is set, clamp(round(out[n, k, y, x] * (1 / out_scale)) + out_zero_point, 0, 255)
 //
 // Outside of its map q is zero_point[n], so padding adds nothing, exactly. q is the input itself where that
 // holds 8-bit integers; a float input is quantized first, as api/int8_gemm.h says of a row. Where no
@@ -56,8 +57,10 @@ struct Int8Conv2dArgs {
   const float* bias;          // [out_c], or nullptr for none
   const float* skip;          // [batch, out_c, out_h, out_w] in out_layout, or nullptr for none
   float skip_scale;
-  void* out;                      // [batch, out_c, out_h, out_w] in out_layout, float or int32; every element
-                                  // is written; aliases only skip
+  float out_scale;                // real value of one step of an 8-bit out, in kNhwc; 0: out is float or sums
+  int32_t out_zero_point;         // of an 8-bit out, in [0, 255]
+  void* out;                      // [batch, out_c, out_h, out_w] in out_layout, float, int32 or uint8; every
+                                  // element is written; a float out may alias skip, no other does
   Activation activation;          // applied last
   const float* activation_param;  // [activation_params], or nullptr where it takes none
   int64_t activation_params;      // 0, 1 or out_c
@@ -71,6 +74,9 @@ struct Int8Conv2dArgs {
   int64_t dilation_h, dilation_w;  // >= 1
 
   int64_t in_c() const { return filter.group_in_c * filter.groups; }
+  Int8Output output() const {
+    return !weight_scale ? Int8Output::kSums : out_scale > 0 ? Int8Output::kUint8 : Int8Output::kFloat;
+  }
 };
 
 namespace cpu {

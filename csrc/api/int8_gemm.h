@@ -69,7 +69,7 @@ struct Int8Epilogue {
   int64_t activation_params;      // 0, 1 or n
   float out_scale;                // kUint8: real value of one step of out
   int32_t out_zero_point;         // kUint8: in [0, 255]
-  const float* skip;              // kFloat: added before the activation, in the order of out; or nullptr
+  const float* skip;              // added before the activation, in the order of out; or nullptr
   float skip_scale;               // factor of skip
 };
 

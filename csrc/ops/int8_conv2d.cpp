@@ -74,6 +74,7 @@ void run_kernel(const Int8ConvCall& call, Activation activation, const int8_t* p
   args.weight_scale = data<float>(weight_scale);
   args.bias = data<float>(bias);
   args.skip = data<float>(skip), args.skip_scale = float(call.skip_scale);
+  args.out_scale = float(call.out_scale.value_or(0)), args.out_zero_point = int32_t(call.out_zero_point);
   args.out = out.mutable_data_ptr();
   args.activation = activation;
   args.activation_param = data<float>(param), args.activation_params = param ? param->numel() : 0;
@@ -115,9 +116,8 @@ void run_into(const Int8ConvCall& call, Activation activation, const Int8FilterS
 
 Tensor run(const Int8ConvCall& call, const Int8FilterSource& weight) {
   const Activation activation = check_call(call);
-  const MapLayout layout = suggested_layout(call.input);
-  const ScalarType written = call.weight_scale ? ScalarType::Float : ScalarType::Int;
-  const Tensor out = empty_map(call.op, "the output", call.out_sizes(), layout, written);
+  const MapLayout layout = call.out_layout();
+  const Tensor out = empty_map(call.op, "the output", call.out_sizes(), layout, call.written_dtype());
   if (out.numel() > 0) run_into(call, activation, weight, out, layout);
   return as_dtype(call.op, "the output", out, call.out_dtype());
 }
@@ -179,9 +179,11 @@ Tensor int8_conv2d(const Tensor& input, const Tensor& weight, const OptionalTens
                    const OptionalTensor& weight_scale, const OptionalTensor& input_zero_point,
                    const OptionalTensor& bias, Ints stride, Ints padding, Ints dilation, int64_t groups,
                    const OptionalString& activation, const OptionalTensor& activation_param,
-                   const OptionalTensor& skip, double skip_scale) {
-  Int8ConvCall call{kConvOp, input,    input_scale, weight_scale, input_zero_point, bias, stride,
-                    padding, dilation, groups,      activation,   activation_param, skip, skip_scale};
+                   const OptionalTensor& skip, double skip_scale, std::optional<double> out_scale,
+                   int64_t out_zero_point) {
+  Int8ConvCall call{kConvOp, input,      input_scale, weight_scale,  input_zero_point, bias,
+                    stride,  padding,    dilation,    groups,        activation,       activation_param,
+                    skip,    skip_scale, out_scale,   out_zero_point};
   const Int8FilterSource source = checked_plain(call, weight);
   return run(call, source);
 }
@@ -191,9 +193,10 @@ Tensor int8_conv2d_packed(const Tensor& input, const Tensor& packed, int64_t out
                           const OptionalTensor& input_zero_point, const OptionalTensor& bias, Ints stride,
                           Ints padding, Ints dilation, int64_t groups, const OptionalString& activation,
                           const OptionalTensor& activation_param, const OptionalTensor& skip,
-                          double skip_scale) {
-  Int8ConvCall call{kPackedOp, input,    input_scale, weight_scale, input_zero_point, bias, stride,
-                    padding,   dilation, groups,      activation,   activation_param, skip, skip_scale};
+                          double skip_scale, std::optional<double> out_scale, int64_t out_zero_point) {
+  Int8ConvCall call{kPackedOp, input,      input_scale, weight_scale,  input_zero_point, bias,
+                    stride,    padding,    dilation,    groups,        activation,       activation_param,
+                    skip,      skip_scale, out_scale,   out_zero_point};
   const Int8FilterSource source = checked_packed(call, packed, out_channels, kernel_size);
   return run(call, source);
 }

@@ -29,6 +29,8 @@ struct Int8ConvCall {
   const OptionalTensor& activation_param;
   const OptionalTensor& skip;
   double skip_scale;
+  std::optional<double> out_scale;
+  int64_t out_zero_point;
   int64_t out_channels = 0;
   std::vector<int64_t> kernel_size = {};
 
@@ -43,8 +45,14 @@ struct Int8ConvCall {
   }
   bool is_float() const { return input_type() == Int8Input::kFloat; }
   ScalarType out_dtype() const {
-    return !weight_scale ? ScalarType::Int : is_float() ? input.scalar_type() : ScalarType::Float;
+    if (!weight_scale) return ScalarType::Int;
+    if (out_scale) return ScalarType::Byte;
+    return is_float() ? input.scalar_type() : ScalarType::Float;
   }
+  // Of what the kernel writes: 16-bit results are converted from float32.
+  ScalarType written_dtype() const { return weight_scale && !out_scale ? ScalarType::Float : out_dtype(); }
+  // 8-bit maps have channels innermost, as the kernel that reads them next has them.
+  MapLayout out_layout() const { return out_scale ? MapLayout::kNhwc : suggested_layout(input); }
   MapSizes out_sizes() const {
     MapSizes sizes = {input.size(0), out_channels, 0, 0};
     for (int d = 0; d < 2; ++d) {
@@ -88,6 +96,7 @@ inline void check_int8_sums(const Int8ConvCall& call) {
   check_absent("bias", !call.bias);
   check_absent("activation", !call.activation);
   check_absent("skip", !call.skip);
+  check_absent("out_scale", !call.out_scale);
   const int64_t depth = call.filter().depth();
   GK_CHECK(depth <= kInt8Slice, call.op, "products in a sum must be at most ", kInt8Slice,
            " for sums in int32 (without weight_scale), got ", depth);
@@ -104,6 +113,7 @@ inline void check_int8_scales(const Int8ConvCall& call) {
            "input_zero_point must be None for a float input without input_scale, got one");
   check_vector(call.like(), "input_zero_point", call.input_zero_point, true, batch, ScalarType::Int);
   check_vector(call.like(), "bias", call.bias, false, call.out_channels);
+  check_out_quantizer(call.op, call.out_scale, call.out_zero_point);
 }
 
 inline void check_int8_skip(const Int8ConvCall& call) {

@@ -100,10 +100,7 @@ inline Activation check_call(const Int8Call& call, int64_t n) {
   check_vector(call.like(), "col_scale", call.col_scale, false, n);
   check_zero_point(call);
   check_vector(call.like(), "bias", call.bias, false, n);
-  GK_CHECK(!call.out_scale || (*call.out_scale > 0 && *call.out_scale < 3e38), call.op,
-           "out_scale must be positive and finite, got ", *call.out_scale);
-  GK_CHECK(call.out_zero_point >= 0 && call.out_zero_point <= 255, call.op,
-           "out_zero_point must be in [0, 255], got ", call.out_zero_point);
+  check_out_quantizer(call.op, call.out_scale, call.out_zero_point);
   return check_activation(call.like(), call.activation, call.activation_param, n);
 }
 

@@ -46,6 +46,13 @@ inline Activation check_activation(const Like& like, const std::optional<std::st
   return static_cast<Activation>(kind);
 }
 
+// How the output becomes 8-bit integers, if it does.
+inline void check_out_quantizer(const char* op, const std::optional<double>& scale, int64_t zero_point) {
+  GK_CHECK(!scale || (*scale > 0 && *scale < 3e38), op, "out_scale must be positive and finite, got ",
+           *scale);
+  GK_CHECK(zero_point >= 0 && zero_point <= 255, op, "out_zero_point must be in [0, 255], got ", zero_point);
+}
+
 template <typename T>
 const T* data(const OptionalTensor& tensor) {
   return tensor ? static_cast<const T*>(tensor->const_data_ptr()) : nullptr;

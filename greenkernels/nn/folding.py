@@ -1,5 +1,7 @@
 """Batch norm folded into the convolution before it: the arithmetic, and what tells that it has to be done again."""
 
+from collections.abc import Iterable
+
 from torch import Tensor, nn
 
 
@@ -34,8 +36,13 @@ def version_of(norm: nn.Module) -> int:
     """A number that rises with each write to what is folded, as far as torch counts writes; -1 while it trains."""
     if norm.training:
         return -1
+    return writes_to((*norm._parameters.values(), *norm._buffers.values()))
+
+
+def writes_to(tensors: Iterable[Tensor | None]) -> int:
+    """How often they were written to, as far as torch counts that."""
     version = 0
-    for tensor in (*norm._parameters.values(), *norm._buffers.values()):
+    for tensor in tensors:
         if tensor is not None:
             try:
                 version += tensor._version

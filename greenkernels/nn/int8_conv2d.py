@@ -12,13 +12,20 @@ from ..ops import activation as activations
 from ..ops.int8_conv2d_op import pack, packed_conv, unpack
 from .conversion import check_attributes, check_stock, conv_arguments
 from .fallbacks import count_fallback
-from .int8_module import KeepsInt8Weight
+from .folding import check_norm, folded, version_of, writes_to
+from .int8_module import KeepsInt8Weight, Range
 from .int8_weights import QuantizedWeight, quantize_weight, quantized_weight_of
 from .padding import kernel_padding
 from .quantized_module import DTYPES
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
+
+
+def _fold(scale: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    with torch.no_grad():
+        scale, bias = folded(scale.view(-1, 1, 1, 1), bias, norm)
+    return scale.view(-1), bias
 
 
 class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
@@ -28,7 +35,9 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
     ``greenkernels.ops.int8_conv2d`` does, for any filter, stride, padding, dilation and groups. The filter has one
     scale for each output channel, symmetric: ``weight[j] = weight_scale[j] * q[j]`` with ``q`` in [-127, 127]. The
     input is quantized on the way in: dynamically, with a scale and a zero point for every image, or with one scale and
-    zero point found beforehand (``input_range``). Float in, float out. Fastest on channels_last.
+    zero point found beforehand (``input_range``). Float in, float out; between layers that
+    follow each other 8-bit integers may go: with ``output_range`` the output is uint8, and a static input may be. A
+    call that falls back, or is not fused, gives float. Fastest on channels_last.
 
     ``weight`` is a property that gives the float filter back, rounded as it was; ``bias`` is a float32 Parameter. The
     ``state_dict`` holds ``weight_int8``, ``weight_scale``, ``bias`` and, where the input is static, ``input_scale`` and
@@ -42,6 +51,8 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
         in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias, padding_mode, device: As in
             ``nn.Conv2d``. The filter is 0 until it is loaded; use ``from_module``.
         input_range: ``(low, high)``, the ends of the input's values as calibration saw them; None for dynamic.
+        output_range: The same of the output, behind the activation: asks for the output as uint8, rounded as a layer
+            with that ``input_range`` rounds its input. None for a float output.
         activation: Applied last; a name of ``greenkernels.ops.int8_conv2d`` or None.
         activation_param: Slope of "leaky_relu" (default 0.01) or "prelu" (default 0.25): a float, or for "prelu" a
             tensor with 1 or ``out_channels`` elements.
@@ -55,6 +66,9 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
     """
 
     stem = "int8_conv2d_packed"
+    # The batch norm of `follow` in a tuple, so that it is no submodule; what was folded, behind what it was made of.
+    _norm: tuple[nn.Module, ...] = ()
+    _fold: tuple[Any, ...] | None = None
 
     def __init__(
         self,
@@ -69,7 +83,8 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
         padding_mode: str = "zeros",
         device: Any = None,
         *,
-        input_range: tuple[float, float] | None = None,
+        input_range: Range = None,
+        output_range: Range = None,
         activation: str | None = None,
         activation_param: Tensor | float | None = None,
         strict: bool = False,
@@ -82,7 +97,7 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
         self._set_int8(
             bias,
             device,
-            input_range=input_range,
+            ranges=(input_range, output_range),
             activation=activation,
             activation_param=activation_param,
             strict=strict,
@@ -149,49 +164,91 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
         conv.bias = None if self.bias is None else nn.Parameter(self.bias.detach().clone())
         return self._with_activation(conv)
 
-    def forward(self, input: Tensor, skip: Tensor | None = None, skip_scale: float = 1.0) -> Tensor:
-        """``activation(conv(input) + skip_scale * skip)``.
+    def follow(self, norm: nn.Module | None = None, deferred: bool = False) -> Int8Conv2d:
+        """As ``DirectConv2d.follow``: a batch norm is folded into the scales of the channels and into the bias."""
+        if norm is not None:
+            check_norm(norm, self.out_channels)
+        self._norm, self.deferred = () if norm is None else (norm,), deferred
+        return self
+
+    def forward(
+        self, input: Tensor, skip: Tensor | None = None, skip_scale: float = 1.0, fused: bool | None = None
+    ) -> Tensor:
+        """``activation(conv(input) + skip_scale * skip)``, with the batch norm of ``follow`` behind the convolution.
 
         Args:
-            input: ``[batch, in_channels, h, w]`` or ``[in_channels, h, w]``, any strides.
+            input: ``[batch, in_channels, h, w]`` or ``[in_channels, h, w]``, any strides; uint8 for integers by the
+                scale of a static input.
             skip: Of the shape of the output.
             skip_scale: Factor of ``skip``.
+            fused: False for the bare convolution, in float; None for True, unless ``follow`` deferred it.
 
         Returns:
-            The map of ``nn.Conv2d``, in the dtype and memory format of ``input``.
+            The map of ``nn.Conv2d``: uint8 in channels_last with ``output_range``, else in the memory format of
+            ``input`` and the dtype of a float ``input``, or float32.
         """
         if input.dim() == 3:
             skip = None if skip is None else skip.unsqueeze(0)
-            return self.forward(input.unsqueeze(0), skip, skip_scale).squeeze(0)
+            return self.forward(input.unsqueeze(0), skip, skip_scale, fused).squeeze(0)
+        bare = fused is False or (fused is None and self.deferred)
         reason = self._fallback_reason(input)
         if reason is not None:
-            return self._forward_stock(reason, input, skip, skip_scale)
+            count_fallback(self, reason, "torch's convolution")
+            out = self._convolved(self.input_values(input))
+            return out if bare else self._behind(out, skip, skip_scale)
+        if self._norm and self._norm[0].training and not bare:
+            return self._behind(self._run(input, True, None, 1.0), skip, skip_scale)
+        return self._run(input, bare, None if bare else skip, skip_scale)
+
+    def _run(self, input: Tensor, bare: bool, skip: Tensor | None, skip_scale: float) -> Tensor:
+        if input.dtype is torch.uint8 and (type(self.padding) is str or self.padding_mode != "zeros"):
+            input = self.input_values(input)  # may be padded here, where 0 is no zero point
         input, padding = kernel_padding(self, input)
         buffers = self._buffers  # attribute access through nn.Module costs 0.4 us each
+        scale, bias = buffers["weight_scale"], self._parameters["bias"]
+        if self._norm and not bare:
+            scale, bias = self._folded(scale, bias)
+        activation, param, *output = self._epilogue(bare)
         return packed_conv(
             input,
             buffers["packed"],
             self.out_channels,
             self.kernel_size,
             buffers["input_scale"],
-            buffers["weight_scale"],
+            scale,
             buffers["input_zero_point"],
-            self._parameters["bias"],
+            bias,
             self.stride,
             padding,
             self.dilation,
             self.groups,
-            self.activation,
-            buffers["activation_param"],
+            activation,
+            param,
             skip,
             skip_scale,
+            *output,
         )
 
-    def _forward_stock(self, reason: str, input: Tensor, skip: Tensor | None, skip_scale: float) -> Tensor:
-        count_fallback(self, reason, "torch's convolution")
+    def _folded(self, scale: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Scales and bias with the batch norm in them, made again when torch counts a write to one of these."""
+        (norm,) = self._norm
+        if torch.compiler.is_compiling():
+            return _fold(scale, bias, norm)
+        state, made = (version_of(norm), writes_to((scale, bias))), self._fold
+        if made is None or made[0] != state or made[1] is not scale or made[2] is not bias:
+            made = self._fold = state, scale, bias, _fold(scale, bias, norm)
+        return made[3]
+
+    def _convolved(self, input: Tensor) -> Tensor:
+        """Torch's own convolution."""
         dtype = input.dtype if input.is_floating_point() else torch.float32
         bias = None if self.bias is None else self.bias.to(dtype)
-        out = self._conv_forward(input, self.weight.to(input.device, dtype), bias)
+        return self._conv_forward(input, self.weight.to(input.device, dtype), bias)
+
+    def _behind(self, out: Tensor, skip: Tensor | None, skip_scale: float) -> Tensor:
+        """What follows the convolution, as operations of their own; the result stays float."""
+        if self._norm:
+            out = self._norm[0](out)
         if skip is not None:
             out = out + skip_scale * skip
         return activations.apply(self.activation, out, self.activation_param)

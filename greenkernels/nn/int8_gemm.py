@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ..ops.int8_gemm_op import pack, packed_gemm, unpack
 from .conversion import check_attributes, check_stock
-from .int8_module import KeepsInt8Weight
+from .int8_module import KeepsInt8Weight, Range
 from .int8_weights import QuantizedWeight, quantize_weight, quantized_weight_of
 from .quantized_module import DTYPES, KeepsPackedLinear
 
@@ -23,7 +23,9 @@ class Int8Linear(KeepsInt8Weight, KeepsPackedLinear, nn.Linear):
     ``forward(input)`` computes ``activation(input @ weight^T + bias)`` as ``greenkernels.ops.int8_gemm`` does. The
     weight has one scale for each output feature, symmetric: ``weight[j] = weight_scale[j] * q[j]`` with ``q`` in
     [-127, 127]. The input is quantized while it is packed: dynamically, with a scale and a zero point for every row,
-    or with one scale and zero point found beforehand (``input_range``). Float in, float out.
+    or with one scale and zero point found beforehand (``input_range``). Float in, float out; between layers that follow
+    each other 8-bit integers may go: with ``output_range`` the output is uint8, and a static input may be. A call that
+    falls back, or is not fused, gives float.
 
     ``weight`` is a property that gives the float weight back, rounded as it was; ``bias`` is a float32 Parameter. The
     ``state_dict`` holds ``weight_int8``, ``weight_scale``, ``bias`` and, where the input is static, ``input_scale`` and
@@ -37,6 +39,8 @@ class Int8Linear(KeepsInt8Weight, KeepsPackedLinear, nn.Linear):
         in_features, out_features, bias, device: As in ``nn.Linear``. The weight is 0 until it is loaded; use
             ``from_module``.
         input_range: ``(low, high)``, the ends of the input's values as calibration saw them; None for dynamic.
+        output_range: The same of the output, behind the activation: asks for the output as uint8, rounded as a layer
+            with that ``input_range`` rounds its input. None for a float output.
         activation: Applied last; a name of ``greenkernels.ops.int8_gemm`` or None.
         activation_param: Slope of "leaky_relu" (default 0.01) or "prelu" (default 0.25): a float, or for "prelu" a
             tensor with 1 or ``out_features`` elements.
@@ -57,7 +61,8 @@ class Int8Linear(KeepsInt8Weight, KeepsPackedLinear, nn.Linear):
         bias: bool = True,
         device: Any = None,
         *,
-        input_range: tuple[float, float] | None = None,
+        input_range: Range = None,
+        output_range: Range = None,
         activation: str | None = None,
         activation_param: Tensor | float | None = None,
         strict: bool = False,
@@ -67,7 +72,7 @@ class Int8Linear(KeepsInt8Weight, KeepsPackedLinear, nn.Linear):
         self._set_int8(
             bias,
             device,
-            input_range=input_range,
+            ranges=(input_range, output_range),
             activation=activation,
             activation_param=activation_param,
             strict=strict,
@@ -122,18 +127,27 @@ class Int8Linear(KeepsInt8Weight, KeepsPackedLinear, nn.Linear):
         module._set_weight(values, scale, bias)
         return module
 
-    def forward(self, input: Tensor) -> Tensor:
+    def follow(self, norm: None = None, deferred: bool = False) -> Int8Linear:
+        """As ``DirectConv2d.follow``, without a batch norm: ``deferred`` leaves the activation to calls that ask."""
+        if norm is not None:
+            raise ValueError(f"norm must be None, got {type(norm).__name__}")
+        self.deferred = deferred
+        return self
+
+    def forward(self, input: Tensor, fused: bool | None = None) -> Tensor:
         """``activation(input @ weight^T + bias)``.
 
         Args:
-            input: ``[..., in_features]``, any strides.
+            input: ``[..., in_features]``, any strides; uint8 for integers by the scale of a static input.
+            fused: False for the product alone, in float; None for True, unless ``follow`` deferred it.
 
         Returns:
-            ``[..., out_features]`` in the dtype of ``input``.
+            ``[..., out_features]``: uint8 with ``output_range``, else the dtype of a float ``input`` or float32.
         """
+        bare = fused is False or (fused is None and self.deferred)
         reason = self._fallback_reason(input)
         if reason is not None:
-            return self._forward_stock(reason, input)
+            return self._forward_stock(reason, self.input_values(input), bare)
         buffers = self._buffers  # attribute access through nn.Module costs 0.4 us each
         return packed_gemm(
             input,
@@ -143,10 +157,7 @@ class Int8Linear(KeepsInt8Weight, KeepsPackedLinear, nn.Linear):
             buffers["weight_scale"],
             buffers["input_zero_point"],
             self._parameters["bias"],
-            self.activation,
-            buffers["activation_param"],
-            None,
-            0,
+            *self._epilogue(bare),
         )
 
     def counts(self, *input_shapes: Sequence[int]) -> Counts:

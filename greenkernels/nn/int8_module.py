@@ -7,10 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .int8_weights import input_quantizer, quantize_weight
+from .int8_weights import quantize_weight, range_quantizer
 from .quantized_module import KeepsPackedWeight
 
 _FORMAT = 1  # of the state_dict
+
+Range = tuple[float, float] | None  # the ends of values, as calibration saw them
 
 
 class KeepsInt8Weight(KeepsPackedWeight):
@@ -21,25 +23,55 @@ class KeepsInt8Weight(KeepsPackedWeight):
     """
 
     weight_scale: Tensor
+    deferred = False  # set by ``follow``
+    # How an 8-bit output is rounded; numbers, since the kernel takes numbers. None: the output is float.
+    out_scale: float | None = None
+    out_zero_point = 0
 
     def _set_int8(
         self,
         bias: bool,
         device: Any,
         *,
-        input_range: tuple[float, float] | None,
+        ranges: tuple[Range, Range],
         activation: str | None,
         activation_param: Tensor | float | None,
         strict: bool,
     ) -> None:
-        """Options, and buffers with a weight of zeros."""
+        """Options, the ranges of input and output, and buffers with a weight of zeros."""
         values = torch.zeros(self._weight_shape(), dtype=torch.int8, device=device)
         out = values.shape[0]
         self._set_packed(self._pack(values), out if bias else None, activation, activation_param, strict)
         self.register_buffer("weight_scale", torch.ones(out, device=device))
-        scale, zero_point = input_quantizer(input_range, device)
+        scale, zero_point = range_quantizer("input_range", ranges[0], device)
         self.register_buffer("input_scale", scale)
         self.register_buffer("input_zero_point", zero_point)
+        self._set_output(*range_quantizer("output_range", ranges[1], "cpu"))
+
+    def _set_output(self, scale: Tensor | None, zero_point: Tensor | None) -> None:
+        if scale is not None and zero_point is not None:
+            self.out_scale, self.out_zero_point = float(scale), int(zero_point)
+
+    def _takes(self, dtype: torch.dtype) -> bool:
+        return super()._takes(dtype) or (dtype is torch.uint8 and self._buffers["input_scale"] is not None)
+
+    def _epilogue(self, bare: bool) -> tuple[Any, ...]:
+        """Activation, its parameter, and how the output is rounded."""
+        if bare:
+            return None, None, None, 0
+        return self.activation, self._buffers["activation_param"], self.out_scale, self.out_zero_point
+
+    def input_values(self, input: Tensor) -> Tensor:
+        """The float32 values that an 8-bit input stands for; any other input as it is."""
+        if input.dtype is not torch.uint8 or self.input_scale is None:
+            return input
+        return (input.float() - self.input_zero_point) * self.input_scale
+
+    def output_values(self, output: Tensor) -> Tensor:
+        """The float32 values that an 8-bit output stands for; any other output as it is."""
+        if output.dtype is not torch.uint8 or self.out_scale is None:
+            return output
+        return (output.float() - self.out_zero_point) * self.out_scale
 
     def _weight_shape(self) -> tuple[int, ...]:
         raise NotImplementedError
@@ -72,6 +104,9 @@ class KeepsInt8Weight(KeepsPackedWeight):
         super()._save_to_state_dict(destination, prefix, keep_vars)
         destination[prefix + "weight_int8"] = self.weight_int8
         destination[prefix + "int8_format"] = torch.tensor(_FORMAT)
+        if self.out_scale is not None:
+            destination[prefix + "output_scale"] = torch.tensor([self.out_scale])
+            destination[prefix + "output_zero_point"] = torch.tensor([self.out_zero_point])
 
     def _load_from_state_dict(
         self,
@@ -99,6 +134,7 @@ class KeepsInt8Weight(KeepsPackedWeight):
             error_msgs.append(f"{prefix}weight_int8 must be {list(shape)}, or weight be there, got {got}")
             return
         self._take_input_quantizer(state, prefix)
+        self._set_output(*(state.pop(f"{prefix}output_{part}", None) for part in ("scale", "zero_point")))
         super()._load_from_state_dict(
             state, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
@@ -115,4 +151,5 @@ class KeepsInt8Weight(KeepsPackedWeight):
 
     def extra_repr(self) -> str:
         """The stock text, and what is special here."""
-        return self._described(f"input={'dynamic' if self.input_scale is None else 'static'}")
+        parts = [f"input={'dynamic' if self.input_scale is None else 'static'}"]
+        return self._described(*parts, *(["output=uint8"] if self.out_scale is not None else []))

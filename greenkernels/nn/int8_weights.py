@@ -31,7 +31,9 @@ def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
     return values.reshape(weight.shape), scale
 
 
-def input_quantizer(ends: tuple[float, float] | None, device: Any) -> tuple[Tensor | None, Tensor | None]:
+def range_quantizer(
+    name: str, ends: tuple[float, float] | None, device: Any
+) -> tuple[Tensor | None, Tensor | None]:
     """Scale, float32 ``[1]``, and zero point, int32 ``[1]``, by which [low, high] and 0 fill [0, 255]; None for None.
 
     Raises:
@@ -41,7 +43,7 @@ def input_quantizer(ends: tuple[float, float] | None, device: Any) -> tuple[Tens
         return None, None
     low, high = float(ends[0]), float(ends[1])
     if not -float("inf") < low <= high < float("inf"):
-        raise ValueError(f"input_range must be two finite numbers, low <= high, got {ends}")
+        raise ValueError(f"{name} must be two finite numbers, low <= high, got {ends}")
     scale = torch.tensor([max((max(high, 0.0) - min(low, 0.0)) / 255, 2.0**-126)], device=device)
     zero_point = torch.round(-min(low, 0.0) / scale).to(torch.int32)
     return scale, zero_point.clamp_(0, 255)

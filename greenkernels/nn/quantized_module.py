@@ -72,13 +72,16 @@ class KeepsPackedWeight(nn.Module):
             return "GREENKERNELS_DISABLE=1"
         if input.device.type != "cpu":
             return f"input.device={input.device.type}"
-        if input.dtype not in DTYPES and not torch.is_autocast_enabled("cpu"):
+        if not self._takes(input.dtype) and not torch.is_autocast_enabled("cpu"):
             return f"input.dtype={input.dtype}"
         if torch.is_grad_enabled() and input.requires_grad:
             return "input.requires_grad=True"
         if torch.compiler.is_compiling() or _library.known_compiled(self.stem):
             return None
         return None if _library.compiled(self.stem, self.packed) else "no compiled kernel"
+
+    def _takes(self, dtype: torch.dtype) -> bool:
+        return dtype in DTYPES
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         """Devices change; scales and bias stay float32, as the kernel has them."""
@@ -110,10 +113,12 @@ class KeepsPackedLinear(KeepsPackedWeight):
         linear.weight, linear.bias = nn.Parameter(self.weight), bias
         return self._with_activation(linear)
 
-    def _forward_stock(self, reason: str, input: Tensor) -> Tensor:
+    def _forward_stock(self, reason: str, input: Tensor, bare: bool = False) -> Tensor:
         count_fallback(self, reason, "F.linear")
         dtype = input.dtype if input.is_floating_point() else torch.float32
         bias = None if self.bias is None else self.bias.to(dtype)
         out = F.linear(input, self.weight.to(input.device, dtype), bias)
+        if bare:
+            return out
         rows = out.reshape(math.prod(out.shape[:-1]), self.out_features, 1, 1)  # features are the channels
         return activations.apply(self.activation, rows, self.activation_param).reshape(out.shape)

@@ -40,6 +40,8 @@ def int8_conv2d(
     activation_param: Tensor | float | None = None,
     skip: Tensor | None = None,
     skip_scale: float = 1.0,
+    out_scale: float | None = None,
+    out_zero_point: int = 0,
 ) -> Tensor:
     """Convolution of quantized maps with a quantized filter: exact integer sums, then one scale an image and a channel.
 
@@ -75,11 +77,13 @@ def int8_conv2d(
             ``[out_channels]`` for "prelu"; None for the others.
         skip: Added before the activation, of the shape of the output; float16, bfloat16 or float32.
         skip_scale: Factor of ``skip``.
+        out_scale: Asks for the output as uint8, ``clamp(round(out / out_scale) + out_zero_point, 0, 255)``.
+        out_zero_point: In [0, 255].
 
     Returns:
         ``[batch, out_channels, out_h, out_w]`` in the memory format of ``input``, with ``out_h = (h + 2 p_h - d_h
-        (kernel_h - 1) - 1) // s_h + 1`` and ``out_w`` alike: int32 without ``weight_scale``, else the dtype of a float
-        ``input`` or float32.
+        (kernel_h - 1) - 1) // s_h + 1`` and ``out_w`` alike: int32 without ``weight_scale``, uint8 in channels_last
+        with ``out_scale``, else the dtype of a float ``input`` or float32.
 
     Raises:
         ValueError: ``activation`` is not one of the above.
@@ -92,7 +96,7 @@ def int8_conv2d(
     """
     check_activation(activation, activation_param)
     geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    epilogue = (activation, _param(activation_param, input), skip, skip_scale)
+    epilogue = (activation, _param(activation_param, input), skip, skip_scale, out_scale, out_zero_point)
     return conv(input, weight, input_scale, weight_scale, input_zero_point, bias, *geometry, *epilogue)
 
 
@@ -114,6 +118,8 @@ def int8_conv2d_packed(
     activation_param: Tensor | float | None = None,
     skip: Tensor | None = None,
     skip_scale: float = 1.0,
+    out_scale: float | None = None,
+    out_zero_point: int = 0,
 ) -> Tensor:
     """``int8_conv2d`` with a filter that ``int8_conv2d_pack`` brought into order before.
 
@@ -127,7 +133,7 @@ def int8_conv2d_packed(
     check_activation(activation, activation_param)
     sizes = (out_channels, _pair(kernel_size))
     geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
-    epilogue = (activation, _param(activation_param, input), skip, skip_scale)
+    epilogue = (activation, _param(activation_param, input), skip, skip_scale, out_scale, out_zero_point)
     quantizers = (input_scale, weight_scale, input_zero_point, bias)
     return packed_conv(input, packed, *sizes, *quantizers, *geometry, *epilogue)
 

@@ -10,7 +10,7 @@ from .conv2d_checks import Shape, check_pair, dtype_name, fail, shape_text
 from .direct_conv2d_checks import check_groups, check_sizes, out_size
 from .int8_gemm_checks import DTYPES, INTEGERS
 from .int8_packing import MAX_DEPTH, SLICE, packed_filter_bytes
-from .quantized_checks import Like, check_activation, check_vector
+from .quantized_checks import Like, check_activation, check_out_quantizer, check_vector
 
 FLOATS = tuple(dtype for dtype in DTYPES if dtype.is_floating_point)
 
@@ -30,11 +30,15 @@ class Options(NamedTuple):
     activation_param: Tensor | None
     skip: Tensor | None
     skip_scale: float
+    out_scale: float | None
+    out_zero_point: int
 
 
 def out_dtype(x: Tensor, options: Options) -> torch.dtype:
     if options.weight_scale is None:
         return torch.int32
+    if options.out_scale is not None:
+        return torch.uint8
     return x.dtype if x.is_floating_point() else torch.float32
 
 
@@ -107,7 +111,7 @@ def check_packed(
 def _check_sums(op: str, x: Tensor, depth: int, options: Options) -> None:
     if x.dtype not in INTEGERS:
         fail(op, f"input must be uint8 or int8 without weight_scale, got {dtype_name(x.dtype)}")
-    for name in ("input_scale", "bias", "activation", "skip"):
+    for name in ("input_scale", "bias", "activation", "skip", "out_scale"):
         if getattr(options, name) is not None:
             fail(op, f"{name} must be None without weight_scale, which asks for the sums, got one")
     if depth > SLICE:
@@ -129,6 +133,7 @@ def _check_scales(op: str, x: Tensor, out_channels: int, depth: int, options: Op
         fail(op, "input_zero_point must be None for a float input without input_scale, got one")
     check_vector(like, "input_zero_point", options.input_zero_point, True, batch, torch.int32)
     check_vector(like, "bias", options.bias, False, out_channels)
+    check_out_quantizer(op, options.out_scale, options.out_zero_point)
 
 
 def _check_skip(op: str, x: Tensor, skip: Tensor | None, shape: Shape) -> None:

@@ -26,7 +26,7 @@ CONV, PACKED, PACK = "int8_conv2d", "int8_conv2d_packed", "int8_conv2d_pack"
 _OPTIONS = (
     "Tensor? input_scale, Tensor? weight_scale, Tensor? input_zero_point, Tensor? bias, SymInt[2] stride, "
     "SymInt[2] padding, SymInt[2] dilation, int groups, str? activation, Tensor? activation_param, Tensor? skip, "
-    "float skip_scale"
+    "float skip_scale, float? out_scale, int out_zero_point"
 )
 _library.define(f"{CONV}(Tensor input, Tensor weight, {_OPTIONS}) -> Tensor")
 _library.define(
@@ -67,8 +67,9 @@ def _by_image(values: Tensor) -> Tensor:
 
 
 def _empty(x: Tensor, shape: Sequence[int], options: Options) -> Tensor:
-    """The output: its dtype, and the memory format that torch's convolution would choose."""
-    return torch.empty(shape, dtype=out_dtype(x, options), device=x.device, memory_format=suggested_format(x))
+    """The output: its dtype, and the memory format that torch's convolution would choose, or that of 8-bit maps."""
+    form = suggested_format(x) if options.out_scale is None else torch.channels_last
+    return torch.empty(shape, dtype=out_dtype(x, options), device=x.device, memory_format=form)
 
 
 def _plain(op: str, x: Tensor, weight: Tensor, options: Options) -> Tensor:
@@ -87,6 +88,9 @@ def _plain(op: str, x: Tensor, weight: Tensor, options: Options) -> Tensor:
         if options.skip is not None:
             out = out + options.skip_scale * options.skip.float()
         out = activations.apply(options.activation, out, options.activation_param)
+    if options.out_scale is not None:
+        step = torch.full((1,), options.out_scale, device=x.device)
+        out = quantize(out, step, torch.full_like(step, options.out_zero_point))
     return _empty(x, shape, options).copy_(out)
 
 

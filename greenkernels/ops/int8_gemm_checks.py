@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .conv2d_checks import dtype_name, fail, shape_text
 from .int8_packing import MAX_DEPTH, SLICE, packed_bytes
-from .quantized_checks import Like, check_activation, check_vector
+from .quantized_checks import Like, check_activation, check_out_quantizer, check_vector
 
 INTEGERS = (torch.uint8, torch.int8)
 DTYPES = (*INTEGERS, torch.float16, torch.bfloat16, torch.float32)
@@ -108,10 +108,7 @@ def check_options(op: str, a: Tensor, n: int, options: Options) -> None:
         fail(op, "a_zero_point must be None for a float a without row_scale, got one")
     check_vector(like, "a_zero_point", options.a_zero_point, True, m, torch.int32)
     check_vector(like, "bias", options.bias, False, n)
-    if options.out_scale is not None and not 0 < options.out_scale < 3e38:
-        fail(op, f"out_scale must be positive and finite, got {options.out_scale:g}")
-    if not 0 <= options.out_zero_point <= 255:
-        fail(op, f"out_zero_point must be in [0, 255], got {options.out_zero_point}")
+    check_out_quantizer(op, options.out_scale, options.out_zero_point)
     check_activation(like, options.activation, options.activation_param, n)
 
 

@@ -39,6 +39,14 @@ def check_vector(
         fail(op, f"{name} must have {'1 or ' if one_fits else ''}{most} elements, got {vector.shape[0]}")
 
 
+def check_out_quantizer(op: str, scale: float | None, zero_point: int) -> None:
+    """How the output becomes 8-bit integers, if it does."""
+    if scale is not None and not 0 < scale < 3e38:
+        fail(op, f"out_scale must be positive and finite, got {scale:g}")
+    if not 0 <= zero_point <= 255:
+        fail(op, f"out_zero_point must be in [0, 255], got {zero_point}")
+
+
 def check_activation(like: Like, kind: str | None, param: Tensor | None, n: int) -> None:
     """The activation that a call asks for on ``n`` columns or channels, and its parameter."""
     if kind is not None and kind not in activations.NAMES:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..measure.clock import Clock
 from ..measure.rotation import relative_error
@@ -37,12 +37,14 @@ class Converted:
         layers: what was done to it.
         found: what it does to the results.
         work: counts of one forward of it.
+        memory_format: what it runs in.
     """
 
     network: nn.Module
     layers: list[LayerPlan]
     found: Finding
     work: NetworkWork
+    memory_format: str
 
 
 class ConversionError(RuntimeError):
@@ -64,12 +66,7 @@ def convert_within(
     """
     layers = [replace(layer) for layer in layers]
     while True:
-        network = install(copy_model(stock), layers, memory_format)
-        try:
-            proof = prove_calls(stock, network, layers, judge.first)
-            found = judge.find(network)
-        except Exception as problem:
-            raise ConversionError(f"{type(problem).__name__}: {problem}") from problem
+        network, proof, found = try_out(stock, layers, memory_format, judge)
         silent = [layer for layer in layers if layer.stem is not None and layer.names[0] in proof.silent]
         for layer in layers:
             layer.error = proof.errors.get(layer.names[0])
@@ -78,12 +75,27 @@ def convert_within(
         replaced = [layer for layer in layers if layer.stem is not None]
         broken = judge.broken(found)
         if not silent and (not broken or not replaced):
-            return Converted(network, layers, found, proof.work)
+            return Converted(network, layers, found, proof.work, memory_format)
         if not silent:
             worst = max(
                 (layer for layer in replaced if not layer.within_block), key=lambda layer: layer.error
             )
             _weaken(layers, worst, alternatives, broken)
+
+
+def try_out(
+    stock: nn.Module, layers: list[LayerPlan], memory_format: str, judge: Judge
+) -> tuple[nn.Module, Proof, Finding]:
+    """A converted copy of `stock`, what one forward of it showed, and what it does to the results.
+
+    Raises:
+        ConversionError: it does not run.
+    """
+    network = install(copy_model(stock), layers, memory_format)
+    try:
+        return network, prove_calls(stock, network, layers, judge.first), judge.find(network)
+    except Exception as problem:
+        raise ConversionError(f"{type(problem).__name__}: {problem}") from problem
 
 
 @dataclass
@@ -112,7 +124,8 @@ def prove_calls(stock: nn.Module, network: nn.Module, layers: list[LayerPlan], i
     def compare(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         layer = names.get(module)
         if layer is not None:
-            expected, chain = args[0], layer.chain
+            expected, chain = _values(module, "input", args[0]), layer.chain
+            output = _values(module, "output", output)
             before = layer.block[:-1] if kwargs.get("block") else ()
             for name in before:
                 expected = Behind.of(stock, plans[name].chain)(stock.get_submodule(name)(expected))
@@ -134,6 +147,12 @@ def prove_calls(stock: nn.Module, network: nn.Module, layers: list[LayerPlan], i
 def _in_full(layer: LayerPlan, kwargs: dict[str, Any]) -> bool:
     """Whether it was called for all that is planned for it."""
     return bool(kwargs.get("block" if layer.block else "fused"))
+
+
+def _values(module: nn.Module, what: str, map_: Tensor) -> Tensor:
+    """What 8-bit integers between two layers stand for; any other map as it is."""
+    values_of = getattr(module, f"{what}_values", None)
+    return map_ if values_of is None else values_of(map_)
 
 
 def _why_silent(module: nn.Module, called: bool) -> str:

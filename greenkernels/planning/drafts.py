@@ -81,17 +81,22 @@ def expected_s(sites: list[Site], times: Times, layers: list[LayerPlan], form: s
 
 def keep_within_memory(
     layers: list[LayerPlan], alternatives: dict[str, list[Choice]], max_memory: int | None
-) -> None:
+) -> dict[str, list[Choice]]:
     """While packed weights and scratch need more than `max_memory` bytes, give back where a byte gains least.
 
     The layer gets the best of its alternatives that needs less memory, else its stock kernel.
+
+    Returns:
+        The alternatives that need no more memory than what was chosen: a layer may be weakened later.
     """
-    while max_memory is not None:
+    if max_memory is None:
+        return alternatives
+    while True:
         replaced = [layer for layer in layers if layer.stem is not None]
         scratch = max((layer.scratch_bytes for layer in replaced), default=0)
         needed = sum(layer.extra_bytes for layer in replaced) + scratch
         if needed <= max_memory:
-            return
+            break
         least = min(
             (layer for layer in replaced if not layer.within_block),
             key=lambda layer: _gain_a_byte(_together(replaced, layer)),
@@ -108,6 +113,11 @@ def keep_within_memory(
                 break
         else:
             least.keep_stock(why)
+    sizes = {layer.names[0]: layer.extra_bytes + layer.scratch_bytes for layer in layers}
+    return {
+        name: [c for c in choices if c.extra_bytes + c.scratch_bytes <= sizes[name]]
+        for name, choices in alternatives.items()
+    }
 
 
 def split_block(

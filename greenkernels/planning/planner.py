@@ -21,6 +21,7 @@ from .counters import put_measured_joules
 from .drafts import Times, draft, expected_s, keep_within_memory, times_of_site
 from .joules import energy
 from .layout import AS_GIVEN, CHANNELS_LAST, worth_trying
+from .links import link_layers, linked, note_slower
 from .objective import looks_better, network_wins
 from .plans import LayerPlan, NetworkVerdict, Plan
 from .quality import Inputs, Judge
@@ -186,6 +187,8 @@ class Planner:
                 problems.append(f"in {form}: {problem}")
                 continue
             converted[form] = done
+            if together := link_layers(self.stock, done, self.sites, judge):
+                converted[linked(form)] = together
             if not any(layer.stem for layer in done.layers):
                 problems.append(f"in {form}: every replacement would break a bound")
         return converted, problems
@@ -193,14 +196,7 @@ class Planner:
     def convert(
         self, layers: list[LayerPlan], alternatives: dict[str, list[Choice]], form: str, judge: Judge
     ) -> Converted:
-        limit = self.settings.max_memory
-        keep_within_memory(layers, alternatives, limit)
-        if limit is not None:  # what is weakened later must not need more again
-            sizes = {layer.names[0]: layer.extra_bytes + layer.scratch_bytes for layer in layers}
-            alternatives = {
-                name: [c for c in choices if c.extra_bytes + c.scratch_bytes <= sizes[name]]
-                for name, choices in alternatives.items()
-            }
+        alternatives = keep_within_memory(layers, alternatives, self.settings.max_memory)
         return convert_within(self.stock, layers, alternatives, form, judge)
 
     def certify(self, converted: dict[str, Converted]) -> Plan:
@@ -222,9 +218,10 @@ class Planner:
             network = verdict(turns, form)
             if settings.time_budget is None and not network.undecided:
                 records.write_verdict(settings.cache, key, form, network)
-        return self.accept(converted[form], form, network, date)
+        note_slower(converted, form)
+        return self.accept(converted[form], network, date)
 
-    def accept(self, done: Converted, form: str, network: NetworkVerdict, date: str) -> Plan:
+    def accept(self, done: Converted, network: NetworkVerdict, date: str) -> Plan:
         """Say yes or no."""
         network.error, network.drop = done.found.error, done.found.drop
         self.add_energy(network, done, network.best_stock)
@@ -240,7 +237,7 @@ class Planner:
             better = "faster" if self.settings.objective == "latency" else "better"
             why = f"with {count} layers replaced it was not {better} ({network.word})"
             reason = f"kept the stock network: {why}"
-        return self.result(done.layers, won, reason, form, network, date)
+        return self.result(done.layers, won, reason, done.memory_format, network, date)
 
     def add_energy(self, network: NetworkVerdict, done: Converted, stock: Measurement | None) -> None:
         """J of both networks, where the same modules are counted in both."""
@@ -255,6 +252,7 @@ class Planner:
         judge = Judge(self.stock, self.inputs, self.settings.bounds)
         try:
             done = self.convert(layers, {}, AS_GIVEN, judge)
+            done = link_layers(self.stock, done, self.sites, judge) or done
         except ConversionError as problem:
             if self.settings.strict:
                 raise

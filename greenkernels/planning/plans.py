@@ -60,7 +60,7 @@ class LayerPlan:
         """The kernel with its options, as tables show it."""
         if self.stem is None:
             return "stock"
-        parts = [self.stem, *(f"{k}={v}" for k, v in self.options.items())]
+        parts = [self.stem, *(f"{k}={_shown(v)}" for k, v in self.options.items())]
         return " ".join(parts + ([f"+ {self.chain}"] if self.chain else []))
 
     @property
@@ -79,6 +79,13 @@ class LayerPlan:
         self.block = ()
         self.extra_bytes = self.scratch_bytes = 0
         self.reason = reason
+
+
+def _shown(option: Any) -> str:
+    """An option in short."""
+    if isinstance(option, (list, tuple)):
+        return "..".join(map(_shown, option))
+    return f"{option:.3g}" if isinstance(option, float) else str(option)
 
 
 @dataclass

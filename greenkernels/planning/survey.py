@@ -17,6 +17,7 @@ from .carried import clash, foreign_state, own_attributes
 from .fusion import find_fusions, has_hooks
 from .graph.blocks import find_blocks
 from .graph.finding import find_chains
+from .graph.links import find_links
 from .watch import watched
 from .work import NetworkWork
 
@@ -41,6 +42,7 @@ class Site:
         chain: what may be fused into it, or None.
         block: the block that it is the last layer of, or None.
         no_block: of a depthwise convolution, why it is in none, or "".
+        reader: first name of the layer that alone reads what it and its whole chain give; "" for none.
         reason: why it stays, or "".
     """
 
@@ -54,6 +56,7 @@ class Site:
     chain: Chain | None = None
     block: Block | None = None
     no_block: str = ""
+    reader: str = ""
     reason: str = ""
 
     @property
@@ -148,6 +151,7 @@ def survey(
         run(model)
     chains = find_chains(model, seen.calls, seen.arities, run) if any(s.follows for s in stems) else {}
     chains |= find_fusions(model, seen.calls)
+    links = find_links(model, seen.calls, seen.arities, chains, run) if any(s.links for s in stems) else {}
     for site in sites:
         site.calls = seen.calls.get(site.module, 0)
         site.inputs = seen.inputs.get(site.module, [])
@@ -158,6 +162,7 @@ def survey(
             site.stems, site.reason = _matching(site.module, stems)
         if site.stems:
             site.chain = chains.get(site.module)
+            site.reader = names[links[site.module]][0] if site.module in links else ""
             long = site.chain is not None and (site.chain.norm or site.chain.adds)
             site.stems = [stem for stem in site.stems if long or not stem.for_chains]
     _put_blocks(model, run, sites, seen, stems)

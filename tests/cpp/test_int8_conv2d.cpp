@@ -151,6 +151,31 @@ void the_float_side_is_right(const Shape& s, const Data& data, const int8_t* pac
   }
 }
 
+// 8-bit maps on the way out, against the float maps rounded.
+void rounding_of_the_output_is_that_of_the_contract(const Shape& s, const Data& data, const int8_t* packed) {
+  const auto of_weight = random_normal<float>(s.out_c, 6), bias = random_normal<float>(s.out_c, 7);
+  const std::vector<uint8_t> input = in_layout(data.q, MapLayout::kNhwc, s.in_c, s.h, s.w);
+  const float scale = 0.01f, inverse = 1 / 0.05f;
+  std::vector<float> real(s.out_elements());
+  std::vector<uint8_t> out(s.out_elements());
+  Int8Conv2dArgs args = args_of(s, packed, MapLayout::kNhwc);
+  args.input = input.data();
+  args.input_type = Int8Input::kUint8;
+  args.input_scale = &scale, args.input_scales = 1;
+  args.weight_scale = of_weight.data();
+  args.bias = bias.data();
+  args.out = real.data();
+  cpu::int8_conv2d(args);
+  args.out = out.data();
+  args.out_scale = 0.05f, args.out_zero_point = 100;
+  cpu::int8_conv2d(args);
+  for (int64_t i = 0; i < s.out_elements(); ++i) {
+    const float expected = std::clamp(std::nearbyint(real[i] * inverse) + 100.0f, 0.0f, 255.0f);
+    GK_EXPECT(float(out[i]) == expected, "%d, expected %g", int(out[i]), expected);
+    if (failures) return;
+  }
+}
+
 // Float maps, quantized on the way in, against maps that were quantized before.
 void quantization_is_that_of_the_contract(const Shape& s, const int8_t* packed, MapLayout layout) {
   const auto x = random_normal<float>(s.in_size(), 8), of_weight = random_normal<float>(s.out_c, 9);
@@ -193,6 +218,7 @@ void every_case() {
       const Int8Filter filter{s.out_c, s.in_c / s.groups, s.kernel_h, s.kernel_w, s.groups};
       const Aligned packed(filter.packed_bytes());
       cpu::int8_conv2d_pack({data.weight.data(), packed.data, filter});
+      rounding_of_the_output_is_that_of_the_contract(s, data, packed.data);
       for (const MapLayout layout : {MapLayout::kNchw, MapLayout::kNhwc}) {
         sums_are_exact(s, data, packed.data, layout);
         the_float_side_is_right(s, data, packed.data, layout);

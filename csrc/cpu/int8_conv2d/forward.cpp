@@ -70,13 +70,15 @@ Int8Product product_of(const Int8ConvJob& job, int64_t g, const Int8Plan& plan) 
     epilogue.activation_params = args.activation_params;
     epilogue.skip = args.skip ? args.skip + at : nullptr;
     epilogue.skip_scale = args.skip_scale;
+    epilogue.out_scale = args.out_scale;
+    epilogue.out_zero_point = args.out_zero_point;
   }
-  const Int8Output output = args.weight_scale ? Int8Output::kFloat : Int8Output::kSums;
+  const int64_t element = args.output() == Int8Output::kUint8 ? 1 : 4;
   return {shape,
           args.packed + g * shape.packed_bytes(),
           epilogue,
-          output,
-          static_cast<float*>(args.out) + at,
+          args.output(),
+          static_cast<char*>(args.out) + at * element,
           out_c,
           0,
           job.pixels(),

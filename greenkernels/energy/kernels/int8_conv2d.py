@@ -54,7 +54,8 @@ def count_module(module: Int8Conv2d, *input_shapes: Sequence[int]) -> Counts:
     vectors = (module.packed, module.weight_scale, module.bias, module.activation_param)
     weights = sum(tensor_bytes(v) for v in vectors)
     sizes = (pixels, module.out_channels, module.groups, depth)
-    read, written = 4 * sum(map(math.prod, maps)) + weights, 4 * out.numel()
+    read, element = 4 * sum(map(math.prod, maps)) + weights, 4 if module.out_scale is None else 1
+    written = element * out.numel()
     return Counts(product_flops(*sizes), read, written, weights, "int8", streams_of(*sizes))
 
 

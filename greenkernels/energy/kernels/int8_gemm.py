@@ -47,7 +47,8 @@ def count_module(module: Int8Linear, *input_shapes: Sequence[int]) -> Counts:
     vectors = (module.weight_scale, module.bias, module.activation_param)
     weights = packed_bytes(n, k) + sum(tensor_bytes(v) for v in vectors)
     flops, read = product_flops(m, n, k), 4 * m * k + weights
-    return Counts(flops, read, 4 * m * n, weights, "int8", streams_of(m, n, k))
+    written = (4 if module.out_scale is None else 1) * m * n
+    return Counts(flops, read, written, weights, "int8", streams_of(m, n, k))
 
 
 @op_rule("greenkernels::int8_gemm", "greenkernels::int8_gemm_packed")

@@ -65,4 +65,6 @@ STEM = Stem(
     extra_bytes=extra_bytes,
     cold_start=cold_start,
     scratch_bytes=scratch_bytes,
+    follows=True,
+    links=True,
 )

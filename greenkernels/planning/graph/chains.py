@@ -34,7 +34,7 @@ _ACTIVATIONS: dict[Any, str] = {
 _IN_PLACE = [
     getattr(operator, f"i{name}") for name in ("add", "sub", "mul", "truediv", "floordiv", "pow", "matmul")
 ]
-_NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
+NOTHING = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout)
 _DROPOUTS = (F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout)
 
 
@@ -70,7 +70,7 @@ def chain_behind(node: fx.Node, root: nn.Module, may_add: Callable[[fx.Node, fx.
     value, rank = node, 0
     while rank < len(ORDER):
         value, skipped = past_nothing(value, root)
-        after = _only_user(value)
+        after = only_user(value)
         step = None if after is None else _step(after, value, root, may_add)
         if step is None or ORDER.index(step.role) < rank:
             break
@@ -82,14 +82,14 @@ def chain_behind(node: fx.Node, root: nn.Module, may_add: Callable[[fx.Node, fx.
     return steps
 
 
-def _only_user(node: fx.Node) -> fx.Node | None:
+def only_user(node: fx.Node) -> fx.Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
 def past_nothing(value: fx.Node, root: nn.Module) -> tuple[fx.Node, tuple[fx.Node, ...]]:
     """The value behind dropouts and identities, which in eval mode pass it on."""
     skipped = []
-    while (after := _only_user(value)) is not None and passes_on(after, root):
+    while (after := only_user(value)) is not None and passes_on(after, root):
         skipped.append(after)
         value = after
     return value, tuple(skipped)
@@ -99,7 +99,7 @@ def passes_on(node: fx.Node, root: nn.Module) -> bool:
     """Whether the node gives its first argument as it is, in eval mode."""
     if node.op == "call_module":
         module = root.get_submodule(node.target)
-        return type(module) in _NOTHING and not has_hooks(module) and len(node.args) == 1 and not node.kwargs
+        return type(module) in NOTHING and not has_hooks(module) and len(node.args) == 1 and not node.kwargs
     if node.op != "call_function" or node.target not in _DROPOUTS:
         return False
     training = node.args[2] if len(node.args) > 2 else node.kwargs.get("training", True)
