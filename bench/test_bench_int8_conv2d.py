@@ -59,8 +59,10 @@ SHAPES = {
     "odd 3x3 stride 2 37-53 61x47": Shape(1, 37, 53, 61, 47, 3, 2),
 }
 LAST = torch.channels_last
-STATIC, DYNAMIC, NCHW = (f"greenkernels {name}" for name in ("static", "dynamic", "dynamic NCHW"))
-NAMES = ["torch channels_last", "torch onednn", "torch fbgemm", STATIC, DYNAMIC, NCHW]
+STATIC, DYNAMIC, NCHW, TILE = (
+    f"greenkernels {name}" for name in ("static", "dynamic", "dynamic NCHW", "tile 2")
+)
+NAMES = ["torch channels_last", "torch onednn", "torch fbgemm", STATIC, DYNAMIC, NCHW, TILE]
 
 
 def to_format(memory_format: torch.memory_format, arguments: tuple[Tensor]) -> tuple[Tensor]:
@@ -96,7 +98,10 @@ def torch_contender(stock: nn.Conv2d, x: Tensor, engine: str) -> Contender:
 def our_contenders(stock: nn.Conv2d, x: Tensor, work: Work) -> list[Contender]:
     dynamic = Int8Conv2d.from_module(stock)
     static = Int8Conv2d.from_module(stock, input_range=(0.0, float(x.max())))
+    plain = (stock.kernel_size, stock.stride, stock.dilation, stock.groups) == ((3, 3), (1, 1), (1, 1), 1)
+    tiles = [Int8Conv2d.from_module(stock, tile=2)] if plain else []
     return [
+        *(Contender(TILE, module, partial(to_format, LAST), work=work) for module in tiles),
         Contender(STATIC, static, partial(to_format, LAST), work=work),
         Contender(DYNAMIC, dynamic, partial(to_format, LAST), work=work),
         Contender(NCHW, dynamic, partial(to_format, torch.contiguous_format), work=work),
@@ -130,7 +135,7 @@ def prepare(shape: Shape) -> Trial:
         arguments=(x,),
         reference=lambda inputs: exact(inputs.double()),
         tolerance=INT8_ERROR,
-        ours=frozenset((STATIC, DYNAMIC, NCHW)),
+        ours=frozenset((STATIC, DYNAMIC, NCHW, TILE)),
         extra={"shape": list(shape), "padding": padding},
         task=Int8ConvTask(stock, x, (0.0, float(x.max())), ends),
         work=work,
@@ -151,7 +156,7 @@ def test_speed(benchmark, case, contender):
     trial = case.prepare()
     chosen = next((c for c in trial.contenders if c.name == contender), None)
     if chosen is None:
-        pytest.skip(f"this torch has no engine for {contender}")
+        pytest.skip(f"{contender} does not take this layer, or this torch has no such engine")
     arguments = chosen.prepare(trial.arguments)
     benchmark.group = case.name
     with torch.inference_mode():

@@ -116,18 +116,18 @@ inline void check_int8_scales(const Int8ConvCall& call) {
   check_out_quantizer(call.op, call.out_scale, call.out_zero_point);
 }
 
-inline void check_int8_skip(const Int8ConvCall& call) {
-  if (!call.skip) return;
-  const ScalarType dtype = call.skip->scalar_type();
-  GK_CHECK(dtype == ScalarType::Half || dtype == ScalarType::BFloat16 || dtype == ScalarType::Float, call.op,
+// A map of the shape of the output, to be added to it.
+inline void check_skip_map(const Like& like, const OptionalTensor& skip, const MapSizes& expected) {
+  if (!skip) return;
+  const ScalarType dtype = skip->scalar_type();
+  GK_CHECK(dtype == ScalarType::Half || dtype == ScalarType::BFloat16 || dtype == ScalarType::Float, like.op,
            "skip must be float16, bfloat16 or float32, got ", dtype_name(dtype));
-  GK_CHECK(call.skip->is_cpu() == call.input.is_cpu(), call.op,
+  GK_CHECK(skip->is_cpu() == like.tensor.is_cpu(), like.op,
            "skip must be on the device of input, cpu, got another");
-  const MapSizes expected = call.out_sizes();
-  const auto got = call.skip->sizes();
+  const auto got = skip->sizes();
   GK_CHECK(
       std::vector<int64_t>(got.begin(), got.end()) == std::vector<int64_t>(expected.begin(), expected.end()),
-      call.op, "skip must have shape ", shape(expected), ", got ", ops::shape(*call.skip));
+      like.op, "skip must have shape ", shape(expected), ", got ", ops::shape(*skip));
 }
 
 // Everything but the filter, of which the sizes are known.
@@ -144,7 +144,7 @@ inline Activation check_call(const Int8ConvCall& call) {
   check_sizes(geometry);
   const Activation activation =
       check_activation(call.like(), call.activation, call.activation_param, call.out_channels);
-  check_int8_skip(call);
+  check_skip_map(call.like(), call.skip, call.out_sizes());
   return activation;
 }
 

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..ops.int8_quantization import quantize_weight as quantize_weight
+
 
 class QuantizedWeight(NamedTuple):
     """``weight[j] = scale[j] * values[j]``."""
@@ -14,21 +16,6 @@ class QuantizedWeight(NamedTuple):
     values: Tensor  # int8 [out, in], of a filter [out, in, kernel_h, kernel_w]
     scale: Tensor  # float32 [out]
     bias: Tensor | None  # [out]
-
-
-def quantize_weight(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """``values`` in [-127, 127], rounded half to even, and one ``scale`` for each row of ``weight [out, ...]``.
-
-    Raises:
-        ValueError: the weight holds a NaN or an infinity.
-    """
-    rows = weight.detach().float().flatten(1)
-    if not rows.isfinite().all():
-        raise ValueError("weight must be finite, got NaN or infinite values")
-    largest = rows.abs().amax(1) if rows.shape[1] else rows.new_zeros(rows.shape[0])
-    scale = (largest / 127).clamp_min(2.0**-126)  # keeps a row of zeros finite
-    values = torch.round(rows / scale.unsqueeze(1)).clamp_(-127, 127).to(torch.int8)
-    return values.reshape(weight.shape), scale
 
 
 def range_quantizer(

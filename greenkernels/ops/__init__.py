@@ -12,6 +12,11 @@ from .direct_conv2d import direct_conv2d, direct_conv2d_pack, direct_conv2d_pack
 from .int4_gemm import int4_gemm, int4_gemm_pack, int4_gemm_packed, int4_gemm_unpack
 from .int8_conv2d import int8_conv2d, int8_conv2d_pack, int8_conv2d_packed, int8_conv2d_unpack
 from .int8_gemm import int8_gemm, int8_gemm_pack, int8_gemm_packed, int8_gemm_unpack
+from .int8_winograd_conv2d import (
+    int8_winograd_conv2d,
+    int8_winograd_conv2d_pack,
+    int8_winograd_conv2d_packed,
+)
 from .separable_conv2d import separable_conv2d_packed
 from .sgemm import matmul, sgemm, sgemm_pack, sgemm_packed, sgemm_unpack
 from .strassen_conv2d import strassen_conv2d, strassen_conv2d_pack, strassen_conv2d_packed
@@ -50,6 +55,9 @@ __all__ = [
     "int8_gemm_pack",
     "int8_gemm_packed",
     "int8_gemm_unpack",
+    "int8_winograd_conv2d",
+    "int8_winograd_conv2d_pack",
+    "int8_winograd_conv2d_packed",
     "matmul",
     "separable_conv2d_packed",
     "sgemm",

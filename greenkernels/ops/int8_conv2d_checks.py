@@ -136,7 +136,8 @@ def _check_scales(op: str, x: Tensor, out_channels: int, depth: int, options: Op
     check_out_quantizer(op, options.out_scale, options.out_zero_point)
 
 
-def _check_skip(op: str, x: Tensor, skip: Tensor | None, shape: Shape) -> None:
+def check_skip_map(op: str, x: Tensor, skip: Tensor | None, shape: Shape) -> None:
+    """A map of the shape of the output, to be added to it."""
     if skip is None:
         return
     if skip.dtype not in FLOATS:
@@ -161,7 +162,7 @@ def check_options(
     check_activation(Like(op, "input", x), options.activation, options.activation_param, out_channels)
     h, w = (out_size(x.shape[2 + d], options.padding[d], extent[d], options.stride[d]) for d in (0, 1))
     shape = x.shape[0], out_channels, h, w
-    _check_skip(op, x, options.skip, shape)
+    check_skip_map(op, x, options.skip, shape)
     return shape
 
 

@@ -36,7 +36,7 @@ class Link:
 def possible_links(sites: Sequence[Site], layers: Sequence[LayerPlan]) -> list[Link]:
     """Pairs of layers that both got a kernel for 8-bit integers, the first one with its whole chain."""
     by_name = {layer.names[0]: layer for layer in layers}
-    takes = {name for name, layer in by_name.items() if layer.stem is not None and named(layer.stem).links}
+    takes = {name for name, la in by_name.items() if la.stem is not None and named(la.stem).links(la.options)}
     return [
         Link(site.name, site.reader)
         for site in sites

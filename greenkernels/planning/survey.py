@@ -151,7 +151,9 @@ def survey(
         run(model)
     chains = find_chains(model, seen.calls, seen.arities, run) if any(s.follows for s in stems) else {}
     chains |= find_fusions(model, seen.calls)
-    links = find_links(model, seen.calls, seen.arities, chains, run) if any(s.links for s in stems) else {}
+    links = (
+        find_links(model, seen.calls, seen.arities, chains, run) if any(s.links({}) for s in stems) else {}
+    )
     for site in sites:
         site.calls = seen.calls.get(site.module, 0)
         site.inputs = seen.inputs.get(site.module, [])

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 DEPTH = 64  # products that a gathered row is rounded up to
+TAPS = 16  # of a tile of Winograd's F(2x2, 3x3)
 
 
 def product_flops(pixels: int, out_c: int, groups: int, depth: int) -> int:
@@ -54,9 +55,37 @@ def count_module(module: Int8Conv2d, *input_shapes: Sequence[int]) -> Counts:
     vectors = (module.packed, module.weight_scale, module.bias, module.activation_param)
     weights = sum(tensor_bytes(v) for v in vectors)
     sizes = (pixels, module.out_channels, module.groups, depth)
+    if module.tile is not None:
+        return count_tiles(module, maps, out.shape)
     read, element = 4 * sum(map(math.prod, maps)) + weights, 4 if module.out_scale is None else 1
     written = element * out.numel()
     return Counts(product_flops(*sizes), read, written, weights, "int8", streams_of(*sizes))
+
+
+def tile_sizes(out_shape: Sequence[int], in_c: int) -> tuple[int, int, int, int]:
+    """Of the 16 products of Winograd's tiles as `product_flops` has them: a tile is a pixel of each of 16 groups."""
+    batch, out_c, out_h, out_w = out_shape
+    return batch * -(-out_h // 2) * -(-out_w // 2), TAPS * out_c, TAPS, in_c
+
+
+def count_tiles(module: Int8Conv2d, maps: Sequence[Sequence[int]], out_shape: Sequence[int]) -> Counts:
+    """Counts of a call with ``tile=2``; the transforms are of the float side."""
+    sizes = tile_sizes(out_shape, module.in_channels)
+    weights = sum(
+        tensor_bytes(v) for v in (module.taps, module.tap_scale, module.bias, module.activation_param)
+    )
+    read = 4 * sum(map(math.prod, maps)) + weights
+    return Counts(product_flops(*sizes), read, 4 * math.prod(out_shape), weights, "int8", streams_of(*sizes))
+
+
+@op_rule("greenkernels::int8_winograd_conv2d_packed")
+def count_tiles_call(op: Op) -> Counts:
+    """The operation: the kernel where it is compiled, else the float64 products that plain torch runs."""
+    x, out = op.arguments["input"], op.outputs[0]
+    sizes = tile_sizes(out.shape, x.shape[1])
+    if not _library.compiled("int8_winograd_conv2d_packed", x):
+        return replace(op.work(2 * TAPS * sizes[0] * x.shape[1] * out.shape[1]), dtype="float64")
+    return replace(op.work(product_flops(*sizes)), dtype="int8", streams=streams_of(*sizes))
 
 
 @op_rule("greenkernels::int8_conv2d", "greenkernels::int8_conv2d_packed")

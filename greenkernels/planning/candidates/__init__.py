@@ -127,8 +127,8 @@ class Stem:
         scratch_bytes: upper bound of what a call holds beside its output, from the stock module; all layers share it.
         follows: whether its module has ``follow``, see `greenkernels.nn.DirectConv2d`: it folds a batch norm, adds a
             map, and can leave what it fuses to calls that ask for it.
-        links: whether its module takes ``input_range`` and ``output_range``, see `greenkernels.nn.Int8Linear`, so that
-            two that follow each other can keep 8-bit integers between them.
+        links: whether its module with these options takes ``input_range`` and ``output_range`` too, see
+            `greenkernels.nn.Int8Linear`, so that two that follow each other can keep 8-bit integers between them.
         for_chains: whether it is worth trying only where something follows the layer.
         before: stems of the layers before it in a block, a 1x1 convolution and a depthwise one, where it stands in for
             the last layer of blocks alone; its module has ``join``, see `greenkernels.nn.separable_end`.
@@ -147,7 +147,7 @@ class Stem:
     scratch_bytes: Callable[[nn.Module, Options, Sequence[Size]], int] = no_scratch
     precision: str = "float32"
     follows: bool = False
-    links: bool = False
+    links: Callable[[Options], bool] = lambda options: False
     for_chains: bool = False
     before: tuple[str, ...] = ()
 

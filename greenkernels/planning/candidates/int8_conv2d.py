@@ -9,8 +9,9 @@ import torch
 from torch import Size, nn
 
 from ...nn import Int8Conv2d
-from ...ops.int8_packing import packed_filter_bytes
+from ...ops.int8_packing import packed_bytes, packed_filter_bytes
 from . import KINDS, FusedActivation, Options, Stem, stand_in
+from .direct_conv2d import l2_bytes
 
 MIN_GROUP_CHANNELS = (
     16  # of the output, half a panel: fewer and most products are with channels that do not exist
@@ -18,6 +19,8 @@ MIN_GROUP_CHANNELS = (
 # Of csrc/cpu/int8_conv2d: rows of the micro-kernel, blocks of a run, bytes of a round of images, of packed rows.
 MAX_ROWS, RUN = 12, 8
 STAGE_BYTES, MAX_STAGED_BYTES = 8 << 20, 36 << 20
+MIN_TILE_CHANNELS = 32  # on either side: below, transforms take longer than the products that they save
+TAPS, MAX_TAP_BYTES = 16, 36 << 20  # of csrc/cpu/int8_winograd_conv2d: of the tiles of a group, at most
 
 
 def refuses(conv: nn.Module) -> str | None:
@@ -32,6 +35,13 @@ def refuses(conv: nn.Module) -> str | None:
     return None
 
 
+def options(conv: nn.Module) -> Sequence[Options]:
+    """Winograd's tiles too, which cost accuracy: only a measurement takes them."""
+    plain = (conv.kernel_size, conv.stride, conv.dilation, conv.groups) == ((3, 3), (1, 1), (1, 1), 1)
+    wide = min(conv.in_channels, conv.out_channels) >= MIN_TILE_CHANNELS
+    return [{}, {"tile": 2}] if plain and wide else [{}]
+
+
 def build(conv: nn.Module, options: Options, activation: FusedActivation | None) -> nn.Module:
     return stand_in(Int8Conv2d, conv, options, activation)
 
@@ -39,7 +49,8 @@ def build(conv: nn.Module, options: Options, activation: FusedActivation | None)
 def extra_bytes(conv: nn.Module, options: Options) -> int:
     """Size of the packed filter. That of the stock filter is not taken off: the caller's network still holds it."""
     sizes = (conv.out_channels, conv.in_channels // conv.groups, conv.kernel_size, conv.groups)
-    return packed_filter_bytes(*sizes) + 8 * conv.out_channels
+    taps = TAPS * (packed_bytes(*sizes[:2]) + 4 * conv.out_channels) if "tile" in options else 0
+    return packed_filter_bytes(*sizes) + 8 * conv.out_channels + taps
 
 
 def _image_bytes(conv: nn.Module, shape: Size) -> tuple[int, int]:
@@ -52,6 +63,10 @@ def _image_bytes(conv: nn.Module, shape: Size) -> tuple[int, int]:
 
 def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
     """What `csrc/cpu/int8_conv2d/forward.cpp` leases at most: quantized maps, rows in 16 bits without VNNI, sums."""
+    if "tile" in options:  # taps, sums and transformed lines of each thread's group, or of all tiles
+        line = math.ceil(conv.in_channels / 64) * 64
+        block = TAPS * MAX_ROWS * (2 * line + 32 * 4 + 8)
+        return torch.get_num_threads() * (l2_bytes() + 2 * block + TAPS * line * 4) + MAX_TAP_BYTES
     depth = 2 * (math.ceil(conv.weight[0].numel() / 64) * 64)
     threads, most = torch.get_num_threads(), 0
     for shape in shapes:
@@ -79,11 +94,11 @@ STEM = Stem(
     precision="int8",
     activations=KINDS,
     refuses=refuses,
-    options=lambda conv: [{}],
+    options=options,
     build=build,
     extra_bytes=extra_bytes,
     cold_start=cold_start,
     scratch_bytes=scratch_bytes,
     follows=True,
-    links=True,
+    links=lambda options: "tile" not in options,
 )

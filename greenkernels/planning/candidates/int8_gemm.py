@@ -66,5 +66,5 @@ STEM = Stem(
     cold_start=cold_start,
     scratch_bytes=scratch_bytes,
     follows=True,
-    links=True,
+    links=lambda options: True,
 )
