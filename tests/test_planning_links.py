@@ -110,6 +110,12 @@ def test_are_found_in_nested_modules_and_in_traced_forwards(model, x, expected):
     assert "Int8" not in str(gk.restore(fast))
 
 
+def test_annotations_that_are_strings_do_not_matter(monkeypatch):
+    monkeypatch.setitem(Calls.forward.__annotations__, "return", "Tensor")
+    found, _ = planned(Calls(lambda x, a, b: b(F.gelu(a(x))), *linears()), ROWS)
+    assert found == [("layers.0", "layers.1")]
+
+
 def both(x, a, b):
     y = a(x)
     return b(y) + y

@@ -43,6 +43,8 @@ def trace(module: nn.Module, arity: int, deep: bool = False) -> fx.Graph | None:
     attributes, before = [m.__dict__.copy() for m in traced], [_state(m) for m in traced]
     try:
         graph = _Tracer(arity, deep).trace(module)
+        for node in graph.nodes:
+            node.type = None  # an annotation that is a string could not be imported
         graph.lint()
     except Exception:  # a user's code, run on stand-ins for tensors: anything may come out of it
         graph = None
