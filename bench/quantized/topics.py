@@ -1,24 +1,27 @@
 """What few bits cost MiniLM: topics of 1,668 quotations, told apart by the directions that the network gives them.
 
-    python bench/quantized/topics.py [--data FOLDER] [--most 200] [--bits 8,4]
+    python bench/quantized/topics.py [--data FOLDER] [--most 200] [--only TEXT]
 
 The texts are those of the Debian package fortunes, one file a topic. A text is right if, of the mean directions of all
 other texts of each topic, that of its own topic is the nearest. One text is 0.06 points; the zoo's judge has 32
-sentences of 3.1 points each, too few to see a drop of 0.5 points.
+sentences of 3.1 points each, too few to see a drop of 0.5 points. What is calibrated looks at quotations of other
+files, which no text that is judged comes from.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from greenkernels.nn import Int4Linear, Int8Linear
+import greenkernels as gk
+from greenkernels.nn import CodebookLinear
 from greenkernels.zoo.networks.minilm import VOCABULARY, build
 from greenkernels.zoo.wheels import fetch
 from greenkernels.zoo.wordpiece import WordPiece
@@ -32,19 +35,20 @@ TOPICS = (
     *("food", "law", "medicine", "computers", "sports", "love"),
     *("kids", "art", "education", "pets", "politics", "science"),
 )
+CALIBRATION = ("literature", "miscellaneous", "people", "wisdom")  # 256 texts of each
 LENGTHS = (40, 250)  # characters of the texts that are taken
 BATCH = 32
 
 
-def texts_of(folder: Path, most: int) -> tuple[list[str], Tensor]:
+def texts_of(folder: Path, topics: tuple[str, ...], most: int) -> tuple[list[str], Tensor]:
     """Texts, at most ``most`` of a topic, drawn with a fixed seed, and the number of the topic of each.
 
     Raises:
         FileNotFoundError: the folder does not hold them; the message says where to get them.
     """
     texts: list[str] = []
-    topics: list[int] = []
-    for number, topic in enumerate(TOPICS):
+    numbers: list[int] = []
+    for number, topic in enumerate(topics):
         path = folder / topic
         if not path.is_file():
             raise FileNotFoundError(f"{folder} does not hold the quotations: {HOW}")
@@ -52,8 +56,8 @@ def texts_of(folder: Path, most: int) -> tuple[list[str], Tensor]:
         fitting = [text for text in whole if LENGTHS[0] <= len(text) <= LENGTHS[1]]
         order = torch.randperm(len(fitting), generator=torch.Generator().manual_seed(1)).tolist()
         texts += [fitting[i] for i in order[:most]]
-        topics += [number] * min(most, len(fitting))
-    return texts, torch.tensor(topics)
+        numbers += [number] * min(most, len(fitting))
+    return texts, torch.tensor(numbers)
 
 
 def directions_of(network: nn.Module, texts: list[str], pieces: WordPiece) -> Tensor:
@@ -87,15 +91,22 @@ def converted(network: nn.Module, convert: Callable[[nn.Linear], nn.Module]) -> 
     return copied
 
 
-def variants(network: nn.Module, bits: str) -> Iterator[tuple[str, nn.Module]]:
-    if "8" in bits.split(","):
-        yield "8 bit", converted(network, Int8Linear.from_module)
-    if "4" in bits.split(","):
-        for group in (64, 32, 128):
-            yield (
-                f"4 bit, groups of {group}",
-                converted(network, lambda layer, group=group: Int4Linear.from_module(layer, group=group)),
-            )
+def variants(network: nn.Module, batches: list[tuple[Tensor, ...]]) -> dict[str, Callable[[], nn.Module]]:
+    """Name -> function that makes the network."""
+    looked = {"batches": batches, "rounding": "second-order"}
+    found: dict[str, Callable[[], nn.Module]] = {"8 bit": partial(gk.compress.quantize, network, 8)}
+    for group in (32, 64, 128):
+        name = f"4 bit, groups of {group}"
+        found[name] = partial(gk.compress.quantize, network, 4, group=group)
+        found[f"{name}, second order"] = partial(gk.compress.quantize, network, 4, group=group, **looked)
+    found["4 bit, groups of 64, bias corrected"] = partial(
+        gk.compress.quantize, network, 4, batches=batches, correct_bias=True
+    )
+    for bits in (4, 2):
+        found[f"codebook of {bits} bits, groups of 64"] = partial(
+            converted, network, partial(CodebookLinear.from_module, bits=bits)
+        )
+    return found
 
 
 def linear_bytes(network: nn.Module) -> int:
@@ -109,17 +120,22 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=FOLDER)
     parser.add_argument("--most", type=int, default=200, help="texts of a topic")
-    parser.add_argument("--bits", default="8,4")
+    parser.add_argument("--only", default="", help="variants whose name has this in it")
     arguments = parser.parse_args()
-    texts, topics = texts_of(arguments.data, arguments.most)
+    texts, topics = texts_of(arguments.data, TOPICS, arguments.most)
     network, pieces = build(), WordPiece(fetch(VOCABULARY))
+    others, _ = texts_of(arguments.data, CALIBRATION, 256)
+    batches = [tuple(pieces(others[i : i + BATCH])) for i in range(0, len(others), BATCH)]
     stock = directions_of(network, texts, pieces)
     was = right(stock, topics)
     print(f"{len(texts)} texts of {len(TOPICS)} topics")
     print("| linear layers | right, % | changed | difference of outputs | bytes of linear weights |")
     print("|---|---:|---:|---:|---:|")
     print(f"| float32 | {100 * was.double().mean():.2f} | | | {linear_bytes(network):,} |")
-    for name, quantized in variants(network, arguments.bits):
+    for name, make in variants(network, batches).items():
+        if arguments.only not in name:
+            continue
+        quantized = make()
         found = directions_of(quantized, texts, pieces)
         now, error = right(found, topics), float((found - stock).norm() / stock.norm())
         row = f"{100 * now.double().mean():.2f} | {int((now != was).sum())} | {error:.3f}"

@@ -2,8 +2,9 @@
 
 ``prune`` masks weights, ``Pruner`` does so along a schedule while training, ``sparsity`` counts zeros, ``to_sparse``
 makes layers of the nonzeros alone, ``shrink`` takes pruned channels out of the network. ``factorize`` makes chains of
-smaller layers of large ones. ``Distiller`` and ``distill`` teach a small network what a large one knows, ``transfer``
-copies what fits. ``sensitivity`` tells what each layer alone can bear, ``search``
+smaller layers of large ones. ``quantize`` rounds weights to 8 or 4 bits, ``QuantizationAware`` trains a network that
+feels it, ``share`` leaves each layer 16 or 4 different weights. ``Distiller`` and ``distill`` teach a small network
+what a large one knows, ``transfer`` copies what fits. ``sensitivity`` tells what each layer alone can bear, ``search``
 picks a method for each by it.
 """
 
@@ -14,6 +15,17 @@ from .factorization import FactoredLayer, Factorization, factorization, factoriz
 from .factors import Factored, factor
 from .layers import apply_masks
 from .pruning import Pruner, prune
+from .quantization import (
+    Grid,
+    QuantizationAware,
+    equalize,
+    find_grid,
+    finish_shared,
+    quantize,
+    round_second_order,
+    share,
+    smooth,
+)
 from .schedules import Constant, Cubic, OneShot, Polynomial
 from .search import chosen_methods, search
 from .sensitivity import Sensitivity, sensitivity
@@ -28,10 +40,12 @@ __all__ = [
     "Factored",
     "FactoredLayer",
     "Factorization",
+    "Grid",
     "LayerSparsity",
     "OneShot",
     "Polynomial",
     "Pruner",
+    "QuantizationAware",
     "Sensitivity",
     "Sparsity",
     "Transfer",
@@ -39,15 +53,22 @@ __all__ = [
     "attention_loss",
     "chosen_methods",
     "distill",
+    "equalize",
     "factor",
     "factorization",
     "factorize",
+    "find_grid",
+    "finish_shared",
     "hint_loss",
     "logit_loss",
     "prune",
+    "quantize",
+    "round_second_order",
     "search",
     "sensitivity",
+    "share",
     "shrink",
+    "smooth",
     "sparsity",
     "to_sparse",
     "transfer",

@@ -62,11 +62,11 @@ def shrink(model: nn.Module) -> nn.Module:
     modules = dict(model.named_modules())
     for node in graph.nodes:
         producer = modules.get(node.target) if node.op == "call_module" else None
-        if not _plain(producer) or _calls(graph, node.target) != 1:
+        if not is_plain(producer) or calls_of(graph, node.target) != 1:
             continue
         kept = _rows_kept(producer)
-        path = list(_path(graph, node, modules))
-        if kept.all() or not path or not _plain(path[-1]):
+        path = list(path_from(graph, node, modules))
+        if kept.all() or not path or not is_plain(path[-1]):
             continue
         *between, consumer = path
         if not kept.any():
@@ -78,15 +78,23 @@ def shrink(model: nn.Module) -> nn.Module:
     return model
 
 
-def _plain(module: nn.Module | None) -> bool:
+def is_plain(module: nn.Module | None) -> bool:
+    """Whether it is a Linear or an ungrouped Conv2d of torch itself."""
     return type(module) is nn.Linear or (type(module) is nn.Conv2d and module.groups == 1)
 
 
-def _calls(graph: fx.Graph, target: str) -> int:
+def calls_of(graph: fx.Graph, target: str) -> int:
+    """How often the module of that name is called."""
     return sum(node.op == "call_module" and node.target == target for node in graph.nodes)
 
 
-def _path(graph: fx.Graph, node: fx.Node, modules: dict[str, nn.Module]) -> Iterator[nn.Module]:
+def path_from(
+    graph: fx.Graph,
+    node: fx.Node,
+    modules: dict[str, nn.Module],
+    passes: tuple[type[nn.Module], ...] = PASSES,
+    functions: tuple[object, ...] = FUNCTIONS,
+) -> Iterator[nn.Module]:
     """Norms behind a layer and, last, the layer that reads them; other modules if the way ends elsewhere."""
     while True:
         if len(node.users) != 1:
@@ -94,14 +102,14 @@ def _path(graph: fx.Graph, node: fx.Node, modules: dict[str, nn.Module]) -> Iter
         (node,) = node.users
         module = modules.get(node.target) if node.op == "call_module" else None
         if module is not None:
-            if _calls(graph, node.target) != 1:
+            if calls_of(graph, node.target) != 1:
                 return
-            if _plain(module) or isinstance(module, NORMS):
+            if is_plain(module) or isinstance(module, NORMS):
                 yield module
-            if not isinstance(module, (*NORMS, *PASSES)):
+            if not isinstance(module, (*NORMS, *passes)):
                 return
         elif not (
-            (node.op == "call_function" and node.target in FUNCTIONS)
+            (node.op == "call_function" and node.target in functions)
             or (node.op == "call_method" and node.target in METHODS)
         ):
             return

@@ -1,5 +1,6 @@
 """Modules that stand in for those of ``torch.nn``: same constructor, same ``state_dict``, our kernels."""
 
+from .codebook_gemm import CodebookLinear
 from .csr_conv2d import SparseConv2d
 from .csr_matmul import SparseLinear
 from .depthwise_conv2d import DepthwiseConv2d
@@ -15,6 +16,7 @@ from .strassen_gemm import StrassenLinear
 from .winograd_conv2d import WinogradConv2d
 
 __all__ = [
+    "CodebookLinear",
     "DepthwiseConv2d",
     "DirectConv2d",
     "FoldedConv2d",

@@ -1,5 +1,11 @@
 """The kernels as functions of tensors; each is also ``torch.ops.greenkernels.<name>``."""
 
+from .codebook_gemm import (
+    codebook_gemm,
+    codebook_gemm_pack,
+    codebook_gemm_packed,
+    codebook_gemm_unpack,
+)
 from .csr_conv2d import csr_conv2d_packed
 from .csr_matmul import csr_matmul, csr_matmul_pack, csr_matmul_packed
 from .depthwise_conv2d import (
@@ -31,6 +37,10 @@ from .winograd_conv2d import (
 
 __all__ = [
     "choose_levels",
+    "codebook_gemm",
+    "codebook_gemm_pack",
+    "codebook_gemm_packed",
+    "codebook_gemm_unpack",
     "csr_conv2d_packed",
     "csr_matmul",
     "csr_matmul_pack",

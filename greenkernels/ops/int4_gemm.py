@@ -3,17 +3,11 @@
 The contract is ``csrc/api/int4_gemm.h``; ``int4_gemm_op.py`` defines the ops these functions call.
 """
 
-import torch
 from torch import Tensor
 
 from .activation import check_activation
+from .few_bits import slope_tensor
 from .int4_gemm_op import gemm, pack, packed_gemm, unpack
-
-
-def _param(param: Tensor | float | None, a: Tensor) -> Tensor | None:
-    if isinstance(param, (float, int)):
-        return torch.full((1,), float(param), device=a.device)
-    return param
 
 
 def int4_gemm(
@@ -60,7 +54,7 @@ def int4_gemm(
     2023, for the form of the weight, not for how it is found.
     """
     check_activation(activation, activation_param)
-    return gemm(a, b, scale, group, bias, activation, _param(activation_param, a))
+    return gemm(a, b, scale, group, bias, activation, slope_tensor(activation_param, a))
 
 
 def int4_gemm_packed(
@@ -82,7 +76,7 @@ def int4_gemm_packed(
         n: ``b.shape[0]``.
     """
     check_activation(activation, activation_param)
-    return packed_gemm(a, packed, n, group, bias, activation, _param(activation_param, a))
+    return packed_gemm(a, packed, n, group, bias, activation, slope_tensor(activation_param, a))
 
 
 def int4_gemm_pack(b: Tensor, scale: Tensor, *, group: int = 64) -> Tensor:

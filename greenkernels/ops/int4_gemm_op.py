@@ -4,9 +4,10 @@ import torch
 from torch import Tensor
 
 from . import _library, int4_packing
-from . import activation as activations
-from .int4_gemm_checks import check_packed, check_plain, check_rest, check_values, check_weight
-from .int8_gemm_op import find_quantizer, quantize, register_refusal
+from .few_bit_checks import check_rest
+from .few_bits import product
+from .int4_gemm_checks import check_packed, check_plain, check_values, check_weight
+from .int8_gemm_op import register_refusal
 
 GEMM, PACKED, PACK = "int4_gemm", "int4_gemm_packed", "int4_gemm_pack"
 _OPTIONS = "Tensor? bias, str? activation, Tensor? activation_param"
@@ -20,8 +21,6 @@ packed_gemm = torch.ops.greenkernels.int4_gemm_packed.default
 pack = torch.ops.greenkernels.int4_gemm_pack.default
 unpack = torch.ops.greenkernels.int4_gemm_unpack.default
 
-Rest = tuple[Tensor | None, str | None, Tensor | None]  # bias, activation, its parameter
-
 
 # Plain torch: what runs where no kernel is compiled, and on other devices.
 
@@ -31,34 +30,20 @@ def dequantize(b: Tensor, scale: Tensor, group: int) -> Tensor:
     return b.float() * scale.repeat_interleave(group, dim=1)[:, : b.shape[1]]
 
 
-def _plain(a: Tensor, b: Tensor, scale: Tensor, group: int, rest: Rest) -> Tensor:
-    """The formula of the contract, sums in float64."""
-    bias, activation, param = rest
-    rows = (a.unsqueeze(0) if a.dim() == 1 else a.flatten(0, -2)).float()
-    row_scale, zero = find_quantizer(rows)
-    centred = (quantize(rows, row_scale, zero) - zero.unsqueeze(1)).double()
-    out = (centred @ dequantize(b, scale.bfloat16().float(), group).double().T).float() * row_scale.unsqueeze(
-        1
-    )
-    if bias is not None:
-        out = out + bias
-    out = activations.apply(activation, out[:, :, None, None], param)[:, :, 0, 0]  # columns are the channels
-    return out.to(a.dtype).reshape(*a.shape[:-1], b.shape[0])
-
-
 def gemm_plain(a: Tensor, b: Tensor, scale: Tensor, group: int, *rest: object) -> Tensor:
     """The op in torch's own ops."""
     check_plain(GEMM, a, b, scale, group)
     check_values(GEMM, b)
     check_rest(GEMM, a, b.shape[0], *rest)
-    return _plain(a, b, scale, group, rest)
+    return product(a, dequantize(b, scale.bfloat16().float(), group), rest)
 
 
 def packed_plain(a: Tensor, packed: Tensor, n: int, group: int, *rest: object) -> Tensor:
     """The packed variant in torch's own ops."""
     check_packed(PACKED, a, packed, n, group)
     check_rest(PACKED, a, n, *rest)
-    return _plain(a, *int4_packing.unpack(packed, n, a.shape[-1], group), group, rest)
+    b, scale = int4_packing.unpack(packed, n, a.shape[-1], group)
+    return product(a, dequantize(b, scale, group), rest)
 
 
 def _run_gemm(a: Tensor, *args: object) -> Tensor:

@@ -2,11 +2,9 @@
 // integers.
 #include "api/int4_gemm.h"
 
-#include <algorithm>
-#include <cmath>
-
 #include "check.h"
 #include "cpu/half.h"
+#include "quantized_rows.h"
 
 namespace {
 
@@ -21,31 +19,6 @@ struct Size {
 const Size kSizes[] = {{1, 1, 1, 32},     {1, 32, 64, 64},   {3, 5, 0, 64},
                        {0, 4, 8, 32},     {6, 33, 70, 32},   {7, 31, 129, 128},
                        {13, 65, 127, 64}, {2, 70, 1025, 64}, {5, 97, 256, 128}};
-
-// 64-byte aligned, as a packed weight has to be, and exactly as long as asked for.
-struct Aligned {
-  explicit Aligned(int64_t bytes)
-      : data(static_cast<uint8_t*>(std::aligned_alloc(64, (bytes + 63) / 64 * 64))) {}
-  ~Aligned() { std::free(data); }
-  uint8_t* data;
-};
-
-struct Row {
-  std::vector<double> q;  // quantized, less the zero point
-  double scale, zero;
-};
-
-Row quantized(const float* x, int64_t k) {
-  float high = 0, low = 0;
-  for (int64_t d = 0; d < k; ++d) high = std::max(high, x[d]), low = std::min(low, x[d]);
-  const float scale = std::max(high / 255 - low / 255, 0x1p-126f), inverse = 1 / scale;
-  const float zero = -std::nearbyint(low * inverse);
-  Row row{std::vector<double>(k), scale, zero};
-  for (int64_t d = 0; d < k; ++d) {
-    row.q[d] = std::clamp(std::nearbyint(x[d] * inverse) + zero, 0.0f, 255.0f) - zero;
-  }
-  return row;
-}
 
 void matches_double(const Size& s, bool ends) {
   std::mt19937 stream(7);

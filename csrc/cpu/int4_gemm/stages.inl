@@ -1,17 +1,20 @@
-// int4_gemm of one instruction set: the stages, and a table of them for the host side.
-#include "cpu/activation.inl"
-#include "cpu/map_elements.inl"  // before int8_convert.inl, whose to_float would hide that of 16-bit numbers
-#include "cpu/int8_convert.inl"
-#include "cpu/int8_range.inl"
-#include "cpu/int4_gemm/nibbles.inl"
-#include "cpu/int4_gemm/rows.inl"
-#include "cpu/int4_gemm/weight.inl"
-#include "cpu/int4_gemm/panel.inl"
+// int4_gemm of one instruction set: what its codes stand for, and a table of the stages for the host side.
+#include "cpu/few_bits/stages.inl"
 
-#if GK_ISA_WIDTH == 1
-inline Int4Stages int4_stages(bool) { return {&int4_pack_panels, &int4_pack_rows, &int4_panels<false>}; }
-#else
-inline Int4Stages int4_stages(bool has_vnni) {
-  return {&int4_pack_panels, &int4_pack_rows, has_vnni ? &int4_panels<true> : &int4_panels<false>};
-}
-#endif
+// 8 above the integer, so that it has no sign.
+struct Int4Codes {
+  using GemmArgs = Int4GemmArgs;
+  using PackArgs = Int4PackArgs;
+  static constexpr int kBits = 4, kOffset = 8;
+  static constexpr int64_t kHead = 0;  // bytes in front of the panels
+  static GK_INLINE Int4Codes of(const uint8_t*) { return {}; }
+  template <int kField>
+  GK_INLINE Quads quad(const uint8_t* p) const {
+    return bit_field<kField, kBits>(p);
+  }
+  static uint8_t code_of(const Int4PackArgs& args, int64_t at) { return uint8_t(args.b[at] + kOffset); }
+  static int value_of(const Int4PackArgs& args, int64_t at) { return args.b[at]; }
+  static constexpr uint8_t kNone = kOffset;  // past the ends
+};
+
+inline Int4Stages int4_stages(bool has_vnni) { return few_bit_stages<Int4Codes>(has_vnni); }

@@ -34,7 +34,7 @@ def extra_bytes(linear: nn.Module, options: Options) -> int:
 
 
 def scratch_bytes(linear: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
-    """What `csrc/cpu/int4_gemm/gemm.cpp` leases: quantized rows, the starts of their groups, scales, zero points."""
+    """What `csrc/cpu/few_bits/gemm.h` leases: quantized rows, the starts of their groups, scales, zero points."""
     groups = group_count(linear.in_features, options["group"])
     return max((math.prod(s[:-1]) * (groups * (options["group"] + 4) + 8) for s in shapes), default=0)
 

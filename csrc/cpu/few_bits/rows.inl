@@ -1,7 +1,7 @@
-// Stage 1 of int4_gemm: rows of a become signed 8-bit integers, and what their groups start from.
+// Stage 1: rows of a become signed 8-bit integers, and what their groups start from.
 
-GK_INLINE void int4_quantize_row(const float* row, int64_t k, const Quantizer& by, int64_t depth,
-                                 int8_t* to) {
+GK_INLINE void quantize_few_bit_row(const float* row, int64_t k, const Quantizer& by, int64_t depth,
+                                    int8_t* to) {
   using V = Vec<float>;
   const V inverse = V::broadcast(by.inverse);
   const Ints zero = Ints::broadcast(int32_t(by.zero));
@@ -15,18 +15,20 @@ GK_INLINE void int4_quantize_row(const float* row, int64_t k, const Quantizer& b
 }
 
 // Quantizes the rows [begin, end).
-inline void int4_pack_rows(const Int4GemmArgs& args, int64_t begin, int64_t end, const Int4Rows& rows) {
+template <typename Codes>
+void quantize_few_bit_rows(const typename Codes::GemmArgs& args, int64_t begin, int64_t end,
+                           const FewBitRows& rows) {
   const int64_t k = args.shape.k, groups = args.shape.groups(), group = args.shape.group;
   for (int64_t i = begin; i < end; ++i) {
     int8_t* const values = rows.values + i * groups * group;
     const Quantizer by = quantizer_of(find_range(args.a + i * k, k));
-    int4_quantize_row(args.a + i * k, k, by, groups * group, values);
+    quantize_few_bit_row(args.a + i * k, k, by, groups * group, values);
     rows.scale[i] = by.scale;
     rows.zero[i] = by.zero - 128;
     for (int64_t g = 0; g < groups; ++g) {
       int32_t sum = 0;
       for (int64_t d = 0; d < group; ++d) sum += values[g * group + d];
-      rows.starts[i * groups + g] = -8 * sum;
+      rows.starts[i * groups + g] = -Codes::kOffset * sum;
     }
   }
 }
