@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -53,9 +54,23 @@ def save(model: nn.Module, path: str | Path) -> Path:
             prefix = f"{name}." if name else ""
             del state[prefix + "weight"]
             state[prefix + PACKED_KEY] = module.packed_weight()
+    return write_tensors(Path(path), state, _plan_of(model))
+
+
+def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str]) -> Path:
+    """A safetensors file with a version and a checksum, all or nothing: who is stopped meanwhile finds what was there.
+
+    Args:
+        path: the file.
+        tensors: name -> tensor.
+        about: further metadata.
+
+    Raises:
+        ValueError: a value is no tensor, or of a dtype that the format does not have.
+    """
     header: dict[str, Any] = {}
     parts, at = [], 0
-    for name, value in state.items():
+    for name, value in tensors.items():
         if not isinstance(value, Tensor) or value.dtype not in _NAMES:
             kind = value.dtype if isinstance(value, Tensor) else type(value).__name__
             raise ValueError(f"save: {name!r} must be a tensor of a dtype of safetensors, got {kind}")
@@ -63,13 +78,15 @@ def save(model: nn.Module, path: str | Path) -> Path:
         end = at + len(parts[-1])
         header[name] = {"dtype": _NAMES[value.dtype], "shape": list(value.shape), "data_offsets": [at, end]}
         at = end
-    about = {"format": "pt", "writer": "greenkernels", "version": _VERSION, **_plan_of(model)}
-    header[_METADATA] = about | {"sha256": _checksum(header, about, parts)}
+    whole = {"format": "pt", "writer": "greenkernels", "version": _VERSION, **about}
+    header[_METADATA] = whole | {"sha256": _checksum(header, whole, parts)}
     words = json.dumps(header).encode()
     words += b" " * (-len(words) % _ALIGN)
-    path = Path(path)
     part = path.with_name(path.name + ".part")
-    part.write_bytes(b"".join([_SIZE.pack(len(words)), words, *parts]))
+    with part.open("wb") as file:
+        file.write(b"".join([_SIZE.pack(len(words)), words, *parts]))
+        file.flush()
+        os.fsync(file.fileno())
     return part.replace(path)
 
 
@@ -115,7 +132,7 @@ def load(model: nn.Module, path: str | Path, *, plan: str = "checked") -> nn.Mod
 
     if plan not in _PLANS:
         raise ValueError(f"load: plan must be one of {', '.join(_PLANS)}, got {plan!r}")
-    state, about = _read(Path(path))
+    state, about = read_tensors(Path(path))
     if plan != "none" and "plan" in about:
         from .planning.foreign import converted
 
@@ -125,8 +142,12 @@ def load(model: nn.Module, path: str | Path, *, plan: str = "checked") -> nn.Mod
     return load_state(model, state)
 
 
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """The state and the metadata."""
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the metadata of a safetensors file.
+
+    Raises:
+        ValueError: it is none, damaged, or of a later version.
+    """
     raw = path.read_bytes()
     try:
         start = _SIZE.size + _SIZE.unpack_from(raw)[0]

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from greenkernels.cli import build_app
 from greenkernels.compress.compress_command import RECIPES
-from greenkernels.compress.pipeline import RecipeError, evaluation, read_recipe, run, steps
+from greenkernels.compress.pipeline import RecipeError, evaluation, read_recipe, run, runner, steps
 from greenkernels.compress.pipeline.data import load
 from greenkernels.compress.pipeline.evaluation import nothing_dominates
 from greenkernels.nn import Int8Linear, SparseLinear
@@ -57,6 +57,11 @@ def quiet(_):
     pass
 
 
+def again(made, path: Path) -> nn.Module:
+    """The network that a step left."""
+    return runner._load(made, path)
+
+
 def test_all_steps_leave_networks_rows_and_a_report(tmp_path, data):
     out = tmp_path / "out"
     rows = run(recipe(tmp_path, ALL), out, data=data, say=quiet)
@@ -69,7 +74,7 @@ def test_all_steps_leave_networks_rows_and_a_report(tmp_path, data):
     assert (
         rows[4].nonzeros == rows[3].nonzeros == rows[5].nonzeros
     )  # what was pruned stays so in later training
-    last = torch.load(out / "07-quantize.pt", weights_only=False)
+    last = again(recipe(tmp_path, ALL), out / "07-quantize")
     assert any(isinstance(module, SparseLinear) for module in last.modules())
     assert any(isinstance(module, Int8Linear) for module in last.modules())
     text = (out / "report.md").read_text()
@@ -97,10 +102,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_networks(tmp_path, data, monk
             with pytest.raises(Killed):
                 run(made, tmp_path / "out", data=data, say=quiet)
     assert run(made, tmp_path / "out", data=data, say=quiet) == whole
-    a, b = (
-        torch.load(tmp_path / name / "03-distill.pt", weights_only=False).state_dict()
-        for name in ("whole", "out")
-    )
+    a, b = (again(made, tmp_path / name / "03-distill").state_dict() for name in ("whole", "out"))
     assert all(torch.equal(a[key], b[key]) for key in a)
 
     def never(*_, **__):
@@ -129,9 +131,10 @@ def test_a_changed_recipe_begins_where_it_was_changed(tmp_path, data, monkeypatc
 
 def test_whole_channels_leave_the_network(tmp_path, data):
     text = TRAIN + PRUNE + 'structure = "channels"\nscope = "layer"\n'
-    rows = run(recipe(tmp_path, text), tmp_path / "out", data=data, say=quiet)
+    made = recipe(tmp_path, text)
+    rows = run(made, tmp_path / "out", data=data, say=quiet)
     assert rows[2].weights < 0.2 * rows[1].weights
-    last = torch.load(tmp_path / "out" / "02-prune.pt", weights_only=False)[-1]
+    last = again(made, tmp_path / "out" / "02-prune")[-1]
     assert (last.out_features, int(last.weight.any(1).sum())) == (10, 10)
 
 

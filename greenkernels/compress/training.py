@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import json
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,20 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from ..measure.progress import progress_bar
+from ..saving import read_tensors, write_tensors
 from .distillation import Distiller
 
 TaskLoss = Callable[[Any, Any], Tensor]
-
-
-def save_atomically(path: Path, state: Any) -> None:
-    """``torch.save``, all or nothing: who is killed meanwhile finds the file of before."""
-    part = path.with_name(f"{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with part.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def distill(
@@ -67,7 +57,7 @@ def distill(
         for epoch in range(len(means), epochs):
             means.append(_epoch(distiller, batches, loss, optimizer, epoch))
             if path is not None:
-                save_atomically(path, _state(distiller, optimizer, means))
+                _write(path, distiller, optimizer, means)
             advance((epoch + 1) / epochs, f"loss {means[-1]:.4g}")
     return means
 
@@ -99,18 +89,37 @@ def _epoch(
     return total / count
 
 
-def _state(distiller: Distiller, optimizer: torch.optim.Optimizer, means: Sequence[float]) -> dict[str, Any]:
-    return {
-        "distiller": distiller.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "means": list(means),
-        "random": torch.get_rng_state(),
-    }
+def _write(
+    path: Path, distiller: nn.Module, optimizer: torch.optim.Optimizer, means: Sequence[float]
+) -> None:
+    """A safetensors file: tensors under the names of what they belong to, all else as JSON in its metadata."""
+    found = optimizer.state_dict()
+    tensors = {f"distiller.{name}": value for name, value in distiller.state_dict().items()}
+    plain: dict[str, dict[str, Any]] = {}
+    for index, values in found["state"].items():
+        plain[str(index)] = {name: v for name, v in values.items() if not isinstance(v, Tensor)}
+        tensors |= {f"optimizer.{index}.{n}": v for n, v in values.items() if isinstance(v, Tensor)}
+    tensors["random"] = torch.get_rng_state()
+    rest = {"means": list(means), "groups": found["param_groups"], "state": plain}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_tensors(path, tensors, {"distill": json.dumps(rest)})
 
 
 def _restore(path: Path, distiller: nn.Module, optimizer: torch.optim.Optimizer) -> list[float]:
-    state = torch.load(path, weights_only=True)
-    distiller.load_state_dict(state["distiller"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    return state["means"]
+    tensors, about = read_tensors(path)
+    if "distill" not in about:
+        raise ValueError(f"distill: {path} must be a checkpoint of distill, got another file")
+    rest = json.loads(about["distill"])
+    torch.set_rng_state(tensors.pop("random"))
+    state: dict[int, dict[str, Any]] = {int(index): values for index, values in rest["state"].items()}
+    own: dict[str, Tensor] = {}
+    for name, value in tensors.items():
+        of, _, key = name.partition(".")
+        if of == "distiller":
+            own[key] = value
+        else:
+            index, _, key = key.partition(".")
+            state[int(index)][key] = value
+    distiller.load_state_dict(own)
+    optimizer.load_state_dict({"state": state, "param_groups": rest["groups"]})
+    return rest["means"]

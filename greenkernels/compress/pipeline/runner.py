@@ -16,13 +16,15 @@ from torch import nn
 
 from ...measure.progress import progress_bar
 from ...report.files import write_whole
-from ..training import save_atomically
-from .data import FOLDER, Data, Split, load
+from ...saving import load, save
+from .data import FOLDER, Data, Split
+from .data import load as load_data
 from .evaluation import Row, look_at, take_joules, take_times
 from .fitting import Job
 from .recipe import Recipe, RecipeError, Step
 from .report import write_report
 from .steps import STEPS
+from .structure import describe, rebuild
 
 QUICK_IMAGES = 2000  # of each split
 Say = Callable[[str], None]
@@ -33,9 +35,9 @@ def run(
 ) -> list[Row]:
     """Follows a recipe and writes ``report.md`` with plots; a run that was stopped goes on where it was.
 
-    Each step leaves ``NN-name.pt`` (the network, pickled: load only your own), ``NN-name.safetensors`` (its weights,
-    packed) and, last, ``NN-name.json`` (its row). Steps of a recipe that was changed since are done again from the
-    first change on.
+    Each step leaves ``NN-name.safetensors`` (its weights, packed), ``NN-name.state.safetensors`` (the same as the next
+    step takes them) and, last, ``NN-name.json`` (its row, and what the network is built of). Nothing is pickled. Steps
+    of a recipe that was changed since are done again from the first change on.
 
     Args:
         recipe: of `read_recipe`.
@@ -52,7 +54,7 @@ def run(
         DataError: the data cannot be read.
         ValueError: a step failed, as by a loss that is not a number; the message names it. Steps before it are kept.
     """
-    found = load(data or Path(recipe.data or FOLDER), recipe.checksum)
+    found = load_data(data or Path(recipe.data or FOLDER), recipe.checksum)
     if quick:
         found = _shortened(found)
         recipe = replace(recipe, steps=tuple(_quick(step) for step in recipe.steps))
@@ -69,7 +71,7 @@ def run(
         row = _known(path, key)
         if row is None:
             if model is None:
-                model = _load(done[-1])
+                model = _load(recipe, done[-1])
             job.epochs_done = sum(before.options.get("epochs", 0) for before in recipe.steps[: index - 1])
             row, model = _follow(step, model, job, path, key)
         else:
@@ -78,7 +80,7 @@ def run(
         rows.append(row)
         done.append(path)
         best = max(range(len(rows)), key=lambda at: rows[at].accuracy)
-        job.teacher = _load(done[best]) if index and index < len(recipe.steps) else None
+        job.teacher = _load(recipe, done[best]) if index and index < len(recipe.steps) else None
     facts = _measured(out / "measured.json", recipe, found, rows, key)
     write_report(out, recipe, rows, facts, found, quick)
     return rows
@@ -87,8 +89,8 @@ def run(
 START = Step("start", {})
 
 
-def _network(recipe: Recipe) -> nn.Module:
-    """As the recipe's factory builds it, with the weights that the recipe names."""
+def _built(recipe: Recipe) -> nn.Module:
+    """As the recipe's factory builds it."""
     module, _, factory = recipe.network.partition(":")
     folder = os.getcwd()
     if folder not in sys.path:
@@ -101,9 +103,18 @@ def _network(recipe: Recipe) -> nn.Module:
         ) from problem
     if not isinstance(model, nn.Module):
         raise RecipeError(f"network {recipe.network!r} must give an nn.Module, got {type(model).__name__}")
+    return model
+
+
+def _network(recipe: Recipe) -> nn.Module:
+    """With the weights that the recipe names: a safetensors file, or a state that torch can load as such."""
+    model = _built(recipe)
     if recipe.weights:
         try:
-            model.load_state_dict(torch.load(recipe.weights, weights_only=True))
+            if recipe.weights.endswith(".safetensors"):
+                model = load(model, recipe.weights)
+            else:
+                model.load_state_dict(torch.load(recipe.weights, weights_only=True))
         except Exception as problem:
             raise RecipeError(f"weights {recipe.weights!r} cannot be loaded: {problem}") from problem
     return model.eval()
@@ -115,13 +126,19 @@ def _known(path: Path, key: str) -> Row | None:
         said = json.loads(path.with_suffix(".json").read_text())
     except (OSError, ValueError):
         return None
-    if said.get("key") != key or not path.with_suffix(".pt").is_file():
+    if said.get("key") != key or not _state_of(path).is_file():
         return None
     return Row(**said["row"])
 
 
-def _load(path: Path) -> nn.Module:
-    return torch.load(path.with_suffix(".pt"), weights_only=False).eval()
+def _state_of(path: Path) -> Path:
+    return path.with_suffix(".state.safetensors")
+
+
+def _load(recipe: Recipe, path: Path) -> nn.Module:
+    """The network that a step left."""
+    said = json.loads(path.with_suffix(".json").read_text())
+    return load(rebuild(_built(recipe), said["structure"]), _state_of(path), plan="any").eval()
 
 
 def _follow(step: Step, model: nn.Module, job: Job, path: Path, key: str) -> tuple[Row, nn.Module]:
@@ -136,8 +153,9 @@ def _follow(step: Step, model: nn.Module, job: Job, path: Path, key: str) -> tup
         raise ValueError(
             f"{path.name}: {problem}; what was done before is kept in {path.parent}"
         ) from problem
-    save_atomically(path.with_suffix(".pt"), model)
-    write_whole(path.with_suffix(".json"), json.dumps({"key": key, "row": row.to_json()}, indent=1).encode())
+    save(model, _state_of(path))
+    said = {"key": key, "row": row.to_json(), "structure": describe(model)}
+    write_whole(path.with_suffix(".json"), json.dumps(said, indent=1).encode())
     return row, model
 
 
@@ -149,7 +167,7 @@ def _measured(path: Path, recipe: Recipe, data: Data, rows: list[Row], key: str)
             return said["facts"]
     except (OSError, ValueError, KeyError):
         pass
-    models = {row.step: _load(path.with_name(row.step)) for row in rows}
+    models = {row.step: _load(recipe, path.with_name(row.step)) for row in rows}
     facts = take_times(models, data)
     for row in rows:
         facts[row.step] |= take_joules(models[row.step], data, recipe.floor, row.accuracy)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from ..conversion import copy_pruned
 from ..layers import Layers, prunable
 from .grids import find_grid
 from .quantizing import BITS, build, by_groups
@@ -25,7 +26,10 @@ def round_through(x: Tensor) -> Tensor:
 
 
 class RoundedWeight(nn.Module):
-    """Parametrization of a weight by its integers times steps, which are learned along with it, or follow it.
+    """Parametrization of a weight by its integers times steps, which are learned along with it or not.
+
+    What is trained is a step over the one that was found: optimizers that take equal strides for all Parameters would
+    move a step of 0.01 as far as a weight of 0.1.
 
     Source: Esser et al., "Learned Step Size Quantization", ICLR 2020: the gradient of a step is that of its rounded
     weights, divided by ``sqrt(weights of the step * largest integer)``.
@@ -33,22 +37,20 @@ class RoundedWeight(nn.Module):
 
     def __init__(self, weight: Tensor, bits: int, group: int, learns: bool) -> None:
         super().__init__()
-        self.bits, self.group, self.learns = bits, group, learns
+        self.group = group
         self.least, self.most = -(1 << bits - 1), (1 << bits - 1) - 1
-        self.step = nn.Parameter(self._steps(weight), requires_grad=learns)
+        per = "group" if group else "channel"
+        found = find_grid(weight, bits, per=per, group=group, ends="squares").scale
+        self.register_buffer("found", found)
+        self.relative = nn.Parameter(torch.ones_like(found), requires_grad=learns)
         zeros = weight.detach() == 0
         self.register_buffer("kept", ~zeros if float(zeros.float().mean()) >= PRUNED else None)
 
-    def _steps(self, weight: Tensor) -> Tensor:
-        per = "group" if self.group else "channel"
-        return find_grid(weight, self.bits, per=per, group=self.group, ends="squares").scale
-
     def steps(self, weight: Tensor) -> Tensor:
         """The steps as the layer will have them: of groups as bfloat16 numbers."""
-        step = self.step if self.learns else self._steps(weight)
-        each = weight[0].numel() if step.dim() == 1 else self.group
-        slowed = step * (each * self.most) ** -0.5
-        step = (slowed + (step - slowed).detach()).abs().clamp_min(2.0**-126)
+        each = weight[0].numel() if self.found.dim() == 1 else self.group
+        slowed = self.relative * (each * self.most) ** -0.5
+        step = (self.found * (slowed + (self.relative - slowed).detach())).abs().clamp_min(2.0**-126)
         return step + (step.bfloat16().float() - step).detach() if step.dim() == 2 else step
 
     def integers(self, weight: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,16 +71,16 @@ class RoundedWeight(nn.Module):
 class QuantizationAware(nn.Module):
     """A network whose Linear and Conv2d layers are rounded while it trains, in any training loop.
 
-    ``forward`` is that of the network. Weights are rounded to ``bits``, with the steps that `quantize` would take, and
-    inputs of the layers to 8 bits of each row or image, as the kernels do; gradients pass as if nothing was rounded.
-    Zeros of pruned layers stay. `finished` gives the network in integers: it computes what this one does, up to the
-    order of sums.
+    ``forward`` is that of the network. Weights are rounded to ``bits``, with the steps of the least squared error to
+    begin with, and inputs of the layers to 8 bits of each row or image, as the kernels do; gradients pass as if nothing
+    was rounded. Zeros of pruned layers stay. `finished` gives the network in integers: it computes what this one does,
+    up to the order of sums.
 
     Args:
         model: a copy of it is wrapped. Masks must be permanent (`apply_masks`).
         bits: of weights, 4 or 8.
         group: inputs of an output that share a step in Linear layers of 4 bits: 32, 64 or 128.
-        learns_steps: whether steps are Parameters (learned step size) or follow the weights.
+        learns_steps: whether steps are trained, too (learned step size), or stay as they are found.
         rounds_inputs: whether inputs are rounded too.
         layers: names, or a function of name and module; None for all.
 
@@ -101,7 +103,7 @@ class QuantizationAware(nn.Module):
         super().__init__()
         if bits not in BITS:
             raise ValueError(f"QuantizationAware: bits must be 4 or 8, got {bits}")
-        self.model, self.bits, self.group = copy.deepcopy(model), bits, group
+        self.model, self.bits, self.group = copy_pruned(model), bits, group
         chosen = prunable(self.model, layers)
         self.names = [name for name, module in chosen.items() if type(module) in (nn.Linear, nn.Conv2d)]
         for name in self.names:

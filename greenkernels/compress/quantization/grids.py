@@ -69,8 +69,10 @@ class Grid:
         if value.dim() == 0:
             return value
         if value.dim() == 1:
-            return value.reshape(-1, *(1,) * (like.dim() - 1))
-        each = like[0].numel() if len(like) else 0
+            return value.reshape(len(value), *(1,) * (like.dim() - 1))
+        if not len(like):
+            return value.new_ones(())
+        each = like[0].numel()
         return value.repeat_interleave(self.group, 1)[:, :each].reshape(like.shape)
 
 
@@ -119,8 +121,8 @@ def find_grid(
 def _rows(x: Tensor, per: str, group: int) -> tuple[Tensor, tuple[int, ...]]:
     """Values that share a scale in a row each, and the shape of the scales; groups are filled up with zeros."""
     if per == "tensor":
-        return x.reshape(1, -1), ()
-    flat = x.reshape(len(x), -1)
+        return x.reshape(1, x.numel()), ()
+    flat = x.reshape(len(x), x[0].numel() if len(x) else 0)
     if per == "channel":
         return flat, (len(x),)
     groups = -(-flat.shape[1] // group)

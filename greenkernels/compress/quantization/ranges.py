@@ -39,20 +39,25 @@ def percentile(rows: Tensor, bits: int, symmetric: bool) -> Ends:
 
 
 def squares(rows: Tensor, bits: int, symmetric: bool) -> Ends:
-    """Of 32 shares of the widest range that with the least sum of squared errors."""
-    low, high = (end.clone() for end in largest(rows, bits, symmetric))
-    least, most = -(1 << bits - 1), (1 << bits - 1) - 1
-    best = torch.full_like(low, torch.inf)
-    found = low.clone(), high.clone()
-    for share in SHARES:
-        ends = low.clamp_max(0) * share, high.clamp_min(0) * share
-        scale, zero = (value[:, None] for value in step_and_zero(*ends, bits, symmetric))
-        integers = (torch.round(rows / scale) + zero).clamp(least, most)
-        error = ((integers - zero) * scale - rows).square().sum(1)
-        better = error < best
-        best = torch.where(better, error, best)
-        found = tuple(torch.where(better, end, old) for end, old in zip(ends, found, strict=True))
+    """Of 32 shares of the widest range that with the least sum of squared errors; then of each end by itself."""
+    low, high = largest(rows, bits, symmetric)
+    low, high = low.clamp_max(0), high.clamp_min(0)
+    best, found = torch.full_like(low, torch.inf), (low, high)
+    for cuts_low, cuts_high in ((1, 1),) if symmetric else ((1, 1), (1, 0), (0, 1)):
+        start = found
+        for share in SHARES:
+            ends = start[0] * share**cuts_low, start[1] * share**cuts_high
+            error = _squared_error(rows, ends, bits, symmetric)
+            better = error < best
+            best = torch.where(better, error, best)
+            found = tuple(torch.where(better, end, old) for end, old in zip(ends, found, strict=True))
     return found
+
+
+def _squared_error(rows: Tensor, ends: Ends, bits: int, symmetric: bool) -> Tensor:
+    scale, zero = (value[:, None] for value in step_and_zero(*ends, bits, symmetric))
+    integers = (torch.round(rows / scale) + zero).clamp(-(1 << bits - 1), (1 << bits - 1) - 1)
+    return ((integers - zero) * scale - rows).square().sum(1)
 
 
 def entropy(rows: Tensor, bits: int, symmetric: bool) -> Ends:
