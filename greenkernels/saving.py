@@ -13,13 +13,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .nn.int4_weights import to_nibbles
+from .nn.int8_module import KeepsInt8Weight
 from .nn.sparse_file import raw_bytes
 from .nn.sparse_weight import PACKED_KEY, KeepsSparseWeight
+from .ops.int4_packing import LEAST, MOST
 
 _SIZE = struct.Struct("<Q")  # of the header, before it
 _ALIGN = 8  # of the data
 _METADATA = "__metadata__"
 _VERSION = "1"  # of what save adds to the format: the keys of the metadata
+_FLOATS = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}  # of weights in a file
 _PLANS = ("checked", "any", "none")
 _DTYPES = {
     "F64": torch.float64,
@@ -36,25 +44,46 @@ _DTYPES = {
 _NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
-def save(model: nn.Module, path: str | Path) -> Path:
+def save(model: nn.Module, path: str | Path, *, floats: str = "float32") -> Path:
     """Writes what `load` needs to fill a network of the same architecture, all or nothing.
 
     The file is in the safetensors format and holds ``model.state_dict()``, with ``packed_weight`` in the place of the
     dense ``weight`` of each sparse layer: a bit for each weight, or a byte for each nonzero, whichever is shorter, and
     the nonzeros, with a version and a checksum. At 90 % zeros that is 12.5 % of a dense float32 weight. Of a network
     that `optimize` converted, the plan and the machine that it was made on go into the metadata; a checksum of the
-    whole does in any case.
+    whole does in any case. 8-bit weights that lie in [-8, 7], as filters of 4 bits do, take half a byte each.
+
+    Args:
+        model: the network.
+        path: of the file.
+        floats: "bfloat16" or "float16" to store float32 weights of two and more dimensions in 16 bits; `load` widens
+            them, and all arithmetic stays in float32.
 
     Raises:
         ValueError: the state holds something that the format does not: another dtype, or no tensor.
     """
+    if floats not in _FLOATS:
+        raise ValueError(f"save: floats must be one of {', '.join(_FLOATS)}, got {floats!r}")
     state = dict(model.state_dict())
+    for name, value in state.items():
+        if isinstance(value, Tensor) and value.dtype == torch.float32 and value.dim() >= 2:
+            state[name] = value.to(_FLOATS[floats])
     for name, module in model.named_modules(remove_duplicate=False):
         if isinstance(module, KeepsSparseWeight):
             prefix = f"{name}." if name else ""
             del state[prefix + "weight"]
             state[prefix + PACKED_KEY] = module.packed_weight()
+        elif isinstance(module, KeepsInt8Weight):
+            _shorten(state, f"{name}." if name else "")
     return write_tensors(Path(path), state, _plan_of(model))
+
+
+def _shorten(state: dict[str, Any], prefix: str) -> None:
+    """Half a byte for each element of an 8-bit weight, if that is enough."""
+    values = state[prefix + "weight_int8"]
+    if values.numel() and int(values.min()) >= LEAST and int(values.max()) <= MOST:
+        del state[prefix + "weight_int8"]
+        state[prefix + "weight_int4"] = to_nibbles(values.flatten(1))
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor], about: dict[str, str]) -> Path:

@@ -49,7 +49,7 @@ ALL = (
     + PRUNE
     + '[[step]]\ndo = "factorize"\nepochs = 1\nbudget = 0.9\n'
     + '[[step]]\ndo = "distill"\nepochs = 1\n'
-    + '[[step]]\ndo = "sparse"\n[[step]]\ndo = "layout"\n[[step]]\ndo = "quantize"\n'
+    + '[[step]]\ndo = "sparse"\n[[step]]\ndo = "pool"\n[[step]]\ndo = "layout"\n[[step]]\ndo = "quantize"\n'
 )
 
 
@@ -66,7 +66,7 @@ def test_all_steps_leave_networks_rows_and_a_report(tmp_path, data):
     out = tmp_path / "out"
     rows = run(recipe(tmp_path, ALL), out, data=data, say=quiet)
     names = [row.step for row in rows]
-    done = ["start", "train", "prune", "factorize", "distill", "sparse", "layout", "quantize"]
+    done = ["start", "train", "prune", "factorize", "distill", "sparse", "pool", "layout", "quantize"]
     assert names == [f"{i:02d}-{do}" for i, do in enumerate(done)]
     assert all(0 <= row.accuracy <= 1 for row in rows)
     assert rows[2].nonzeros == pytest.approx(0.2 * rows[1].nonzeros, rel=0.01)
@@ -74,11 +74,13 @@ def test_all_steps_leave_networks_rows_and_a_report(tmp_path, data):
     assert (
         rows[4].nonzeros == rows[3].nonzeros == rows[5].nonzeros
     )  # what was pruned stays so in later training
-    last = again(recipe(tmp_path, ALL), out / "07-quantize")
+    last = again(recipe(tmp_path, ALL), out / "08-quantize")
     assert any(isinstance(module, SparseLinear) for module in last.modules())
     assert any(isinstance(module, Int8Linear) for module in last.modules())
+    assert [type(module).__name__ for module in last[1:3]] == ["PairedMaxPool2d", "ReLU"]
+    assert rows[6].accuracy == rows[5].accuracy
     text = (out / "report.md").read_text()
-    assert "07-quantize" in text
+    assert "08-quantize" in text
     assert "model, modelled" in text
     assert not [path for path in out.iterdir() if path.suffix in (".part", ".tmp")]
 
@@ -127,6 +129,22 @@ def test_a_changed_recipe_begins_where_it_was_changed(tmp_path, data, monkeypatc
     assert followed == ["prune"]
     run(recipe(tmp_path, TRAIN + PRUNE, HEAD + "seed = 3\n"), tmp_path / "out", data=data, say=quiet)
     assert followed == ["prune", "train", "prune"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'do = "quantize"\nbits = 4\nrounding = "second-order"\ncorrect_bias = true\n',
+        'do = "quantize"\nbits = 4\nepochs = 1\n',
+        'do = "share"\nbits = 2\nepochs = 1\n',
+    ],
+)
+def test_few_bits_make_the_file_small(tmp_path, data, text):
+    made = recipe(tmp_path, PRUNE + "[[step]]\n" + text)
+    rows = run(made, tmp_path / "out", data=data, say=quiet)
+    assert rows[2].file_bytes < rows[0].file_bytes / 6
+    assert rows[2].nonzeros <= rows[1].nonzeros
+    again(made, tmp_path / "out" / f"02-{made.steps[1].do}")
 
 
 def test_whole_channels_leave_the_network(tmp_path, data):

@@ -83,3 +83,29 @@ def _renamed(folder):
     path = folder / "renamed"
     path.write_bytes(struct.pack("<Q", len(words)) + words + raw[8 + size :])
     return path
+
+
+def test_filters_of_4_bits_take_half_a_byte(tmp_path):
+    stock = nn.Sequential(nn.Conv2d(3, 64, 3), nn.ReLU(), nn.Conv2d(64, 64, 3)).eval()
+    sizes = {}
+    for bits in (8, 4):
+        made = gk.compress.quantize(stock, bits)
+        file = gk.save(made, tmp_path / f"{bits}.safetensors")
+        again = gk.load(gk.compress.quantize(stock, 8), file)
+        assert torch.equal(again[2].weight_int8, made[2].weight_int8)
+        assert torch.equal(again[2].weight_scale, made[2].weight_scale)
+        sizes[bits] = file.stat().st_size
+    assert sizes[8] - sizes[4] == pytest.approx(64 * 9 * (3 + 64) / 2, rel=0.01)
+
+
+@pytest.mark.parametrize("floats", ["bfloat16", "float16"])
+def test_weights_in_16_bits_come_back_as_float32(tmp_path, floats):
+    stock = nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64))
+    file = gk.save(stock, tmp_path / "half.safetensors", floats=floats)
+    again = gk.load(nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64)), file)
+    assert again[0].weight.dtype == torch.float32
+    assert torch.equal(again[0].weight, stock[0].weight.to(getattr(torch, floats)).float())
+    assert torch.equal(again[0].bias, stock[0].bias)
+    assert file.stat().st_size < 2 * 64 * 64 + 3000
+    with pytest.raises(ValueError, match="floats must be one of float32, bfloat16, float16, got 'int8'"):
+        gk.save(stock, file, floats="int8")

@@ -10,6 +10,7 @@ from .int4_gemm import Int4Linear
 from .int8_conv2d import Int8Conv2d
 from .int8_gemm import Int8Linear
 from .linear_rnn import LinearGRU, LinearLSTM
+from .paired_max_pool2d import PairedMaxPool2d
 from .separable_conv2d import InvertedBottleneck, SeparableConv2d
 from .strassen_conv2d import StrassenConv2d
 from .strassen_gemm import StrassenLinear
@@ -26,6 +27,7 @@ __all__ = [
     "InvertedBottleneck",
     "LinearGRU",
     "LinearLSTM",
+    "PairedMaxPool2d",
     "SeparableConv2d",
     "SparseConv2d",
     "SparseLinear",

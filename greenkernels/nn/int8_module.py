@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .int4_weights import from_nibbles
 from .int8_weights import quantize_weight, range_quantizer
 from .quantized_module import KeepsPackedWeight
 
@@ -126,7 +128,11 @@ class KeepsInt8Weight(KeepsPackedWeight):
             )
             return
         weight, values = state.pop(prefix + "weight", None), state.pop(prefix + "weight_int8", None)
+        nibbles = state.pop(prefix + "weight_int4", None)  # of `greenkernels.save`
         shape = self._weight_shape()
+        depth = math.prod(shape[1:])
+        if values is None and nibbles is not None and nibbles.shape == (shape[0], (depth + 1) // 2):
+            values = from_nibbles(nibbles, depth).reshape(shape)
         if values is None and weight is not None and weight.shape == shape:
             values, state[prefix + "weight_scale"] = quantize_weight(weight)
         if values is None or values.shape != shape:

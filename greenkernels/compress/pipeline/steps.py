@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from ...nn import Int8Conv2d, Int8Linear
+from ...nn import PairedMaxPool2d
 from ..channels import shrink
 from ..conversion import to_sparse
 from ..distillation import Distiller
 from ..factorization import factorize
 from ..layers import prunable
 from ..pruning import Pruner
+from ..quantization import QuantizationAware, finish_shared, share
+from ..quantization import quantize as to_few_bits
 from ..schedules import Cubic
 from .fitting import Job, fit, task_loss
 
@@ -119,17 +122,42 @@ def sparse(model: nn.Module, job: Job, *, at_least: float) -> nn.Module:
     return to_sparse(model.eval(), at_least=at_least, warn=False)
 
 
-def quantize(model: nn.Module, job: Job) -> nn.Module:
-    """Stock Linear and Conv2d in 8-bit integers, inputs quantized at each call."""
+def pool(model: nn.Module, job: Job) -> nn.Module:
+    """Max pooling of 2x2 by pairs, and a ReLU before it, in an ``nn.Sequential``, behind it: the same on a quarter."""
     model = copy.deepcopy(model).eval()
-    kinds = {nn.Linear: Int8Linear, nn.Conv2d: Int8Conv2d}
-    for name, module in list(model.named_modules()):
-        if type(module) in kinds:
-            if not name:
-                return kinds[type(module)].from_module(module)
-            parent, _, last = name.rpartition(".")
-            setattr(model.get_submodule(parent), last, kinds[type(module)].from_module(module))
+    for parent in model.modules():
+        if isinstance(parent, nn.Sequential):
+            for at, (first, second) in enumerate(itertools.pairwise(list(parent))):
+                if type(first) is nn.ReLU and type(second) is nn.MaxPool2d:
+                    parent[at], parent[at + 1] = second, first
+        for name, module in list(parent.named_children()):
+            try:
+                setattr(parent, name, PairedMaxPool2d.from_module(module))
+            except ValueError:
+                continue  # no max pooling, or another one
     return model
+
+
+def quantize(
+    model: nn.Module, job: Job, *, bits: int, rounding: str, correct_bias: bool, epochs: int, rate: float
+) -> nn.Module:
+    """Linear and Conv2d in integers, inputs quantized at each call; with epochs, trained with rounding first."""
+    if epochs:
+        aware = QuantizationAware(model, bits)
+        fit(aware, job, epochs, rate)
+        return aware.finished()
+    seen = [x for (x, _), _ in zip(job.batches(job.data.train, -1), range(CALIBRATION), strict=False)]
+    return to_few_bits(model.eval(), bits, batches=seen, rounding=rounding, correct_bias=correct_bias)
+
+
+def share_weights(
+    model: nn.Module, job: Job, *, bits: int, values: str, group: int, epochs: int, rate: float
+) -> nn.Module:
+    """Codebooks, trained on, then layers that store the places of their weights in them."""
+    shared = share(model.eval(), bits, values=values, group=group)
+    if epochs:
+        fit(shared, job, epochs, rate)
+    return finish_shared(shared)
 
 
 def layout(model: nn.Module, job: Job, *, channels_last: bool) -> nn.Module:
@@ -169,10 +197,14 @@ STEPS = {
     "factorize": Kind(factor, {"budget": 0.5, "cost": "flops", "epochs": 2, "rate": 1e-3}),
     "distill": Kind(distill, {"epochs": 2, "rate": 1e-3, "temperature": 4.0, "logits": 1.0}),
     "sparse": Kind(sparse, {"at_least": 0.6}),
-    "quantize": Kind(quantize, {}),
+    "quantize": Kind(
+        quantize, {"bits": 8, "rounding": "nearest", "correct_bias": False, "epochs": 0, "rate": 2e-4}
+    ),
+    "share": Kind(share_weights, {"bits": 4, "values": "k-means", "group": 0, "epochs": 2, "rate": 2e-4}),
+    "pool": Kind(pool, {}),
     "layout": Kind(layout, {"channels_last": True}),
     "optimize": Kind(optimize, {"precision": "float32", "objective": "latency", "max_error": 1e-3}),
 }
 FINAL = frozenset(
-    {"sparse", "quantize", "layout", "optimize"}
+    {"sparse", "quantize", "share", "pool", "layout", "optimize"}
 )  # what they make is not trained on by this pipeline

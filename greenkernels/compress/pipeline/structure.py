@@ -11,7 +11,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ...nn import CodebookLinear, Int4Linear, Int8Conv2d, Int8Linear, SparseConv2d, SparseLinear
+from ...nn import (
+    CodebookLinear,
+    Int4Linear,
+    Int8Conv2d,
+    Int8Linear,
+    PairedMaxPool2d,
+    SparseConv2d,
+    SparseLinear,
+)
 from ...planning import restore
 from ...planning.convert import PLAN_ATTRIBUTE
 from ..factors import Factored
@@ -64,6 +72,8 @@ KINDS: Mapping[str, Kind] = {
     "Conv2d": Kind(_conv, nn.Conv2d),
     "BatchNorm1d": Kind(_norm, nn.BatchNorm1d),
     "BatchNorm2d": Kind(_norm, nn.BatchNorm2d),
+    "ReLU": Kind(lambda layer: {"inplace": layer.inplace}, nn.ReLU),
+    "PairedMaxPool2d": Kind(lambda layer: {}, PairedMaxPool2d),
     "Factored": Kind(_chain, _make_chain),
     "SparseLinear": Kind(_linear, SparseLinear),
     "SparseConv2d": Kind(_conv, SparseConv2d),
