@@ -78,3 +78,21 @@ def test_methods_of_ones_own_and_a_network_of_one_layer():
     assert not small.weight.any()
     assert layer.weight.any()
     assert gk.compress.chosen_methods(small) == {"": "drop"}
+
+
+@torch.no_grad()
+def test_a_budget_of_joules_or_seconds():
+    model = net()
+    metric, found = found_for(model)
+
+    def floats(network):  # a cost that int8 alone makes less
+        return sum(type(m) is nn.Linear for m in network)
+
+    small = gk.compress.search(model, metric, found, floor=-2.0, budget=1, cost=floats)
+    assert list(gk.compress.chosen_methods(small).values()) == ["int8", "int8"]
+    with pytest.raises(ValueError, match=r"budget must be at least 3 for a quality of 0\.0, got 1"):
+        gk.compress.search(model, metric, found, floor=0.0, budget=1, cost=floats)
+    joules = gk.compress.search(
+        model, metric, found, floor=-2.0, cost=lambda m: gk.energy.estimate(m, X).energy_j.value
+    )
+    assert gk.compress.chosen_methods(joules)

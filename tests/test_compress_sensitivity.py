@@ -54,7 +54,9 @@ def test_each_cell_is_the_network_with_that_layer_alone_compressed():
 
 def test_bytes_are_those_that_kernels_keep():
     found = gk.compress.sensitivity(
-        net(), lambda model: 1.0, methods=["prune 0.5", "prune 0.1", "int8", "low-rank 0.5"]
+        net(),
+        lambda model: 1.0,
+        methods=["prune 0.5", "prune 0.1", "int8", "low-rank 0.5", "int4", "codebook 2"],
     )
     sizes = {cell.method: cell.bytes for cell in found.cells if cell.layer == "3"}
     assert found.weight_bytes["3"] == 4 * 12 * 144
@@ -63,6 +65,8 @@ def test_bytes_are_those_that_kernels_keep():
         "prune 0.1": 4 * 12 * 144,  # dense is smaller
         "int8": 12 * 144,
         "low-rank 0.5": 4 * 6 * (12 + 144),
+        "int4": 32 * (3 * (2 + 32) + 4),  # a panel of 32 outputs, three groups of 64 inputs
+        "codebook 2": 64 + 32 * (5 * (2 + 8) + 4),  # five groups of 32
     }
 
 
@@ -112,7 +116,7 @@ def test_prints_a_table_and_draws_a_heat_map(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"sensitivity.svg", "sensitivity.png"}
 
 
-@pytest.mark.parametrize("name", ["prune", "prune 2", "int4", "svd 0.5", "low-rank x"])
+@pytest.mark.parametrize("name", ["prune", "prune 2", "int3", "svd 0.5", "low-rank x"])
 def test_refuses_methods_that_are_not_there(name):
     with pytest.raises(ValueError, match="sensitivity: methods must be"):
         gk.compress.sensitivity(net(), lambda model: 1.0, methods=[name])

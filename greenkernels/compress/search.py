@@ -1,10 +1,10 @@
-"""search: a method for each layer, in the fewest bytes above a floor of quality, from a table of sensitivities."""
+"""search: a method for each layer, at the least cost above a floor of quality, from a table of sensitivities."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from torch import nn
 
@@ -22,7 +22,8 @@ def search(
     *,
     floor: float,
     methods: Iterable[str] | Mapping[str, Method] | None = None,
-    budget: int = 0,
+    budget: float = 0,
+    cost: Callable[[nn.Module], float] | None = None,
 ) -> nn.Module:
     """A copy of a network with a method for each layer that the table speaks for, without retraining.
 
@@ -36,7 +37,9 @@ def search(
         found: its result.
         floor: least quality of the result.
         methods: those of ``found``, if they were functions of your own.
-        budget: bytes of weights at which the search ends; 0 to go as low as the floor allows.
+        budget: bytes of weights, or what ``cost`` counts, at which the search ends; 0 to go as low as the floor allows.
+        cost: what the budget is of, as measured seconds or modelled joules of a network; a step that does not make it
+            less is not taken. Default: bytes of weights.
 
     Returns:
         The network; `chosen_methods` says which method each layer got.
@@ -52,19 +55,22 @@ def search(
     stock = apply_masks(copy_pruned(model))
     picked: dict[str, Cell] = {}
     best = copy.deepcopy(stock)
+    spent = _bytes(found, picked) if cost is None else cost(best.eval())
     for cell in _steps(found):
         now = picked[cell.layer].bytes if cell.layer in picked else found.weight_bytes[cell.layer]
-        if _bytes(found, picked) <= budget or cell.bytes >= now:
+        if spent <= budget or cell.bytes >= now:
             continue
         tried = picked | {cell.layer: cell}
         made_of = copy.deepcopy(stock)
         for layer, step in tried.items():
             made_of = compressed(made_of, layer, made[step.method])
-        if quality_of(metric, made_of.eval(), f"{cell.layer} with {cell.method}") >= floor:
-            picked, best = tried, made_of
-    if budget and _bytes(found, picked) > budget:
+        costs = _bytes(found, tried) if cost is None else cost(made_of.eval())
+        if costs < spent and quality_of(metric, made_of.eval(), f"{cell.layer} with {cell.method}") >= floor:
+            picked, best, spent = tried, made_of, costs
+    if budget and spent > budget:
+        unit = " bytes" if cost is None else ""
         raise ValueError(
-            f"search: budget must be at least {_bytes(found, picked)} bytes for a quality of {floor}, got {budget}"
+            f"search: budget must be at least {spent}{unit} for a quality of {floor}, got {budget}"
         )
     setattr(best, CHOICE, {layer: cell.method for layer, cell in picked.items()})
     return best

@@ -14,7 +14,8 @@ import torch
 from torch import nn
 
 from ..measure.progress import progress_bar
-from ..nn import Int8Conv2d, Int8Linear
+from ..nn.int8_module import KeepsInt8Weight
+from ..nn.quantized_module import KeepsPackedWeight
 from ..nn.sparse_file import raw_bytes
 from ..report.files import write_whole
 from ..report.plots.canvas import Plot, drawing, finish, put_title
@@ -23,10 +24,20 @@ from .conversion import copy_pruned
 from .factors import FORMS, factor
 from .layers import Layers, apply_masks, prunable
 from .pruning import prune
+from .quantization import finish_shared, quantize, share
 
 Metric = Callable[[nn.Module], float]
 Method = Callable[[nn.Module, str], None]
-METHODS = ("prune 0.5", "prune 0.8", "prune 0.9", "int8", "low-rank 0.5", "low-rank 0.25")
+METHODS = (
+    "prune 0.5",
+    "prune 0.8",
+    "prune 0.9",
+    "int8",
+    "int4",
+    "codebook 2",
+    "low-rank 0.5",
+    "low-rank 0.25",
+)
 
 
 @dataclass(frozen=True)
@@ -132,8 +143,9 @@ def sensitivity(
     Args:
         model: in eval mode; it is not changed.
         metric: quality of a network, higher is better.
-        methods: "prune S" (S of the weights to zero, by magnitude), "int8", or a form of `factor` with its share of the
-            largest ranks, as "low-rank 0.5"; or name -> function that compresses the layer of that name in place.
+        methods: "prune S" (S of the weights to zero, by magnitude), "int8", "int4", "codebook 4", "codebook 2"
+            (bits), or a form of `factor` with its share of the largest ranks, as "low-rank 0.5"; or name -> function
+            that compresses the layer of that name in place.
         layers: names, or a function of name and module; None for all.
         path: JSON file that takes each cell as it is known; a later call with the same network and methods goes on.
         progress: whether to draw a bar, on a terminal.
@@ -177,15 +189,16 @@ def _words(lost: float | None) -> str:
 
 def _method(name: str) -> Method:
     kind, _, amount = name.partition(" ")
-    if name == "int8":
-        return _int8
+    if name in FEW_BITS:
+        return FEW_BITS[name]
     try:
         share = float(amount)
     except ValueError:
         share = math.nan
     if not 0 < share <= 1 or (kind != "prune" and kind not in FORMS):
         raise ValueError(
-            f"sensitivity: methods must be 'prune S', 'int8' or one of {', '.join(FORMS)} with a share, got {name!r}"
+            f"sensitivity: methods must be 'prune S', one of {', '.join(FEW_BITS)}, or of {', '.join(FORMS)} with a "
+            f"share, got {name!r}"
         )
     if kind == "prune":
         return lambda model, layer: apply_masks(prune(model, share, layers=[layer])) and None
@@ -198,9 +211,26 @@ def _factored(model: nn.Module, layer: str, form: str, share: float) -> None:
     _put(model, layer, factor(module, form, tuple(max(1, round(share * most)) for most in largest)))
 
 
-def _int8(model: nn.Module, layer: str) -> None:
-    module = model.get_submodule(layer)
-    _put(model, layer, (Int8Linear if isinstance(module, nn.Linear) else Int8Conv2d).from_module(module))
+def _rounded(bits: int) -> Method:
+    def method(model: nn.Module, layer: str) -> None:
+        _put(model, layer, quantize(model.get_submodule(layer), bits))
+
+    return method
+
+
+def _shared(bits: int) -> Method:
+    def method(model: nn.Module, layer: str) -> None:
+        _put(model, layer, finish_shared(share(model.get_submodule(layer), bits)))
+
+    return method
+
+
+FEW_BITS: dict[str, Method] = {
+    "int8": _rounded(8),
+    "int4": _rounded(4),
+    "codebook 4": _shared(4),
+    "codebook 2": _shared(2),
+}
 
 
 def _put(model: nn.Module, name: str, module: nn.Module) -> None:
@@ -227,15 +257,17 @@ def quality_of(metric: Metric, model: nn.Module, what: str) -> float:
 
 
 def _bytes(module: nn.Module) -> int:
-    """Of the weights: a byte each in int8; of a pruned one each nonzero takes its value and two bytes for its place."""
+    """Of the weights: a byte each in int8, what is packed in fewer bits; of a pruned one each nonzero and its place."""
     total = 0
     for part in module.modules():
         weight = getattr(part, "weight", None)
         if weight is None:
             continue
         size, nonzeros = weight.element_size(), int(weight.count_nonzero())
-        if isinstance(part, (Int8Linear, Int8Conv2d)):
+        if isinstance(part, KeepsInt8Weight):
             total += weight.numel()
+        elif isinstance(part, KeepsPackedWeight):
+            total += part.packed.numel()
         else:
             total += min(weight.numel() * size, nonzeros * (size + 2))
     return total
