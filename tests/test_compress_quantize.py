@@ -72,6 +72,8 @@ def test_second_order_rounding_is_never_far_from_the_best_of_all():
     nearest = float(((grid.rounded(w) - w) @ x.T).norm())
     mine = float(((grid.to_floats(found) - w) @ x.T).norm())
     assert min(errors) * (1 - 1e-5) <= mine <= nearest
+    kept = torch.tensor([[True, False, True, True]])
+    assert gk.compress.round_second_order(w, grid, (x.T @ x).double(), kept)[0, 1] == 0
     alone = gk.compress.round_second_order(w, grid, torch.eye(4, dtype=torch.float64))
     assert torch.equal(alone, grid.to_integers(w))  # inputs that are independent: to the nearest
 

@@ -12,9 +12,7 @@ from torch.nn.utils import parametrize
 from ..conversion import copy_pruned
 from ..layers import Layers, prunable
 from .grids import find_grid
-from .quantizing import BITS, build, by_groups
-
-PRUNED = 0.01  # share of exact zeros from which they are held at zero: training makes none
+from .quantizing import BITS, PRUNED, build, by_groups
 
 
 def round_through(x: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from .second_order import round_second_order
 from .seen import Seen, look_at_inputs
 
 BITS = (4, 8)
+PRUNED = 0.01  # share of exact zeros from which they stay zeros: training makes none
 ROUNDINGS = ("nearest", "second-order")
 
 
@@ -126,7 +127,10 @@ def _rounded(module: nn.Module, bits: int, group: int, seen: Seen | None) -> tup
         values, scale = grid.to_integers(weight), grid.scale
     if seen is None or getattr(module, "groups", 1) != 1 or not seen.rows:
         return values, scale
-    values = round_second_order(weight.flatten(1), grid, seen.gram).reshape(weight.shape)
+    kept = weight.flatten(1) != 0
+    pruned = float((~kept).float().mean()) >= PRUNED
+    values = round_second_order(weight.flatten(1), grid, seen.gram, kept if pruned else None)
+    values = values.reshape(weight.shape)
     return (values.clamp_min(-127) if bits == 8 else values), scale
 
 

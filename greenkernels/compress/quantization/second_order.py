@@ -11,7 +11,7 @@ BLOCK = 128  # columns whose errors are brought to those behind them in one prod
 DAMPING = 0.01  # of the mean of the diagonal, added to it: the inputs of calibration are not all there are
 
 
-def round_second_order(weight: Tensor, grid: Grid, gram: Tensor) -> Tensor:
+def round_second_order(weight: Tensor, grid: Grid, gram: Tensor, kept: Tensor | None = None) -> Tensor:
     """Integers on a grid with a small error of the layer's output, ``|x w^T - x w_q^T|^2`` over the inputs seen.
 
     Columns are rounded one by one, those with the largest inputs first. Each error is spread over the columns that are
@@ -21,6 +21,7 @@ def round_second_order(weight: Tensor, grid: Grid, gram: Tensor) -> Tensor:
         weight: ``[n, k]`` float.
         grid: for the weight, by channel or by group: it is fixed beforehand.
         gram: ``[k, k]``, sum over inputs of ``x x^T``.
+        kept: bool ``[n, k]``, False for weights that must be 0, as pruned ones; None for none.
 
     Returns:
         int8 ``[n, k]``.
@@ -35,12 +36,14 @@ def round_second_order(weight: Tensor, grid: Grid, gram: Tensor) -> Tensor:
         scale = 1 / scale
     rest = weight.detach().float()[:, order].clone()
     integers = torch.empty_like(rest)
+    held = None if kept is None else ~kept[:, order]
     for begin in range(0, k, BLOCK):
         end = min(k, begin + BLOCK)
         errors = torch.empty(len(rest), end - begin)
         for at in range(begin, end):
             steps = torch.round(rest[:, at] / scale[:, at]) + zero[:, at]
-            integers[:, at] = steps.clamp_(grid.least, grid.most)
+            steps = steps.clamp_(grid.least, grid.most)
+            integers[:, at] = steps if held is None else torch.where(held[:, at], zero[:, at], steps)
             rounded = (integers[:, at] - zero[:, at]) * scale[:, at]
             errors[:, at - begin] = (rest[:, at] - rounded) / spread[at, at]
             rest[:, at + 1 : end].addr_(errors[:, at - begin], spread[at, at + 1 : end], alpha=-1)

@@ -12,7 +12,7 @@ from ...nn import CodebookLinear, Int8Conv2d
 from ...nn.codebook_weights import find_codebook, group_steps, nearest, to_table
 from ..conversion import copy_pruned
 from ..layers import Layers, apply_masks, prunable
-from .aware import PRUNED
+from .quantizing import PRUNED
 
 BITS = (2, 4)
 VALUES = ("k-means", "power-of-two")
