@@ -5,6 +5,7 @@ With it, the factory and a safetensors file a step's network is there again, wit
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -108,8 +109,14 @@ def describe(model: nn.Module) -> Described:
 
 
 def rebuild(model: nn.Module, described: Described) -> nn.Module:
-    """The network of the factory, in place, with the layers of the description; weights are filled in later."""
+    """The network of the factory, in place, with the layers of the description; weights are filled in later.
+
+    Layers that are the same are left: they may share their weights with others.
+    """
+    same = {json.dumps(layer) for layer in describe(model)["layers"]}
     for name, kind, arguments in described["layers"]:
+        if json.dumps([name, kind, arguments]) in same:
+            continue
         if not name:
             model = _made(kind, arguments)
             continue
