@@ -1,15 +1,18 @@
 """Compiles csrc/cuda for the simulator: host code and ops as a library on csrc/sim, the device code as PTX.
 
-Both are kept in the cache, keyed by sources, compilers and flags.
+Both are kept in the cache, keyed by sources, compilers and flags; and so is what each source was compiled to, keyed by
+what it includes, so that a change costs the sources that it reaches.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import re
 import subprocess
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -73,10 +76,7 @@ def _require_nvcc() -> _nvcc.Nvcc:
 
 
 def _key() -> str:
-    digest = hashlib.sha256()
-    torch = _toolchain.torch_version(_toolchain.find_torch())
-    for text in (str(_require_nvcc()), str(_toolchain.find_compiler()), torch, *_nvcc.FLAGS):
-        digest.update(text.encode() + b"\0")
+    digest = _digest(_nvcc.FLAGS)
     for part in ("api", "ops", "cuda", "cuda_ops", "sim"):
         for path in sorted((_toolchain.csrc() / part).rglob("*")):
             if path.is_file():
@@ -84,52 +84,72 @@ def _key() -> str:
     return digest.hexdigest()[:16]
 
 
+def _digest(flags: Sequence[str]) -> hashlib._Hash:
+    """Of flags, and of what they are given to."""
+    torch = _toolchain.torch_version(_toolchain.find_torch())
+    tools = str(_require_nvcc()), str(_toolchain.find_compiler()), torch
+    return hashlib.sha256("\0".join((*tools, *flags)).encode())
+
+
 def _compile(work: Path) -> None:
     """Leaves library and PTX in ``work``."""
     nvcc, csrc = _require_nvcc(), _toolchain.csrc()
-    sources = _nvcc.sources(csrc)
-    texts, objects = [], []
-    for source in sources:
-        kept = work / source.stem
-        kept.mkdir()
-        objects.append(str(kept / "host.o"))
-        # PTX alone goes into the object: nothing is assembled for a GPU that is not there.
-        target = f"-gencode=arch=compute_{ARCHITECTURE},code=compute_{ARCHITECTURE}"
-        keep = ["--keep", "--keep-dir", str(kept)]
-        _run(
-            [
-                nvcc.path,
-                *_nvcc.FLAGS,
-                "-lineinfo",
-                target,
-                *keep,
-                f"-I{csrc}",
-                "-c",
-                str(source),
-                "-o",
-                objects[-1],
-            ]
-        )
-        texts.append((kept / f"{source.stem}.ptx").read_text())
     extension = _toolchain.torch_extension()
-    flags = (
-        *_toolchain.CXX_FLAGS,
-        *extension.compile_flags,
-        f"-I{csrc}",
-        "-isystem",
-        str(nvcc.home / "include"),
-    )
+    cxx = [*_toolchain.find_compiler().command, *_toolchain.CXX_FLAGS, *extension.compile_flags, f"-I{csrc}"]
+    cxx += ["-isystem", str(nvcc.home / "include"), "-DGK_SIMULATED"]
+    # PTX alone goes into the object: nothing is assembled for a GPU that is not there.
+    target = f"-gencode=arch=compute_{ARCHITECTURE},code=compute_{ARCHITECTURE}"
+    cuda = [nvcc.path, *_nvcc.FLAGS, "-lineinfo", target, f"-I{csrc}"]
+    kernels = _nvcc.sources(csrc)
     host = [*sorted((csrc / "cuda_ops").glob("*.cpp")), csrc / "sim" / "cudart.cpp"]
-    command = [*_toolchain.find_compiler().command, *flags, "-DGK_SIMULATED"]
-    for source in host:
-        objects.append(str(work / f"{source.stem}.o"))
-        _run([*command, "-c", str(source), "-o", objects[-1]])
-    _run([*command, *objects, "-shared", *extension.link_flags, "-o", str(work / _LIBRARY)])
-    for made in objects:
-        Path(made).unlink()
-    for source in sources:
-        shutil.rmtree(work / source.stem)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [pool.submit(_compiled_source, source, cuda) for source in kernels]
+        jobs += [pool.submit(_compiled_source, source, cxx) for source in host]
+        folders = [job.result() for job in jobs]
+    objects = [str(folder / _OBJECT) for folder in folders]
+    _run([*cxx, *objects, "-shared", *extension.link_flags, "-o", str(work / _LIBRARY)])
+    texts = [next(folder.glob("*.ptx")).read_text() for folder in folders[: len(kernels)]]
     (work / _PTX).write_text(_BETWEEN.join(texts))
+
+
+_OBJECT = "host.o"
+
+
+def _compiled_source(source: Path, command: list[str]) -> Path:
+    """A folder with the object of a source, and its PTX if it is one for nvcc."""
+    digest = _digest(command)
+    for path in sorted(_included(source, _toolchain.csrc())):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    folder = _jit.cache_dir() / "cuda-simulated" / "objects" / f"{source.stem}-{digest.hexdigest()[:16]}"
+    if folder.exists():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="work-", dir=folder.parent) as work:
+        kept = Path(work) / "kept"  # what nvcc makes on its way
+        made = Path(work) / "made"
+        kept.mkdir()
+        made.mkdir()
+        keep = ["--keep", "--keep-dir", str(kept)] if source.suffix == ".cu" else []
+        _run([*command, *keep, "-c", str(source), "-o", str(made / _OBJECT)])
+        for text in kept.glob(f"{source.stem}.ptx"):
+            text.rename(made / text.name)
+        try:
+            made.rename(folder)  # whole or not at all
+        except OSError:
+            if not folder.exists():  # not another process that was faster
+                raise
+    return folder
+
+
+def _included(source: Path, csrc: Path) -> set[Path]:
+    """A source and all files of ``csrc`` that it includes, directly or not."""
+    found, new = {source}, [source]
+    while new:
+        names = re.findall(r'^#include "(.+)"', new.pop().read_text(), re.MULTILINE)
+        fresh = {csrc / name for name in names} - found
+        found |= fresh
+        new += fresh
+    return found
 
 
 def _run(command: list[str]) -> None:
