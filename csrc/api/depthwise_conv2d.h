@@ -28,11 +28,11 @@ inline constexpr int64_t kDepthwiseLanes = 16;
 struct DepthwiseFilter {
   int64_t channels, kernel_h, kernel_w;  // channels >= 0; kernel sizes >= 1
 
-  int64_t taps() const { return kernel_h * kernel_w; }  // products in an output value
-  int64_t padded_channels() const {
+  constexpr int64_t taps() const { return kernel_h * kernel_w; }  // products in an output value
+  constexpr int64_t padded_channels() const {
     return (channels + kDepthwiseLanes - 1) / kDepthwiseLanes * kDepthwiseLanes;
   }
-  int64_t packed_size() const { return taps() * padded_channels(); }  // elements
+  constexpr int64_t packed_size() const { return taps() * padded_channels(); }  // elements
 };
 
 template <typename T>
@@ -61,11 +61,12 @@ struct DepthwiseConv2dArgs {
   int64_t stride_h, stride_w;      // >= 1
   int64_t dilation_h, dilation_w;  // >= 1
 
-  int64_t out_h() const { return out_size(h, pad_h, filter.kernel_h, stride_h, dilation_h); }
-  int64_t out_w() const { return out_size(w, pad_w, filter.kernel_w, stride_w, dilation_w); }
+  constexpr int64_t out_h() const { return out_size(h, pad_h, filter.kernel_h, stride_h, dilation_h); }
+  constexpr int64_t out_w() const { return out_size(w, pad_w, filter.kernel_w, stride_w, dilation_w); }
 
   // 0 where the map with its padding does not hold the filter.
-  static int64_t out_size(int64_t in, int64_t pad, int64_t kernel, int64_t stride, int64_t dilation) {
+  static constexpr int64_t out_size(int64_t in, int64_t pad, int64_t kernel, int64_t stride,
+                                    int64_t dilation) {
     const int64_t room = in + 2 * pad - dilation * (kernel - 1) - 1;
     return room < 0 ? 0 : room / stride + 1;
   }
@@ -81,5 +82,15 @@ void depthwise_conv2d(const DepthwiseConv2dArgs<double>& args);
 void depthwise_conv2d(const DepthwiseConv2dArgs<float, BFloat16>& args);
 void depthwise_conv2d(const DepthwiseConv2dArgs<float, Float16>& args);
 }  // namespace cpu
+
+namespace cuda {
+// All put their work into `stream`, a cudaStream_t, and return at once: a cudaError_t, 0 for success. Every
+// pointer is memory of that stream's device. Denormal numbers count. Simple and right: not where speed is
+// looked for.
+int depthwise_conv2d_pack(const DepthwisePackArgs<float>& args, void* stream);
+int depthwise_conv2d_pack(const DepthwisePackArgs<double>& args, void* stream);
+int depthwise_conv2d(const DepthwiseConv2dArgs<float>& args, void* stream);
+int depthwise_conv2d(const DepthwiseConv2dArgs<double>& args, void* stream);
+}  // namespace cuda
 
 }  // namespace greenkernels

@@ -32,13 +32,13 @@ struct DirectFilter {
   int64_t out_c, group_in_c, kernel_h, kernel_w;  // all >= 0; kernel sizes >= 1
   int64_t groups;                                 // >= 1, divides out_c
 
-  int64_t taps() const { return kernel_h * kernel_w; }
-  int64_t depth() const { return taps() * group_in_c; }  // products in an output value
-  int64_t group_out_c() const { return out_c / groups; }
-  int64_t padded_group_out_c() const {
+  constexpr int64_t taps() const { return kernel_h * kernel_w; }
+  constexpr int64_t depth() const { return taps() * group_in_c; }  // products in an output value
+  constexpr int64_t group_out_c() const { return out_c / groups; }
+  constexpr int64_t padded_group_out_c() const {
     return (group_out_c() + kDirectHalfPanel - 1) / kDirectHalfPanel * kDirectHalfPanel;
   }
-  int64_t packed_size() const { return groups * depth() * padded_group_out_c(); }  // elements
+  constexpr int64_t packed_size() const { return groups * depth() * padded_group_out_c(); }  // elements
 };
 
 template <typename T>
@@ -66,12 +66,13 @@ struct DirectConv2dArgs {
   int64_t stride_h, stride_w;      // >= 1
   int64_t dilation_h, dilation_w;  // >= 1
 
-  int64_t in_c() const { return filter.group_in_c * filter.groups; }
-  int64_t out_h() const { return out_size(h, pad_h, filter.kernel_h, stride_h, dilation_h); }
-  int64_t out_w() const { return out_size(w, pad_w, filter.kernel_w, stride_w, dilation_w); }
+  constexpr int64_t in_c() const { return filter.group_in_c * filter.groups; }
+  constexpr int64_t out_h() const { return out_size(h, pad_h, filter.kernel_h, stride_h, dilation_h); }
+  constexpr int64_t out_w() const { return out_size(w, pad_w, filter.kernel_w, stride_w, dilation_w); }
 
   // 0 where the map with its padding does not hold the filter.
-  static int64_t out_size(int64_t in, int64_t pad, int64_t kernel, int64_t stride, int64_t dilation) {
+  static constexpr int64_t out_size(int64_t in, int64_t pad, int64_t kernel, int64_t stride,
+                                    int64_t dilation) {
     const int64_t room = in + 2 * pad - dilation * (kernel - 1) - 1;
     return room < 0 ? 0 : room / stride + 1;
   }
@@ -85,5 +86,15 @@ void direct_conv2d_pack(const DirectPackArgs<double>& args);
 void direct_conv2d(const DirectConv2dArgs<float>& args);
 void direct_conv2d(const DirectConv2dArgs<double>& args);
 }  // namespace cpu
+
+namespace cuda {
+// All put their work into `stream`, a cudaStream_t, and return at once: a cudaError_t, 0 for success. Every
+// pointer is memory of that stream's device. Denormal numbers count. Simple and right: not where speed is
+// looked for.
+int direct_conv2d_pack(const DirectPackArgs<float>& args, void* stream);
+int direct_conv2d_pack(const DirectPackArgs<double>& args, void* stream);
+int direct_conv2d(const DirectConv2dArgs<float>& args, void* stream);
+int direct_conv2d(const DirectConv2dArgs<double>& args, void* stream);
+}  // namespace cuda
 
 }  // namespace greenkernels

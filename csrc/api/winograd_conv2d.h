@@ -62,8 +62,8 @@ struct WinogradConv2dArgs {
   int64_t h, w, pad_h, pad_w;  // all >= 0; out_h and out_w below must not be negative
   int tile;                    // m: 2, 4 or 6
 
-  int64_t out_h() const { return h + 2 * pad_h - 2; }
-  int64_t out_w() const { return w + 2 * pad_w - 2; }
+  constexpr int64_t out_h() const { return h + 2 * pad_h - 2; }
+  constexpr int64_t out_w() const { return w + 2 * pad_w - 2; }
 };
 
 // The gradients. That of the input is a convolution again: of the gradient of out with the weight packed
@@ -86,8 +86,8 @@ struct WinogradWeightGradArgs {
   int64_t h, w, pad_h, pad_w;  // all >= 0; out_h and out_w below must not be negative
   int tile;                    // m: 2 or 4
 
-  int64_t out_h() const { return h + 2 * pad_h - 2; }
-  int64_t out_w() const { return w + 2 * pad_w - 2; }
+  constexpr int64_t out_h() const { return h + 2 * pad_h - 2; }
+  constexpr int64_t out_w() const { return w + 2 * pad_w - 2; }
 };
 
 namespace cpu {
@@ -105,5 +105,18 @@ void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<double>& args);
 void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<float, BFloat16>& args);
 void winograd_conv2d_weight_grad(const WinogradWeightGradArgs<float, Float16>& args);
 }  // namespace cpu
+
+namespace cuda {
+// All put their work into `stream`, a cudaStream_t, and return at once: a cudaError_t, 0 for success. Every
+// pointer is memory of that stream's device. input_layout must be out_layout, and out not be empty. float
+// with tile 2 is one kernel; all else goes through scratch memory: winograd_conv2d_scratch elements, 0 for
+// none, 16-byte aligned. double is right, but not fast. Denormal numbers count.
+int winograd_conv2d_pack(const WinogradPackArgs<float>& args, void* stream);
+int winograd_conv2d_pack(const WinogradPackArgs<double>& args, void* stream);
+int64_t winograd_conv2d_scratch(const WinogradConv2dArgs<float>& args);
+int64_t winograd_conv2d_scratch(const WinogradConv2dArgs<double>& args);
+int winograd_conv2d(const WinogradConv2dArgs<float>& args, float* scratch, void* stream);
+int winograd_conv2d(const WinogradConv2dArgs<double>& args, double* scratch, void* stream);
+}  // namespace cuda
 
 }  // namespace greenkernels

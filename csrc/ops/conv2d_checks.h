@@ -14,6 +14,8 @@
 
 namespace greenkernels::ops {
 
+using Ints = std::vector<int64_t>;
+using OptionalString = std::optional<std::string>;
 using OptionalTensor = std::optional<Tensor>;
 
 // The arguments that every convolution op has, named as in the schemas.
@@ -60,6 +62,18 @@ inline void check_float(const char* op, const char* name, const Tensor& tensor) 
 inline void check_input(const char* op, const Tensor& input) {
   GK_CHECK(input.dim() == 4, op, "input must be 4-D, got shape ", ops::shape(input));
   check_float(op, "input", input);
+}
+
+// Height and width of the filters, of a weight that nothing was checked of.
+inline Ints kernel_size_of(const char* op, const Tensor& input, const Tensor& weight) {
+  check_input(op, input);
+  GK_CHECK(weight.dim() == 4, op, "weight must be 4-D, got shape ", ops::shape(weight));
+  return {weight.size(2), weight.size(3)};
+}
+
+inline int64_t channels_of(const char* op, const Tensor& input) {
+  check_input(op, input);
+  return input.size(1);
 }
 
 inline std::string activation_list() {
@@ -142,7 +156,21 @@ inline void check_packed(const ConvCall& call, const Tensor& packed) {
   GK_CHECK(packed.scalar_type() == call.compute_dtype(), call.op, "packed must be ",
            dtype_name(call.compute_dtype()), " for ", dtype_name(call.input.scalar_type()), " input, got ",
            dtype_name(packed.scalar_type()));
-  GK_CHECK(packed.is_cpu(), call.op, "packed must be on the device of input, cpu, got another");
+  check_device(call.op, "packed", packed, "input", call.input);
+}
+
+// Whether a kernel that writes maps of `dtype` may write into `out`, as dense in `layout`, while it reads the
+// arguments. skip is the exception: it may be `out` itself.
+inline bool may_write_into(const Tensor& out, MapLayout layout, const ConvCall& call, const Weight& weight,
+                           ScalarType dtype) {
+  if (out.scalar_type() != dtype || !is_dense(out, layout) || overlaps(out, call.input)) return false;
+  // A plain weight is packed before anything is written.
+  if (weight.packed && overlaps(out, *weight.packed)) return false;
+  for (const OptionalTensor* other : {&call.bias, &call.activation_param}) {
+    if (*other && overlaps(out, **other)) return false;
+  }
+  if (!call.skip || !overlaps(out, *call.skip)) return true;
+  return call.skip->const_data_ptr() == out.const_data_ptr() && is_dense(*call.skip, layout);
 }
 
 }  // namespace greenkernels::ops

@@ -14,6 +14,7 @@
 
 #include "cpu/scratch.h"
 #include "ops/conv2d_checks.h"
+#include "ops/huge_pages.h"
 
 namespace greenkernels::ops {
 
@@ -111,7 +112,8 @@ void run_into(const Call& call, Activation activation, const Weight& weight, con
 template <typename Call>
 Tensor run(const Call& call, Activation activation, const Weight& weight) {
   const MapLayout layout = suggested_layout(call.input);
-  Tensor out = empty_map(call.op, "the output", call.out_sizes(), layout, map_dtype(call));
+  const Tensor out = with_huge_pages(
+      empty_map(call.op, "the output", call.out_sizes(), layout, map_dtype(call), call.input));
   if (out.numel() > 0) run_into(call, activation, weight, out, layout);
   return out;
 }
@@ -122,30 +124,29 @@ Tensor convolve(const Call& call, const Weight& weight) {
   return as_dtype(call.op, "the output", run(call, activation, weight), call.input.scalar_type());
 }
 
-// Whether the kernel may write into `out` while it reads the arguments. skip is the exception: it may be
-// `out` itself.
-template <typename Call>
-bool may_write_into(const Tensor& out, MapLayout layout, const Call& call, const Weight& weight) {
-  if (out.scalar_type() != map_dtype(call) || !is_dense(out, layout) || overlaps(out, call.input))
-    return false;
-  if (weight.packed && overlaps(out, *weight.packed)) return false;
-  for (const OptionalTensor* other : {&call.bias, &call.activation_param}) {
-    if (*other && overlaps(out, **other)) return false;
-  }
-  if (!call.skip || !overlaps(out, *call.skip)) return true;
-  return call.skip->const_data_ptr() == out.const_data_ptr() && is_dense(*call.skip, layout);
-}
-
 template <typename Call>
 void convolve_out(const Call& call, const Weight& weight, Tensor out) {
   const Activation activation = check_call(call);
   check_out(call, out, call.out_sizes());
   if (out.numel() == 0) return;
   for (const MapLayout layout : {suggested_layout(out), MapLayout::kNchw, MapLayout::kNhwc}) {
-    if (may_write_into(out, layout, call, weight)) return run_into(call, activation, weight, out, layout);
+    if (may_write_into(out, layout, call, weight, map_dtype(call)))
+      return run_into(call, activation, weight, out, layout);
   }
   torch::stable::copy_(out, run(call, activation, weight));
 }
+
+// The part of a Device (<stem>_entries.h) that all stems have in common.
+struct CpuConvolution {
+  template <typename Call>
+  static Tensor convolve(const Call& call, const Weight& weight) {
+    return ops::convolve(call, weight);
+  }
+  template <typename Call>
+  static void convolve_out(const Call& call, const Weight& weight, Tensor out) {
+    ops::convolve_out(call, weight, out);
+  }
+};
 
 // A packed weight of `size` elements; pack_into(plain, packed) gets two pointers to float or to double.
 template <typename Pack>

@@ -1,8 +1,8 @@
 // What matrix product ops share on the CPU: scratch memory, packed weights, huge pages.
 #pragma once
 
-#include "cpu/huge_pages.h"
 #include "ops/gemm_call.h"
+#include "ops/huge_pages.h"
 
 namespace greenkernels::ops {
 

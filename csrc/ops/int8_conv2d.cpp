@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include "cpu/scratch.h"
+#include "ops/huge_pages.h"
 
 namespace greenkernels::ops {
 namespace {
@@ -117,7 +118,8 @@ void run_into(const Int8ConvCall& call, Activation activation, const Int8FilterS
 Tensor run(const Int8ConvCall& call, const Int8FilterSource& weight) {
   const Activation activation = check_call(call);
   const MapLayout layout = call.out_layout();
-  const Tensor out = empty_map(call.op, "the output", call.out_sizes(), layout, call.written_dtype());
+  const Tensor out = with_huge_pages(
+      empty_map(call.op, "the output", call.out_sizes(), layout, call.written_dtype(), call.input));
   if (out.numel() > 0) run_into(call, activation, weight, out, layout);
   return as_dtype(call.op, "the output", out, call.out_dtype());
 }

@@ -3,6 +3,7 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include "cpu/huge_pages.h"
 #include "cpu/scratch.h"
 
 namespace greenkernels::ops {

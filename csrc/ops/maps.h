@@ -3,7 +3,6 @@
 #pragma once
 
 #include "api/map_layout.h"
-#include "cpu/huge_pages.h"
 #include "ops/checks.h"
 
 #include <array>
@@ -59,8 +58,9 @@ inline MapLayout readable_layout(const Tensor& map) {
   return suggested_layout(map);
 }
 
+// On the device of `like`.
 inline Tensor empty_map(const char* op, const char* what, const MapSizes& sizes, MapLayout layout,
-                        ScalarType dtype) {
+                        ScalarType dtype, const Tensor& like) {
   MapSizes strides;
   int64_t step = 1;
   bool fits = true;  // in 63 bits
@@ -72,12 +72,12 @@ inline Tensor empty_map(const char* op, const char* what, const MapSizes& sizes,
   const double bytes = map_elements(sizes) * double(aoti_torch_dtype_element_size(type));
   return allocate(op, what, bytes, [&] {
     if (!fits) throw std::bad_alloc();
+    int32_t device;
+    TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(like.get(), &device));
     AtenTensorHandle handle;
-    TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(4, sizes.data(), strides.data(), type,
-                                                    aoti_torch_device_type_cpu(), 0, &handle));
-    const Tensor map(handle);
-    cpu::prefer_huge_pages(map.mutable_data_ptr(), static_cast<int64_t>(bytes));
-    return map;
+    TORCH_ERROR_CODE_CHECK(aoti_torch_empty_strided(4, sizes.data(), strides.data(), type, device,
+                                                    like.is_cpu() ? 0 : like.get_device_index(), &handle));
+    return Tensor(handle);
   });
 }
 

@@ -6,6 +6,7 @@
 
 #include "ops/depthwise_conv2d.h"
 #include "ops/direct_conv2d.h"
+#include "ops/huge_pages.h"
 
 namespace greenkernels::ops {
 namespace {
@@ -162,7 +163,8 @@ Tensor separable_conv2d_packed(const Tensor& input, const OptionalTensor& expand
   check_call(call);
   const Held held = hold(call);
   SeparableConv2dArgs args = args_of(call, held);
-  const Tensor out = empty_map(kOp, "the output", call.out_sizes(), MapLayout::kNhwc, ScalarType::Float);
+  const Tensor out = with_huge_pages(
+      empty_map(kOp, "the output", call.out_sizes(), MapLayout::kNhwc, ScalarType::Float, call.input));
   args.out = out.mutable_data_ptr<float>();
   try {
     cpu::separable_conv2d(args);

@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/library.h>
 
 #include "cpu/scratch.h"
+#include "ops/huge_pages.h"
 #include "ops/winograd_conv2d.h"
 
 namespace greenkernels::ops {
@@ -148,7 +149,8 @@ Tensor winograd_conv2d_input_grad(const Tensor& grad, const Tensor& weight, std:
                                   int64_t tile) {
   const MapSizes sizes = check_input_grad(grad, weight, padding, tile);
   const MapLayout layout = suggested_layout(grad);
-  const Tensor out = empty_map(kInputOp, "the gradient of the input", sizes, layout, grad.scalar_type());
+  const Tensor out = with_huge_pages(
+      empty_map(kInputOp, "the gradient of the input", sizes, layout, grad.scalar_type(), grad));
   if (out.numel() > 0) select_input_grad(grad.scalar_type())(grad, weight, padding, tile, out, layout);
   return out;
 }
@@ -157,8 +159,8 @@ Tensor winograd_conv2d_weight_grad(const Tensor& input, const Tensor& grad, std:
                                    int64_t tile) {
   check_weight_grad(input, grad, padding, tile);
   const MapSizes sizes = {grad.size(1), input.size(1), 3, 3};
-  const Tensor out =
-      empty_map(kWeightOp, "the gradient of the weight", sizes, MapLayout::kNchw, compute_dtype(input));
+  const Tensor out = with_huge_pages(empty_map(kWeightOp, "the gradient of the weight", sizes,
+                                               MapLayout::kNchw, compute_dtype(input), input));
   select_weight_grad(input.scalar_type())(input, grad, padding, tile, out);
   return as_dtype(kWeightOp, "the gradient of the weight", out, input.scalar_type());
 }
