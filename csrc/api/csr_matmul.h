@@ -96,4 +96,40 @@ void csr_matmul_values_grad(const CsrValuesGradArgs<double>& args);
 void csr_transpose(const CsrTransposeArgs& args);
 }  // namespace cpu
 
+// On CUDA the weight stays as torch has it: I is int32_t or int64_t.
+template <typename T, typename I>
+struct CsrCudaArgs {
+  const I* crow_indices;  // [n + 1]
+  const I* col_indices;   // [nnz], each in [0, k)
+  const T* values;        // [nnz]
+  const T* x;             // [m, k] row-major
+  const T* bias;          // [n], or nullptr for none
+  T* out;                 // [m, n] row-major; every element is written; aliases no input
+  CsrShape shape;
+  int64_t m;  // >= 0
+};
+
+template <typename T, typename I>
+struct CsrCudaValuesGradArgs {
+  const I* crow_indices;
+  const I* col_indices;
+  const T* grad;   // [m, n] row-major
+  const T* x;      // [m, k] row-major
+  T* grad_values;  // [nnz]
+  CsrShape shape;
+  int64_t m;
+};
+
+namespace cuda {
+// Both put their work into `stream`, a cudaStream_t, and return at once: a cudaError_t, 0 for success. Every
+// pointer is memory of that stream's device, scratch has csr_matmul_scratch bytes, 16-byte aligned. Indices
+// are taken at their word: a look at them would wait for the device. T is float or double; denormal numbers
+// count.
+int64_t csr_matmul_scratch(const CsrShape& shape, int64_t m, int64_t element_bytes);
+template <typename T, typename I>
+int csr_matmul(const CsrCudaArgs<T, I>& args, void* scratch, void* stream);
+template <typename T, typename I>
+int csr_matmul_values_grad(const CsrCudaValuesGradArgs<T, I>& args, void* scratch, void* stream);
+}  // namespace cuda
+
 }  // namespace greenkernels

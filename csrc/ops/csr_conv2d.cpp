@@ -6,8 +6,9 @@
 
 #include <cstring>
 
-#include "ops/csr_matmul.h"
+#include "ops/csr_contents.h"
 #include "ops/direct_conv2d.h"
+#include "ops/huge_pages.h"
 
 namespace greenkernels::ops {
 namespace {
@@ -84,7 +85,8 @@ Tensor csr_conv2d_packed(const Tensor& input, const Tensor& packed, const Option
   OptionalTensor own_bias;
   if (bias) own_bias = as_contiguous(kOp, "a copy of bias", *bias, ScalarType::Float);
   const MapSizes sizes = {args.batch, out_channels, args.out_h, args.out_w};
-  const Tensor out = empty_map(kOp, "the output", sizes, MapLayout::kNchw, ScalarType::Float);
+  const Tensor out =
+      with_huge_pages(empty_map(kOp, "the output", sizes, MapLayout::kNchw, ScalarType::Float, maps));
   args.input = maps.const_data_ptr<float>();
   args.bias = own_bias ? own_bias->const_data_ptr<float>() : nullptr;
   args.out = out.mutable_data_ptr<float>();

@@ -8,6 +8,7 @@
 
 #include "cpu/huge_pages.h"
 #include "cpu/scratch.h"
+#include "ops/csr_contents.h"
 
 namespace greenkernels::ops {
 namespace {
@@ -40,12 +41,6 @@ Tensor empty(const char* op, const char* what, const Tensor& like, const std::ve
     cpu::prefer_huge_pages(tensor.mutable_data_ptr(), static_cast<int64_t>(bytes));
     return tensor;
   });
-}
-
-std::vector<int64_t> out_sizes(const Tensor& x, int64_t n) {
-  std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
-  sizes.back() = n;
-  return sizes;
 }
 
 template <typename T>
@@ -86,10 +81,8 @@ void pack_into(const char* op, const CheckedIndices& indices, const Tensor& valu
 
 Tensor csr_matmul(const Tensor& crow_indices, const Tensor& col_indices, const Tensor& values,
                   const Tensor& x, const OptionalTensor& bias) {
+  const CsrShape shape = check_matmul(kOp, crow_indices, col_indices, values, x, bias);
   const int64_t m = check_rows(kOp, "x", x);
-  check_tensor(kOp, "values", values, 1, x.scalar_type(), "x", x);
-  const CsrShape shape = check_structure(kOp, crow_indices, col_indices, values, values.size(0), x.size(-1));
-  check_csr_bias(kOp, bias, x, shape.n);
   const CheckedIndices indices = checked_indices(kOp, crow_indices, col_indices, shape);
   const CsrLayout layout = csr_layout(shape, m);
   const int64_t bytes = csr_packed_bytes(shape, layout, element_bytes(csr_compute_dtype(x)));
@@ -146,12 +139,8 @@ Tensor csr_matmul_packed(const Tensor& x, const Tensor& packed, const OptionalTe
 
 Tensor csr_matmul_values_grad(const Tensor& crow_indices, const Tensor& col_indices, const Tensor& grad,
                               const Tensor& x) {
+  const CsrShape sizes = check_values_grad(kGradOp, crow_indices, col_indices, grad, x);
   const int64_t m = check_rows(kGradOp, "x", x);
-  check_tensor(kGradOp, "grad", grad, x.dim(), x.scalar_type(), "x", x);
-  const CsrShape sizes =
-      check_structure(kGradOp, crow_indices, col_indices, x, col_indices.numel(), x.size(-1));
-  GK_CHECK(grad.sizes().vec() == out_sizes(x, sizes.n), kGradOp, "grad must have shape ",
-           shape(out_sizes(x, sizes.n)), ", got ", shape(grad));
   const CheckedIndices indices = checked_indices(kGradOp, crow_indices, col_indices, sizes);
   const ScalarType dtype = csr_compute_dtype(x);
   const Tensor rows = as_contiguous(kGradOp, "a dense copy of x", x, dtype);

@@ -5,13 +5,9 @@
 
 #include "api/csr_matmul.h"
 
-#include <atomic>
-#include <cstring>
 #include <optional>
 #include <vector>
 
-#include "cpu/csr_matmul/formats/panels.h"
-#include "cpu/parallel.h"
 #include "ops/conv2d_checks.h"
 
 namespace greenkernels::ops {
@@ -27,8 +23,7 @@ inline void check_indices(const char* op, const char* name, const Tensor& indice
   const ScalarType dtype = indices.scalar_type();
   GK_CHECK(dtype == ScalarType::Long || dtype == ScalarType::Int, op, name, " must be int64 or int32, got ",
            dtype_name(dtype));
-  GK_CHECK(indices.is_cpu() == like.is_cpu(), op, name, " must be on the device of the values, cpu, got ",
-           indices.is_cpu() ? "cpu" : "another");
+  check_device(op, name, indices, "the values", like);
 }
 
 // Shapes and dtypes of the indices of a weight with `nnz` values and k columns.
@@ -58,44 +53,32 @@ inline void check_csr_bias(const char* op, const OptionalTensor& bias, const Ten
   GK_CHECK(bias->size(0) == n, op, "bias must have ", n, " elements, got ", bias->size(0));
 }
 
-// That a packed weight of the right size was made for this shape.
-inline void check_header(const char* op, const Tensor& packed, const CsrShape& shape, const CsrLayout& layout,
-                         int64_t element_bytes) {
-  const cpu::CsrHeader wanted = cpu::CsrHeader::of(shape, layout, element_bytes);
-  GK_CHECK(std::memcmp(packed.const_data_ptr(), &wanted, sizeof(wanted)) == 0, op,
-           "packed must be what csr_matmul_pack returned for ", shape.nnz, " nonzeros of [", shape.n, ", ",
-           shape.k, "], got another weight");
+// Of a result with n columns in place of those of x.
+inline std::vector<int64_t> out_sizes(const Tensor& x, int64_t n) {
+  std::vector<int64_t> sizes(x.sizes().begin(), x.sizes().end());
+  sizes.back() = n;
+  return sizes;
 }
 
-// The indices as int64, row-major, and their contents checked: only a look at all of them tells.
-struct CheckedIndices {
-  Tensor crow, col;
-  const int64_t* crow_indices() const { return crow.const_data_ptr<int64_t>(); }
-  const int64_t* col_indices() const { return col.const_data_ptr<int64_t>(); }
-};
+// All arguments of csr_matmul but what the indices hold.
+inline CsrShape check_matmul(const char* op, const Tensor& crow_indices, const Tensor& col_indices,
+                             const Tensor& values, const Tensor& x, const OptionalTensor& bias) {
+  check_rows(op, "x", x);
+  check_tensor(op, "values", values, 1, x.scalar_type(), "x", x);
+  const CsrShape shape = check_structure(op, crow_indices, col_indices, values, values.size(0), x.size(-1));
+  check_csr_bias(op, bias, x, shape.n);
+  return shape;
+}
 
-inline CheckedIndices checked_indices(const char* op, const Tensor& crow_indices, const Tensor& col_indices,
-                                      const CsrShape& shape) {
-  const CheckedIndices checked{as_contiguous(op, "a copy of crow_indices", crow_indices, ScalarType::Long),
-                               as_contiguous(op, "a copy of col_indices", col_indices, ScalarType::Long)};
-  const int64_t* const crow = checked.crow_indices();
-  const int64_t* const col = checked.col_indices();
-  bool ascending = crow[0] == 0 && crow[shape.n] == shape.nnz;
-  for (int64_t row = 0; row < shape.n; ++row) ascending &= crow[row] <= crow[row + 1];
-  GK_CHECK(ascending, op, "crow_indices must ascend from 0 to ", shape.nnz, ", the number of values");
-  std::atomic<bool> valid{true};
-  cpu::parallel_for(shape.n, 256, [&](int64_t begin, int64_t end) {
-    bool good = true;
-    for (int64_t row = begin; row < end; ++row) {
-      const int64_t first = crow[row], last = crow[row + 1] - 1;
-      if (first > last) continue;
-      good &= col[first] >= 0 && col[last] < shape.k;
-      for (int64_t p = first; p < last; ++p) good &= col[p] < col[p + 1];
-    }
-    if (!good) valid = false;
-  });
-  GK_CHECK(valid, op, "col_indices must be in [0, ", shape.k, ") and strictly ascend within a row");
-  return checked;
+// All arguments of csr_matmul_values_grad but what the indices hold.
+inline CsrShape check_values_grad(const char* op, const Tensor& crow_indices, const Tensor& col_indices,
+                                  const Tensor& grad, const Tensor& x) {
+  check_rows(op, "x", x);
+  check_tensor(op, "grad", grad, x.dim(), x.scalar_type(), "x", x);
+  const CsrShape sizes = check_structure(op, crow_indices, col_indices, x, col_indices.numel(), x.size(-1));
+  GK_CHECK(grad.sizes().vec() == out_sizes(x, sizes.n), op, "grad must have shape ",
+           shape(out_sizes(x, sizes.n)), ", got ", shape(grad));
+  return sizes;
 }
 
 }  // namespace greenkernels::ops
