@@ -115,6 +115,12 @@ def test_a_kernel_without_a_budget_is_a_breach() -> None:
     assert verdict.breaches == ["budget.json has no entry for it"]
 
 
+def test_a_short_name_has_the_arguments_of_a_template() -> None:
+    assert budget.short_name("_ZN12greenkernels4cuda11demo_kernelILi16ELb1EEEvi") == "demo_kernel<16,1>"
+    mangled = "_ZN12greenkernels4cuda21winograd_fused_kernelILNS0_10FusedLoadsE2EEEvi"
+    assert budget.short_name(mangled) == "winograd_fused_kernel<2>"
+
+
 def test_no_kernel_may_spill() -> None:
     limits = json.loads((FOLDER / "budget.json").read_text())
     assert limits["every_kernel"]["max"]["spill_bytes"] == 0

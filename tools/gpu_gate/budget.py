@@ -78,6 +78,7 @@ def short_name(mangled: str) -> str:
     while found := re.match(r"\d+", rest):  # the length of the next part, then the part
         end = found.end() + int(found[0])
         name, rest = rest[found.end() : end], rest[end:]
-    arguments = re.match(r"I((?:L[a-z]\d+E)+)E", rest)
-    values = ",".join(re.findall(r"L[a-z](\d+)E", arguments[1])) if arguments else ""
+    kind = r"L(?:[a-z]|NS0_\d+[A-Za-z]+E)"  # a letter for what is built in, a name for an enum of the library
+    arguments = re.match(rf"I((?:{kind}\d+E)+)E", rest)
+    values = ",".join(re.findall(rf"{kind}(\d+)E", arguments[1])) if arguments else ""
     return f"{name}<{values}>" if values else name

@@ -27,11 +27,16 @@ from resources import Toolchain  # noqa: E402
 from sass import kernels_of  # noqa: E402
 
 ARCHITECTURE = 80
-STEMS = {"sgemm": r"^FFMA", "int8_gemm": r"^IMMA\.16832"}  # the instruction that multiplies
-MULTIPLY_ADDS = {"sgemm": 32, "int8_gemm": 16 * 8 * 32}  # of one, by a warp
+# The instruction that multiplies.
+STEMS = {"sgemm": "FFMA", "int8_gemm": "IMMA.16832", "winograd_conv2d": "FFMA", "csr_matmul": "FFMA"}
+MULTIPLY_ADDS = {"FFMA": 32, "IMMA.16832": 16 * 8 * 32}  # of one, by a warp
+WINOGRAD = 36 / 16  # multiply-adds of a direct convolution for one of F(2 x 2, 3 x 3)
 _FETCH = re.compile(r"^(?:LDG|LDGSTS)\b.*")
 # Of ours, the ones for aligned operands with stride 1 along the depth, which is what the rivals take.
-OURS = re.compile(r"sgemm_kernelILi\d+ELb1ELb1ELi4E|int8_gemm_mma_kernelILi\dELb0ELb0ELb1E")
+OURS = re.compile(
+    r"sgemm_kernelILi\d+ELb1ELb1ELi4E|int8_gemm_mma_kernelILi\dELb0ELb0ELb1E|winograd_fused"
+    r"|csr_many_rows_kernelIfiLi4E"
+)
 
 
 @dataclass(frozen=True)
@@ -48,9 +53,10 @@ def main() -> int:
     """Prints a table for each stem."""
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("python", help="of the environment with CUTLASS and Triton")
-    python, toolchain = arguments.parse_args().python, Toolchain.find()
-    for stem in STEMS:
-        counts = sorted(all_counts(stem, toolchain, python), key=lambda count: count.instructions)
+    arguments.add_argument("--stem", choices=STEMS, action="append", help="default: all")
+    chosen, toolchain = arguments.parse_args(), Toolchain.find()
+    for stem in chosen.stem or STEMS:
+        counts = sorted(all_counts(stem, toolchain, chosen.python), key=lambda count: count.instructions)
         best, fetches = counts[0].instructions, min(count.fetched_bytes for count in counts)
         print(f"\n| {stem} | issued | of the best | fetched bytes | of the best | spills in the loop |")
         print("|---|---|---|---|---|---|")
@@ -75,8 +81,9 @@ def all_counts(stem: str, toolchain: Toolchain, python: str) -> Iterator[Count]:
         home = subprocess.run(asked, capture_output=True, text=True, check=True).stdout.strip()
         flags = ["-std=c++17", "-O3", f"-arch=sm_{ARCHITECTURE}", f"-I{home}/source/include", "-w", "-cubin"]
         source = HERE / f"cutlass_{stem.removesuffix('_gemm')}.cu"
-        subprocess.run([toolchain.nvcc.path, *flags, str(source), "-o", str(rival)], check=True)
-        yield from counts_of(stem, toolchain, rival, "CUTLASS")
+        if source.exists():  # CUTLASS has no product with an unstructured sparse matrix
+            subprocess.run([toolchain.nvcc.path, *flags, str(source), "-o", str(rival)], check=True)
+            yield from counts_of(stem, toolchain, rival, "CUTLASS")
         script = str(HERE / "triton_products.py")
         subprocess.run([python, script, str(folder)], check=True, capture_output=True)
         for path in sorted(folder.glob(f"{stem} *.cubin")):
@@ -89,9 +96,11 @@ def counts_of(stem: str, toolchain: Toolchain, cubin: Path, whose: str) -> Itera
         if whose == "ours" and not OURS.search(name):
             continue
         loop = listing.hottest()
-        products = sum(bool(re.match(STEMS[stem], opcode)) for opcode in loop) * MULTIPLY_ADDS[stem]
+        products = sum(opcode.startswith(STEMS[stem]) for opcode in loop) * MULTIPLY_ADDS[STEMS[stem]]
         if products == 0:
             continue
+        if "winograd_fused" in name:
+            products *= WINOGRAD
         fetched = 32 * sum(width_of(opcode) for opcode in loop if _FETCH.match(opcode))
         local = sum(opcode.startswith(("LDL", "STL")) for opcode in loop)
         tile = re.search(r"GemmShapeILi(\d+)ELi(\d+)ELi(\d+)E", name)
