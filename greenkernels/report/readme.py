@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..measure import kernel_facts
 from ..measure.rows import Run
-from . import plots
+from . import gpu, plots
 from .cases import Case, by_machine, cases_of, load_runs, require_measured, speedup_of, thread_words
 from .files import write_whole
 from .tables import error, markdown_table
@@ -176,7 +176,12 @@ def write(root: Path, folder: Path) -> list[Path]:
         ValueError: the README has not exactly one pair of markers.
     """
     text, figures = results(folder, root)
-    changed = [root / "README.md"] if write_between_markers(root / "README.md", text) else []
+    readme = root / "README.md"
+    changed = [readme] if write_between_markers(readme, text) else []
+    if gpu.BEGIN in readme.read_text(encoding="utf-8"):
+        table = gpu.section(gpu.load(folder / gpu.FOLDER))
+        if write_between_markers(readme, table, gpu.BEGIN, gpu.END) and not changed:
+            changed.append(readme)
     for plot in figures:
         path, data = root / "docs" / "figures" / f"{plot.name}.svg", plot.svg.encode()
         if not path.is_file() or path.read_bytes() != data:
@@ -184,18 +189,18 @@ def write(root: Path, folder: Path) -> list[Path]:
     return changed
 
 
-def write_between_markers(readme: Path, text: str) -> bool:
+def write_between_markers(readme: Path, text: str, begin: str = BEGIN, end: str = END) -> bool:
     """Put `text` between the markers; True if the file changed.
 
     Raises:
         ValueError: the file has not exactly one pair of markers.
     """
     old = readme.read_text(encoding="utf-8")
-    if old.count(BEGIN) != 1 or old.count(END) != 1 or old.index(BEGIN) > old.index(END):
-        raise ValueError(f"{readme}: must have one {BEGIN} and, after it, one {END}")
-    before, _, rest = old.partition(BEGIN)
-    after = rest.partition(END)[2]
-    new = f"{before}{BEGIN}\n{text}\n{END}{after}"
+    if old.count(begin) != 1 or old.count(end) != 1 or old.index(begin) > old.index(end):
+        raise ValueError(f"{readme}: must have one {begin} and, after it, one {end}")
+    before, _, rest = old.partition(begin)
+    after = rest.partition(end)[2]
+    new = f"{before}{begin}\n{text}\n{end}{after}"
     if new == old:
         return False
     write_whole(readme, new.encode())
