@@ -24,6 +24,7 @@ def test_prints_what_a_kernel_did() -> None:
     assert result.exit_code == 0, result.output
     assert "thread instructions per multiply-add" in result.output
     assert "no race" in result.output
+    assert re.search(r"A100 +│ >= [0-9.e-]+ us", result.output)
 
 
 @NEEDS_NVCC
@@ -33,6 +34,7 @@ def test_prints_json() -> None:
     (launch,) = found["launches"]
     assert found["multiply_adds"] == 4 * 4 * 8
     assert found["error"] < 1e-6
+    assert found["least_time_s"]["A100"] > 0
     assert launch["total"]["issued"] == sum(line["issued"] for line in launch["lines"].values())
 
 

@@ -91,7 +91,7 @@ __global__ void __launch_bounds__(kDirectThreads)
       weights[d][k] = k < width && from + d < depth ? panel[(from + d) * width + k] : T(0);
     }
     __syncthreads();
-#pragma unroll
+#pragma unroll 4
     for (int d = 0; d < kDirectDepth; ++d) {
 #pragma unroll
       for (int i = 0; i < 2; ++i) {

@@ -9,6 +9,7 @@ from typing import Any
 from rich.table import Table
 from torch import Tensor
 
+from .bounds import GPUS, least_time_s
 from .device import Device
 from .launching import Report
 from .statistics import Counts, Traffic, ratio_text
@@ -69,9 +70,10 @@ class Simulation:
     multiply_adds: int
 
     def to_json(self) -> dict[str, Any]:
-        """Counts of each launch, whole and by source line."""
+        """Counts of each launch, whole and by source line, and bounds on the time."""
         return {
             "error": self.error,
+            "least_time_s": {name: least_time_s(self.reports, gpu) for name, gpu in GPUS.items()},
             "multiply_adds": self.multiply_adds,
             "launches": [
                 {
@@ -90,10 +92,11 @@ class Simulation:
 
 
 def tables(simulation: Simulation, most_lines: int) -> Iterable[Table]:
-    """For each launch a table of its totals, and one of the source lines that issue most instructions."""
+    """For each launch a table of its totals, and one of the source lines that issue most instructions; then bounds."""
     for report in simulation.reports:
         yield _totals(report, simulation.multiply_adds)
         yield _lines(report, most_lines)
+    yield _bounds(simulation.reports)
 
 
 def _totals(report: Report, multiply_adds: int) -> Table:
@@ -110,6 +113,13 @@ def _totals(report: Report, multiply_adds: int) -> Table:
         unit = "wavefronts" if kind.startswith("shared") else "sectors"
         text = f"{traffic.bytes:,} bytes, {traffic.units:,} {unit}, {ratio_text(traffic.ratio)}x the ideal"
         table.add_row(kind, text)
+    return table
+
+
+def _bounds(reports: tuple[Report, ...]) -> Table:
+    table = Table(title="all launches, at the least, at boost clock (nothing was timed)", show_header=False)
+    for name, gpu in GPUS.items():
+        table.add_row(name, f">= {least_time_s(reports, gpu) * 1e6:.3g} us")
     return table
 
 

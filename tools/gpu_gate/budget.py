@@ -31,7 +31,7 @@ class Verdict:
 def judge(
     budget: dict, toolchain: Toolchain, architecture: int, name: str, used: Resources, listing: Listing
 ) -> Verdict:
-    """Measures a kernel and holds it against its entry."""
+    """Measures a kernel and holds it against its entry, which may set other limits than those of every kernel."""
     entry = next((entry for entry in budget["kernels"] if re.search(entry["kernel"], name)), None)
     measures: dict[str, Measure] = {
         "registers": used.registers,
@@ -42,7 +42,9 @@ def judge(
         return Verdict(short_name(name), architecture, measures, ["budget.json has no entry for it"])
     dynamic = entry.get("dynamic_shared_bytes", 0)
     measures["occupancy"] = toolchain.occupancy(architecture, entry["threads"], used, dynamic)
-    breaches = breaches_of(measures, budget["every_kernel"]) + breaches_of(measures, entry)
+    everywhere = budget["every_kernel"]
+    own = {which: {**everywhere.get(which, {}), **entry.get(which, {})} for which in ("max", "min")}
+    breaches = breaches_of(measures, own)
     return Verdict(short_name(name), architecture, measures, breaches)
 
 

@@ -8,6 +8,13 @@
 
 namespace greenkernels::cuda {
 
+// Nonzeros that are multiplied without a branch. For Blackwell ptxas 13.0 loads so far ahead that it spills.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
+inline constexpr int kNonzerosAtOnce = 4;
+#else
+inline constexpr int kNonzerosAtOnce = 16;
+#endif
+
 // A nonzero, as a lane loads it from shared memory for all of its products.
 template <typename T>
 struct alignas(2 * sizeof(T)) Nonzero {
@@ -90,7 +97,7 @@ __global__ void __launch_bounds__(kCsrThreads)
   for (; left >= kWarp; left -= kWarp, from += kWarp) {
     shared[warp][lane] = from[lane];
     __syncwarp();
-#pragma unroll 16
+#pragma unroll kNonzerosAtOnce
     for (int p = 0; p < kWarp; ++p) sums.add(shared[warp][p], x, row_bytes);
     __syncwarp();  // before the next ones
   }
@@ -111,13 +118,13 @@ inline int64_t csr_stride(int64_t m, int64_t element_bytes) {
   return blocks_for(m, strip) * strip;
 }
 
-// Where things lie in scratch memory: bytes from its start, each a multiple of 16.
+// Where things lie in scratch memory: bytes from its start, each a multiple of a cache line.
 struct CsrScratch {
   int64_t x, out, size;
 
   static CsrScratch of(const CsrShape& shape, int64_t m, int64_t element_bytes) {
     const int64_t row = csr_stride(m, element_bytes) * element_bytes;
-    const int64_t x = (2 * element_bytes * shape.nnz + 15) / 16 * 16, out = x + shape.k * row;
+    const int64_t x = blocks_for(2 * element_bytes * shape.nnz, 128) * 128, out = x + shape.k * row;
     return {x, out, out + shape.n * row};
   }
 };

@@ -1,0 +1,43 @@
+"""Bounds on the time of simulated launches: by hand for counts of whole tiles, and growing as the work does."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("numpy")
+
+from greenkernels.ptxsim import bounds
+from greenkernels.ptxsim.stems import int8_gemm, sgemm
+
+
+def reports_of(gpu, stem, sizes: tuple[int, ...]):
+    problem = stem.problem(sizes)
+    gpu.run(problem.op, *(gpu.place(arg) if hasattr(arg, "shape") else arg for arg in problem.args))
+    if gpu.reports is None:
+        pytest.skip("nothing is counted on hardware")
+    return list(gpu.reports)
+
+
+def test_a_float_product_is_bound_by_its_multiply_adds(gpu) -> None:
+    """128^2 x 32 products in one block: the multiply-adds of one multiprocessor, two warps in a clock."""
+    a100 = bounds.GPUS["A100"]
+    reports = reports_of(gpu, sgemm, (128, 128, 32))
+    clocks = bounds.clocks(reports[0].statistics, a100)
+    assert clocks["multiply-adds"] == 128 * 128 * 32 / 32 / 2
+    assert clocks["matrix products"] == 0
+    assert bounds.least_time_s(reports, a100) == pytest.approx(max(clocks.values()) / a100.clock_hz)
+
+
+def test_an_integer_product_counts_for_the_tensor_cores(gpu) -> None:
+    (report,) = reports_of(gpu, int8_gemm, (128, 128, 64))
+    clocks = bounds.clocks(report.statistics, bounds.GPUS["A100"])
+    assert clocks["matrix products"] == 128 * 128 * 64 / 2048
+
+
+def test_counts_grow_as_the_work_does(gpu) -> None:
+    """Four times the tiles, each as deep: four times of everything, on as many multiprocessors."""
+    a100 = bounds.GPUS["A100"]
+    small, large = (reports_of(gpu, sgemm, (size, size, 16)) for size in (128, 256))
+    one, four = (bounds.clocks(reports[0].statistics, a100) for reports in (small, large))
+    assert four == {part: 4 * value for part, value in one.items()}
+    assert bounds.least_time_s(large, a100) == pytest.approx(bounds.least_time_s(small, a100))
