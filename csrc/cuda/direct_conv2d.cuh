@@ -62,7 +62,7 @@ __device__ inline T gathered(const DirectConv2dArgs<T>& args, const DirectPixel&
 
 // Block (x, y) owns pixels 64 x .. 64 x + 63, and panel y of all groups' panels.
 template <typename T>
-__global__ void __launch_bounds__(kDirectThreads)
+__global__ void __launch_bounds__(kDirectThreads, 2)
     direct_kernel(DirectConv2dArgs<T> args, int64_t group_panels) {
   __shared__ T pixels[kDirectDepth][kDirectRow];
   __shared__ T weights[kDirectDepth][kDirectPanel];

@@ -12,7 +12,7 @@ namespace greenkernels::cuda {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
 inline constexpr int kNonzerosAtOnce = 4;
 #else
-inline constexpr int kNonzerosAtOnce = 16;
+inline constexpr int kNonzerosAtOnce = 8;
 #endif
 
 // A nonzero, as a lane loads it from shared memory for all of its products.
