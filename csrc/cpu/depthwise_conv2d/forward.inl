@@ -4,6 +4,7 @@
 #include "cpu/conv_output.inl"
 #include "cpu/depthwise_conv2d/tiles.inl"
 #include "cpu/depthwise_conv2d/pixels.inl"
+#include "cpu/depthwise_conv2d/even_lanes.inl"
 #include "cpu/depthwise_conv2d/planes.inl"
 
 // Units [begin, end) of channels_last maps, in the order [image][chunk of channels][band of rows].

@@ -16,6 +16,14 @@ void stage_row(const S* row, int64_t in_x, int64_t stride, int64_t w, int64_t co
     for (; q < last; q += Vec<T>::kWidth) {
       load_elements_n(row + in_x + q, last - q).store_n(staged + q, last - q);
     }
+  } else if (stride == 2) {
+    for (; q < last; q += Vec<T>::kWidth) {
+      const S* p = row + in_x + 2 * q;
+      const int64_t left = room - 2 * q;
+      const Vec<T> a = load_elements_n(p, left);
+      const Vec<T> b = load_elements_n(p + Vec<T>::kWidth, left - Vec<T>::kWidth);
+      even_lanes(a, b).store_n(staged + q, last - q);
+    }
   } else {
     for (; q < last; ++q) load_elements_n(row + in_x + q * stride, 1).store_n(staged + q, 1);
   }
