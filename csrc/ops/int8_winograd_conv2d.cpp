@@ -5,6 +5,7 @@
 
 #include <torch/csrc/stable/library.h>
 
+#include "ops/huge_pages.h"
 #include "ops/int8_conv2d.h"
 
 namespace greenkernels::ops {
@@ -111,7 +112,8 @@ Tensor int8_winograd_conv2d_packed(const Tensor& input, const Tensor& packed, in
   const Int8WinogradCall call{kPackedOp,        input, packed,     weight_scale,        bias,
                               activation_param, skip,  skip_scale, geometry.out_sizes()};
   check_skip_map(like, skip, call.out_sizes);
-  Tensor out = empty_map(kPackedOp, "the output", call.out_sizes, MapLayout::kNhwc, ScalarType::Float);
+  Tensor out = with_huge_pages(
+      empty_map(kPackedOp, "the output", call.out_sizes, MapLayout::kNhwc, ScalarType::Float, input));
   if (out.numel() > 0) run_kernel(call, kind, padding, out);
   return as_dense_map(kPackedOp, "the output", out, input.scalar_type(), suggested_layout(input));
 }
