@@ -7,8 +7,8 @@ namespace greenkernels::cpu {
 
 namespace {
 
-constexpr int64_t kMaxGroup =
-    8;  // beyond this a panel of the weight is read often enough for its traffic to vanish
+constexpr int64_t kMaxGroup = 8;     // beyond this the traffic of the weight vanishes anyhow
+constexpr int64_t kStreamGroup = 2;  // blocks that take as long as their share of the weight takes from L3
 constexpr int64_t kMaxStagedBytes = 32 << 20;  // scratch for the transformed input of all blocks
 constexpr int64_t kMinTaskFlops = 1 << 20;     // about 10 us of one core: less is not worth waking a thread
 
@@ -42,6 +42,20 @@ struct Bytes {
   int64_t product_per_tile;
 };
 
+bool weight_stays(const WinogradProblem& p, const Bytes& bytes) { return bytes.weight <= p.l2_bytes / 2; }
+
+// Blocks whose transformed input and products leave room in L2. A weight that stays there as well needs no
+// group at all. One from outside arrives in time where kStreamGroup blocks are multiplied with it; where so
+// many do not stay either, more of them spare readings of the weight.
+int64_t group_that_fits(const WinogradProblem& p, const Bytes& bytes, int64_t rows) {
+  const int64_t block = (bytes.input_per_tile + bytes.product_per_tile) * rows;
+  if (weight_stays(p, bytes))
+    return std::clamp<int64_t>((p.l2_bytes / 2 - bytes.weight) / block, 1, kMaxGroup);
+  if (kStreamGroup * block > p.l2_bytes * 3 / 4)
+    return std::clamp<int64_t>(kMaxStagedBytes / block, 1, 2 * kStreamGroup);
+  return std::clamp<int64_t>(p.l2_bytes * 2 / 5 / block, kStreamGroup, kMaxGroup);
+}
+
 // Threads share out blocks. Each thread streams the whole weight past each group of its blocks.
 WinogradPlan plan_blocks_outer(const WinogradProblem& p, const Bytes& bytes, int64_t threads,
                                int64_t* traffic) {
@@ -49,10 +63,10 @@ WinogradPlan plan_blocks_outer(const WinogradProblem& p, const Bytes& bytes, int
   plan.blocks = count_blocks(p, threads);
   plan.max_rows = ceil_div(p.tiles, plan.blocks);
   plan.panel_group = 1;
-  const int64_t fit = p.l2_bytes / 2 / ((bytes.input_per_tile + bytes.product_per_tile) * plan.max_rows);
-  plan.group = std::clamp<int64_t>(fit, 1, std::min(kMaxGroup, plan.blocks));
-  const int64_t busy = std::min(threads, plan.blocks);
-  *traffic = busy * ceil_div(ceil_div(plan.blocks, busy), plan.group) * bytes.weight;
+  const int64_t busy = std::min(threads, plan.blocks), most = ceil_div(plan.blocks, busy);
+  const int64_t rounds = ceil_div(most, group_that_fits(p, bytes, plan.max_rows));
+  plan.group = ceil_div(most, rounds);
+  *traffic = busy * rounds * bytes.weight;
   return plan;
 }
 
@@ -86,9 +100,11 @@ WinogradPlan winograd_plan(const WinogradProblem& p) {
   const WinogradPlan panels_plan = plan_panels_outer(p, bytes, &panels_traffic);
   const bool staging_fits = bytes.input_per_tile * p.tiles <= kMaxStagedBytes;
   const bool idle_threads = plan.blocks < threads;
-  if (p.out_c > kWinogradPanel && staging_fits && (idle_threads || panels_traffic < blocks_traffic))
-    plan = panels_plan;
-  plan.stream_weight = bytes.weight > p.l2_bytes;
+  // The weight is read behind the products, so its traffic costs nothing.
+  const bool hidden = weight_stays(p, bytes) || plan.group * plan.max_rows >= kStreamGroup * p.max_rows;
+  const bool less = panels_traffic < blocks_traffic || panels_plan.panel_group > 1;
+  if (p.out_c > kWinogradPanel && staging_fits && (idle_threads || (!hidden && less))) plan = panels_plan;
+  plan.stream_weight = !weight_stays(p, bytes);
   // A group, as the weight is streamed past each piece; less where threads could not balance.
   const int64_t grain = std::max<int64_t>(1, kMinTaskFlops / std::max<int64_t>(1, flops / plan.blocks));
   const int64_t most = std::min(plan.group, ceil_div(plan.blocks, kPiecesAThread * threads));
