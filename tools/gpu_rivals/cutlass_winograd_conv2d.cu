@@ -9,9 +9,9 @@ using namespace cutlass;
 
 template <int kM, int kN, int kK, int kWarpM, int kWarpN, int kStages>
 using Fprop = typename conv::kernel::DefaultConv2dFprop<
-    float, layout::TensorNHWC, float, layout::TensorNHWC, float, layout::TensorNHWC, float,
-    arch::OpClassSimt, arch::Sm80, gemm::GemmShape<kM, kN, kK>, gemm::GemmShape<kWarpM, kWarpN, kK>,
-    gemm::GemmShape<1, 1, 1>, epilogue::thread::LinearCombination<float, 1, float, float>,
+    float, layout::TensorNHWC, float, layout::TensorNHWC, float, layout::TensorNHWC, float, arch::OpClassSimt,
+    arch::Sm80, gemm::GemmShape<kM, kN, kK>, gemm::GemmShape<kWarpM, kWarpN, kK>, gemm::GemmShape<1, 1, 1>,
+    epilogue::thread::LinearCombination<float, 1, float, float>,
     gemm::threadblock::GemmIdentityThreadblockSwizzle<>, kStages, arch::OpMultiplyAdd,
     conv::IteratorAlgorithm::kOptimized, conv::StrideSupport::kStrided, 1, 1>::Kernel;
 
