@@ -97,11 +97,12 @@ def _tiles(x: Tensor, padding: Sequence[int], rows: int, columns: int) -> Tensor
     need = [2 * count + 2 for count in (rows, columns)]
     below, right = (need[d] - x.shape[2 + d] - padding[d] for d in (0, 1))
     d = F.pad(x.float(), (padding[1], right, padding[0], below)).unfold(2, 4, 2).unfold(3, 4, 2)
-    d = d.permute(4, 5, 0, 2, 3, 1).reshape(4, 4, -1, x.shape[1])  # [row, column, tile, channel]
+    tiles, channels = x.shape[0] * rows * columns, x.shape[1]
+    d = d.permute(4, 5, 0, 2, 3, 1).reshape(4, 4, tiles, channels)  # [row, column, tile, channel]
     for dim in (0, 1):
         d0, d1, d2, d3 = d.unbind(dim)
         d = torch.stack((d0 - d2, d1 + d2, d2 - d1, d1 - d3), dim)
-    return d.reshape(TAPS, -1, x.shape[1])
+    return d.reshape(TAPS, tiles, channels)
 
 
 def packed_plain(x: Tensor, packed: Tensor, out_channels: int, *args: Any) -> Tensor:
