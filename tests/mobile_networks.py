@@ -72,3 +72,22 @@ def settled(model: nn.Module) -> nn.Module:
             nn.init.uniform_(module.weight, 0.5, 1, generator=generator)
             nn.init.normal_(module.bias, 0, 0.1, generator=generator)
     return model.eval()
+
+
+class TwoBranches(nn.Module):
+    """A branch that ends in a depthwise pair, and one that is another such pair or a shortcut, added up."""
+
+    def __init__(self, shortcut: bool, first: bool) -> None:
+        super().__init__()
+        self.pair = self._pair()
+        self.other = conv_norm(16, 16, activation=None) if shortcut else self._pair()
+        self.first = first
+
+    def _pair(self) -> nn.Module:
+        return nn.Sequential(conv_norm(16, 16, 3, groups=16), conv_norm(16, 16, activation=None))
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.first:
+            return (self.pair(x) + self.other(x)).relu()
+        other = self.other(x)
+        return (other + self.pair(x)).relu()

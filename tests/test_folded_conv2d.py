@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from greenkernels.nn import DepthwiseConv2d, DirectConv2d, FoldedConv2d, WinogradConv2d
+from greenkernels.nn import DepthwiseConv2d, DirectConv2d, FoldedConv2d, Int8Conv2d, WinogradConv2d
 from greenkernels.nn.folding import folded
 from greenkernels.ops import activation as activations
 
@@ -108,6 +108,43 @@ def test_gradients_reach_weight_and_norm(kind, x, skip):
     assert all(
         (a - b).abs().max() <= 10 * TOLERANCE * b.abs().max() for a, b in zip(mine, theirs, strict=True)
     )
+
+
+def write_bias(conv, norm):
+    conv.bias.add_(1)
+
+
+def replace_bias(conv, norm):
+    conv.bias = nn.Parameter(torch.full_like(conv.bias, 2.0))
+
+
+def replace_statistics(conv, norm):
+    norm.running_mean = norm.running_mean + 1
+
+
+def load_by_assigning(conv, norm):
+    norm.load_state_dict({name: t + 1 for name, t in norm.state_dict().items()}, assign=True)
+
+
+@pytest.mark.parametrize("change", [write_bias, replace_bias, replace_statistics, load_by_assigning])
+@pytest.mark.parametrize("kind", [*KINDS, Int8Conv2d])
+def test_what_is_folded_is_never_stale(kind, change, x):
+    conv, norm = conv_and_norm()
+    module = kind.from_module(conv).follow(norm)
+    with torch.no_grad():
+        module(x)
+        change(module, norm)
+        fresh = copy.deepcopy(module).follow(norm)
+        assert torch.equal(module(x), fresh(x))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_norm_that_trained_when_the_weight_was_packed_runs_as_it_is(kind, x):
+    conv, norm = conv_and_norm()
+    module = kind.from_module(conv).follow(norm.train()).eval()
+    twin = copy.deepcopy(norm)
+    with torch.no_grad():
+        assert close(module(x), twin(conv(x)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

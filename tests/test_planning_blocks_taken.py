@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from conv_cases import needs_kernels
-from mobile_networks import InvertedResidual, MobileNetV2, conv_norm, settled
+from mobile_networks import InvertedResidual, MobileNetV2, TwoBranches, conv_norm, settled
 from synthetic_clock import SyntheticClock
 from torch import nn
 
@@ -77,6 +77,14 @@ def test_a_block_is_taken_where_it_wins(clock):
     assert end.kernel_size == (1, 1)
     assert isinstance(fast, InvertedResidual)
     assert isinstance(fast, Rewritten)
+
+
+@needs_kernels
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("shortcut", [True, False])
+def test_an_addition_belongs_to_one_of_two_branches(clock, shortcut, first):
+    fast = optimized(settled(TwoBranches(shortcut, first)), clock)
+    assert len(ends(fast)) == (1 if shortcut else 2)
 
 
 @needs_kernels

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ..ops import codebook_packing
 from ..ops.codebook_gemm_op import dequantize, pack, packed_gemm, unpack
 from ..ops.codebook_packing import group_count
-from .codebook_weights import from_bytes, quantize_codebook, to_bytes
+from .codebook_weights import check_finite, from_bytes, quantize_codebook, to_bytes
 from .conversion import check_attributes, check_stock
 from .quantized_module import DTYPES, KeepsPackedLinear
 
@@ -78,6 +78,13 @@ class CodebookLinear(KeepsPackedLinear, nn.Linear):
         packed = pack(places, torch.zeros(1 << bits, dtype=torch.int8, device=device), scale, group)
         self._set_packed(packed, out_features if bias else None, activation, activation_param, strict)
 
+    @staticmethod
+    def check(stock: nn.Module) -> None:
+        """Raises the ValueError of ``from_module``, without looking for a table."""
+        check_stock(stock, nn.Linear)
+        check_attributes(stock, {}, DTYPES)
+        check_finite(stock.weight)
+
     @classmethod
     def from_module(cls, stock: nn.Module, **options: Any) -> CodebookLinear:
         """The module that computes what ``stock`` does, up to the rounding of weight and input.
@@ -89,8 +96,7 @@ class CodebookLinear(KeepsPackedLinear, nn.Linear):
         Raises:
             ValueError: ``stock`` is nothing of that, has hooks, or a weight that is not finite; the message says so.
         """
-        check_stock(stock, nn.Linear)
-        check_attributes(stock, {}, DTYPES)
+        cls.check(stock)
         bias = None if stock.bias is None else stock.bias.detach()
         options = {"bits": 4, "group": 64} | options
         found = quantize_codebook(stock.weight, options["bits"], options["group"])

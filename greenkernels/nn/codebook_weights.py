@@ -88,15 +88,20 @@ def group_steps(weight: Tensor, group: int) -> Tensor:
     return padded.abs().amax(2).bfloat16().float().clamp_min(2.0**-120)
 
 
+def check_finite(weight: Tensor) -> None:
+    """Raises a ValueError where the weight holds a NaN or an infinity."""
+    if not weight.isfinite().all():
+        raise ValueError("weight must be finite, got NaN or infinite values")
+
+
 def quantize_codebook(weight: Tensor, bits: int, group: int) -> tuple[Tensor, Tensor, Tensor]:
     """Places ``[n, k]``, the table and scales ``[n, groups]`` of a weight, by k-means over what groups are scaled to.
 
     Raises:
         ValueError: the weight holds a NaN or an infinity.
     """
+    check_finite(weight)
     rows = weight.detach().float()
-    if not rows.isfinite().all():
-        raise ValueError("weight must be finite, got NaN or infinite values")
     step = group_steps(rows, group)
     if rows.numel() == 0:
         return rows.to(torch.uint8), torch.zeros(1 << bits, dtype=torch.int8), step

@@ -1,8 +1,14 @@
 """Batch norm folded into the convolution before it: the arithmetic, and what tells that it has to be done again."""
 
-from collections.abc import Iterable
+from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
 from torch import Tensor, nn
+
+from .packing import can_track
 
 
 def check_norm(norm: nn.Module, channels: int) -> None:
@@ -32,20 +38,42 @@ def folded(weight: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor
     return scaled.to(weight.dtype), shift.to(weight.dtype)
 
 
-def version_of(norm: nn.Module) -> int:
-    """A number that rises with each write to what is folded, as far as torch counts writes; -1 while it trains."""
-    if norm.training:
-        return -1
-    return writes_to((*norm._parameters.values(), *norm._buffers.values()))
+def folded_scale(scale: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """The same for a filter of integers with a scale for each channel; not differentiable."""
+    with torch.no_grad():
+        scale, bias = folded(scale.view(-1, 1, 1, 1), bias, norm)
+    return scale.view(-1), bias
 
 
-def writes_to(tensors: Iterable[Tensor | None]) -> int:
-    """How often they were written to, as far as torch counts that."""
-    version = 0
-    for tensor in tensors:
-        if tensor is not None:
-            try:
-                version += tensor._version
-            except RuntimeError:  # made in inference mode: no writes are counted
-                continue
-    return version
+@dataclass
+class FoldedFrom:
+    """Batch norms, and other tensors, at the moment they were folded.
+
+    Attributes:
+        norms: which must not train.
+        entries: dict of parameters or buffers, key, tensor, its version or None where torch counts no writes to it.
+    """
+
+    norms: tuple[nn.Module, ...]
+    entries: list[tuple[dict[str, Tensor | None], str, Tensor | None, int | None]]
+
+    @classmethod
+    def of(
+        cls, norms: Iterable[nn.Module], places: Iterable[tuple[dict[str, Tensor | None], str]]
+    ) -> FoldedFrom:
+        norms = tuple(norms)
+        owns = [own for norm in norms for own in (norm._parameters, norm._buffers)]
+        # The count of batches too: torch counts no writes of a forward in training mode to the running statistics.
+        places = [*places, *((own, name) for own in owns for name in own)]
+        return cls(norms, [(own, name, own[name], _version(own[name])) for own, name in places])
+
+    def holds(self) -> bool:
+        """Whether all are the same tensors, and nothing was written to them as far as torch counts writes."""
+        for tensors, name, tensor, version in self.entries:
+            if tensors.get(name) is not tensor or (version is not None and tensor._version != version):
+                return False
+        return not any([norm.training for norm in self.norms])
+
+
+def _version(tensor: Tensor | None) -> int | None:
+    return tensor._version if tensor is not None and can_track(tensor) else None

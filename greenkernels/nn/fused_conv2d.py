@@ -10,7 +10,7 @@ from ..ops import activation as activations
 from ..ops.conv2d_checks import FLOATS
 from .conversion import check_attributes, check_stock, conv_arguments
 from .fallbacks import count_fallback, why_stock
-from .folding import check_norm, folded, version_of
+from .folding import FoldedFrom, check_norm, folded
 from .packing import KeepsPackedWeight
 from .padding import kernel_padding
 
@@ -24,9 +24,9 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
 
     stem: ClassVar[str]  # of the kernel
     needed: ClassVar[dict[str, Any]]  # attributes that must have these values
-    # What `follow` sets: the batch norm in a tuple, so that it is no submodule; its version when it was folded.
+    # What `follow` sets: the batch norm in a tuple, so that it is no submodule; what was folded.
     _norm: tuple[nn.Module, ...] = ()
-    _norm_version = 0
+    _folded_from: FoldedFrom | None = None
     deferred = False
 
     def __init__(
@@ -122,7 +122,7 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
         Args:
             norm: The ``nn.BatchNorm2d`` behind the convolution, or None. It stays a module of its owner, with its
                 entries in the ``state_dict``: here it is folded into the packed weight, again whenever torch counts a
-                write to it; while it is in training mode it runs as it is.
+                write to it or to the bias; while it is in training mode it runs as it is.
             deferred: Whether ``forward`` computes the bare convolution unless called with ``fused=True``.
 
         Returns:
@@ -180,14 +180,19 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
 
     def _is_fresh(self, weight: Tensor) -> bool:
         fresh = self._packed_from is not None and self._packed_from.is_state_of(weight)
-        return fresh and (not self._norm or version_of(self._norm[0]) == self._norm_version)
+        if not fresh or not self._norm:
+            return fresh
+        return self._folded_from is not None and self._folded_from.holds()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_folded_from": None}
 
     def _weight_to_pack(self, weight: Tensor) -> Tensor:
         self.folded_bias = None
         if not self._norm:
             return weight
         weight, self.folded_bias = folded(weight, self.bias, self._norm[0])
-        self._norm_version = version_of(self._norm[0])
+        self._folded_from = FoldedFrom.of(self._norm, [(self._parameters, "bias")])
         return weight
 
     def _is_plain_call(self, input: Tensor, weight: Tensor | None) -> bool:

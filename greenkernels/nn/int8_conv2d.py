@@ -14,7 +14,7 @@ from ..ops.int8_winograd_conv2d import int8_winograd_conv2d_pack
 from ..ops.int8_winograd_conv2d_op import packed_conv as packed_tiles
 from .conversion import check_attributes, check_stock, conv_arguments
 from .fallbacks import count_fallback
-from .folding import check_norm, folded, version_of, writes_to
+from .folding import FoldedFrom, check_norm, folded_scale
 from .int8_module import KeepsInt8Weight, Range
 from .int8_weights import QuantizedWeight, quantize_weight, quantized_weight_of
 from .padding import kernel_padding
@@ -22,12 +22,6 @@ from .quantized_module import DTYPES
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
-
-
-def _fold(scale: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    with torch.no_grad():
-        scale, bias = folded(scale.view(-1, 1, 1, 1), bias, norm)
-    return scale.view(-1), bias
 
 
 class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
@@ -72,7 +66,7 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
     """
 
     stem = "int8_conv2d_packed"
-    # The batch norm of `follow` in a tuple, so that it is no submodule; what was folded, behind what it was made of.
+    # The batch norm of `follow` in a tuple, so that it is no submodule; what was folded, behind what it was made from.
     _norm: tuple[nn.Module, ...] = ()
     _fold: tuple[Any, ...] | None = None
 
@@ -123,6 +117,7 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
         for name, value in needed.items():
             if getattr(self, name) != value:
                 raise ValueError(f"{name} must be {value} for tile=2, got {name}={getattr(self, name)}")
+        self.stem = "int8_winograd_conv2d_packed"
         taps, scale = int8_winograd_conv2d_pack(self.weight)
         self.register_buffer("taps", taps, persistent=False)
         self.register_buffer("tap_scale", scale, persistent=False)
@@ -269,11 +264,15 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
         """Scales and bias with the batch norm in them, made again when torch counts a write to one of these."""
         (norm,) = self._norm
         if torch.compiler.is_compiling():
-            return _fold(scale, bias, norm)
-        state, made = (version_of(norm), writes_to((scale, bias))), self._fold
-        if made is None or made[0] != state or made[1] is not scale or made[2] is not bias:
-            made = self._fold = state, scale, bias, _fold(scale, bias, norm)
-        return made[3]
+            return folded_scale(scale, bias, norm)
+        made = self._fold
+        if made is None or not made[0].holds():
+            places = [(self._buffers, "weight_scale"), (self._parameters, "bias")]
+            made = self._fold = FoldedFrom.of(self._norm, places), folded_scale(scale, bias, norm)
+        return made[1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_fold": None}
 
     def _convolved(self, input: Tensor) -> Tensor:
         """Torch's own convolution."""

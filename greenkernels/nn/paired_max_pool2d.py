@@ -55,12 +55,13 @@ class PairedMaxPool2d(nn.MaxPool2d):
         """The largest of each window of 2x2; of an odd size the last row or column is left out.
 
         Args:
-            input: ``[..., channels, h, w]``, any strides.
+            input: ``[batch, channels, h, w]`` or ``[channels, h, w]``, ``h`` and ``w`` at least 2, any strides.
 
         Returns:
-            ``[..., channels, h // 2, w // 2]``.
+            ``[batch, channels, h // 2, w // 2]`` or ``[channels, h // 2, w // 2]``.
         """
-        if torch.is_grad_enabled() and input.requires_grad:
+        no_window = input.dim() not in (3, 4) or min(input.shape[-2:]) < 2  # then torch has the words
+        if no_window or (torch.is_grad_enabled() and input.requires_grad):
             return super().forward(input)
         h, w = (size // 2 * 2 for size in input.shape[-2:])
         rows = torch.maximum(input[..., 0:h:2, :w], input[..., 1:h:2, :w])

@@ -12,12 +12,10 @@ from ..ops import _library
 from ..ops.separable_conv2d_op import packed_conv
 from .depthwise_conv2d import DepthwiseConv2d
 from .direct_conv2d import DirectConv2d
-from .packing import PackedFrom, can_track
+from .folding import FoldedFrom
+from .packing import PackedFrom
 
 Layers = tuple[DirectConv2d | None, DepthwiseConv2d, DirectConv2d]
-
-
-_FOLDED = ("weight", "bias", "running_mean", "running_var")
 
 
 @dataclass
@@ -26,43 +24,27 @@ class _Kept:
 
     Attributes:
         layers: a layer, what its weight was when it was packed, its activation.
-        entries: dict of parameters or buffers, key, tensor, its version: of biases and of what is folded in.
-        norms: batch norms, which must not train.
+        folded_from: biases, and what is folded in.
     """
 
     arguments: tuple[Any, ...]
     layers: list[tuple[nn.Module, PackedFrom, str | None]]
-    entries: list[tuple[dict[str, Tensor | None], str, Tensor | None, int]]
-    norms: list[nn.Module]
+    folded_from: FoldedFrom
 
     @classmethod
     def of(cls, convs: list[Any], arguments: tuple[Any, ...]) -> _Kept:
         norms = [norm for conv in convs for norm in conv._norm]
-        places = [(conv._parameters, "bias") for conv in convs]
-        places += [
-            (own, name)
-            for n in norms
-            for own in (n._parameters, n._buffers)
-            for name in _FOLDED
-            if name in own
-        ]
-        tracked = [
-            (own, name, own[name]) for own, name in places if own[name] is None or can_track(own[name])
-        ]
-        entries = [(own, name, t, 0 if t is None else t._version) for own, name, t in tracked]
-        return cls(arguments, [(c, c._packed_from, c.activation) for c in convs], entries, norms)
+        folded_from = FoldedFrom.of(norms, [(conv._parameters, "bias") for conv in convs])
+        return cls(arguments, [(c, c._packed_from, c.activation) for c in convs], folded_from)
 
     def holds(self) -> bool:
         """Whether everything is as it was, as far as torch counts writes."""
-        for tensors, name, tensor, version in self.entries:
-            if tensors.get(name) is not tensor or (tensor is not None and tensor._version != version):
-                return False
         for conv, packed_from, activation in self.layers:
             own = conv.__dict__
             same = own["_packed_from"] is packed_from and own["activation"] is activation
             if not (same and packed_from.is_state_of(own["_parameters"]["weight"])):
                 return False
-        return not any([norm.training for norm in self.norms])
+        return self.folded_from.holds()
 
 
 class RunsInOneCall:

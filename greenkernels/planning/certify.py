@@ -91,8 +91,8 @@ def try_out(
     Raises:
         ConversionError: it does not run.
     """
-    network = install(copy_model(stock), layers, memory_format)
     try:
+        network = install(copy_model(stock), layers, memory_format)
         return network, prove_calls(stock, network, layers, judge.first), judge.find(network)
     except Exception as problem:
         raise ConversionError(f"{type(problem).__name__}: {problem}") from problem

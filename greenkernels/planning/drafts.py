@@ -103,7 +103,7 @@ def keep_within_memory(
         )
         why = f"the plan would need {needed:.4g} bytes of memory, allowed {max_memory:.4g}"
         if least.block:
-            split_block(layers, least, {}, why)
+            split_block(layers, least, alternatives, why)
             continue
         size = least.extra_bytes + least.scratch_bytes
         for choice in alternatives.get(least.names[0], []):
@@ -113,9 +113,13 @@ def keep_within_memory(
                 break
         else:
             least.keep_stock(why)
-    sizes = {layer.names[0]: layer.extra_bytes + layer.scratch_bytes for layer in layers}
+    chosen = {layer.names[0]: layer for layer in layers}
     return {
-        name: [c for c in choices if c.extra_bytes + c.scratch_bytes <= sizes[name]]
+        name: [
+            c
+            for c in choices
+            if c.extra_bytes <= chosen[name].extra_bytes and c.scratch_bytes <= chosen[name].scratch_bytes
+        ]
         for name, choices in alternatives.items()
     }
 

@@ -209,7 +209,7 @@ class Planner:
                 self.stock,
                 {form: c.network for form, c in converted.items()},
                 self.inputs,
-                network_schedule(self.budget),
+                network_schedule(self.budget, len(converted)),
                 settings.clock,
                 lambda share: self.advance(LAYERS + WHOLE * share, "the whole network"),
                 again=settings.time_budget is None,

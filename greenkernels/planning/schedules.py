@@ -22,7 +22,7 @@ NETWORK_SCHEDULE = Schedule(rounds=9, min_rounds=3, timed=2, drop_beyond=1.15, b
 MOST_BETWEEN = 32 << 20  # bytes read between two calls of a layer, at most: 1 to 3 ms a call
 BETWEEN_RATE = 10e9  # bytes/s at which they are taken to be read, where a time budget is shared out
 LAYERS_SHARE = 0.6  # of a time budget; the rest is for the whole network
-NETWORKS = 5  # contenders of the last turns: stock in two formats, one of them twice, and converted in both
+STOCK_NETWORKS = 3  # contenders of the last turns: stock in two formats, one of them twice
 
 
 class Timed(Protocol):
@@ -85,9 +85,10 @@ def layer_schedule(site: Timed, budget: Budget, between_bytes: int = 0) -> Sched
     return _within(schedule, calls_s, budget.left(LAYERS_SHARE), refuse=True)
 
 
-def network_schedule(budget: Budget) -> Schedule:
-    """Turns of the whole networks; the fewest rounds are taken in any case, or nothing would be certified."""
-    return _within(NETWORK_SCHEDULE, NETWORKS * budget.forward_s, budget.left(), refuse=False)
+def network_schedule(budget: Budget, converted: int) -> Schedule:
+    """Turns of stock and so many converted networks; the fewest rounds in any case, or nothing would be certified."""
+    contenders = STOCK_NETWORKS + converted
+    return _within(NETWORK_SCHEDULE, contenders * budget.forward_s, budget.left(), refuse=False)
 
 
 def _within(schedule: Schedule, calls_s: float, left_s: float, refuse: bool) -> Schedule | None:

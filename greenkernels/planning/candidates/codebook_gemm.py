@@ -17,7 +17,7 @@ OPTIONS = tuple({"bits": bits, "group": 64} for bits in (4, 2))
 
 def refuses(linear: nn.Module) -> str | None:
     try:
-        CodebookLinear.from_module(linear)
+        CodebookLinear.check(linear)
     except (ValueError, TypeError, RuntimeError) as error:
         return str(error).splitlines()[0].removeprefix("CodebookLinear: ")
     return None

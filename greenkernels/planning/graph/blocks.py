@@ -183,7 +183,20 @@ class _Search:
         return chain_behind(node, self.root, self._may_add)
 
     def _may_add(self, value: fx.Node, other: fx.Node) -> bool:
+        if self._ends_a_layer(other):
+            return False  # that layer computes the addition, or another block
         return not self.kinds or (value in self.kinds and self.kinds[value] == self.kinds.get(other))
+
+    def _ends_a_layer(self, value: fx.Node) -> bool:
+        """Whether a convolution, with a norm behind it or none, gives the value to nobody but who adds it."""
+        while isinstance(value, fx.Node) and len(value.users) == 1:
+            module = self.module(value) if value.op == "call_module" else None
+            if isinstance(module, nn.Conv2d):
+                return True
+            if type(module) is not nn.BatchNorm2d and not passes_on(value, self.root):
+                return False
+            value = value.args[0]
+        return False
 
     def _pair(self, node: fx.Node) -> _Found | str:
         """A depthwise convolution with the 1x1 convolution behind it, or why there is none."""
