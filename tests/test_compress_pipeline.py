@@ -231,6 +231,17 @@ def test_a_network_that_cannot_be_had(tmp_path, data, network):
         run(recipe(tmp_path, TRAIN, head), tmp_path / "out", data=data, say=quiet)
 
 
+def test_pooling_by_pairs_keeps_what_it_cannot_replace():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3), nn.ReLU(), nn.MaxPool2d(3), nn.ReLU(), nn.MaxPool2d(2)]
+    model = nn.Sequential(*layers).eval()
+    pooled = steps.pool(model, None)
+    assert [type(layer).__name__ for layer in pooled[2:]] == ["MaxPool2d", "PairedMaxPool2d", "ReLU"]
+    x = torch.randn(2, 1, 16, 16)
+    with torch.no_grad():
+        assert torch.equal(pooled(x), model(x))
+
+
 def test_begins_from_weights_of_the_users(tmp_path, data):
     from greenkernels.compress.pipeline.networks import classic
 

@@ -99,6 +99,14 @@ def test_inputs_on_a_fixed_grid(inputs):
     assert error(made, stock) < (0.1 if inputs == "entropy" else 0.02)
 
 
+def test_the_largest_inputs_are_those_of_all_calls():
+    layer = nn.Linear(8192, 1).eval()  # of a call of which not all values are kept
+    batches = [torch.zeros(1, 8192) for _ in range(40)]
+    batches[30][0, 4097], batches[20][0, 3] = 7.0, -5.0
+    made = gk.compress.quantize(nn.Sequential(layer), batches=batches, inputs="largest")
+    assert float(made[0].input_scale) == pytest.approx(12 / 255)
+
+
 def test_inputs_of_layers_are_the_rows_that_weights_multiply():
     layer = nn.Conv2d(2, 3, 3, stride=2, padding=1)
     x = torch.randn(4, 2, 9, 7)
@@ -187,7 +195,7 @@ def test_learned_steps_have_the_gradients_of_the_paper():
         weight.original.copy_(torch.tensor([[0.3, 0.6, 100.0, -100.0]]))
     aware(torch.ones(1, 4)).sum().backward()
     # Inside: q - w / s; outside: the end; all slowed by sqrt(weights * largest integer).
-    expected = 0.5 * ((1 - 0.6) + (1 - 1.2) + 127 - 128)
+    expected = 0.5 * ((1 - 0.6) + (1 - 1.2) + 127 - 127)  # the ends of layers of 8 bits
     assert weight[0].relative.grad.item() == pytest.approx(expected / (4 * 127) ** 0.5, rel=1e-5)
     assert weight.original.grad.tolist() == [[1.0, 1.0, 0.0, 0.0]]
 

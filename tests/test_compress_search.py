@@ -62,6 +62,14 @@ def test_stops_at_the_budget_and_says_what_cannot_be_kept():
         gk.compress.search(model, metric, found, floor=1.0)
 
 
+@torch.no_grad()
+def test_a_cost_that_is_no_number_is_refused():
+    model = net()
+    metric, found = found_for(model)
+    with pytest.raises(ValueError, match="cost must give a finite number, got nan"):
+        gk.compress.search(model, metric, found, floor=-2.0, budget=1, cost=lambda model: float("nan"))
+
+
 def test_tells_only_of_its_own_networks():
     with pytest.raises(ValueError, match="model must come from search, got a plain Sequential"):
         gk.compress.chosen_methods(net())

@@ -45,7 +45,8 @@ def search(
         The network; `chosen_methods` says which method each layer got.
 
     Raises:
-        ValueError: the network is below the floor as it is, or the budget cannot be kept above it.
+        ValueError: the network is below the floor as it is, the budget cannot be kept above it, or ``cost`` gives no
+            finite number.
     """
     if found.quality < floor:
         raise ValueError(
@@ -55,7 +56,7 @@ def search(
     stock = apply_masks(copy_pruned(model))
     picked: dict[str, Cell] = {}
     best = copy.deepcopy(stock)
-    spent = _bytes(found, picked) if cost is None else cost(best.eval())
+    spent = _bytes(found, picked) if cost is None else _finite(cost(best.eval()))
     for cell in _steps(found):
         now = picked[cell.layer].bytes if cell.layer in picked else found.weight_bytes[cell.layer]
         if spent <= budget or cell.bytes >= now:
@@ -64,7 +65,7 @@ def search(
         made_of = copy.deepcopy(stock)
         for layer, step in tried.items():
             made_of = compressed(made_of, layer, made[step.method])
-        costs = _bytes(found, tried) if cost is None else cost(made_of.eval())
+        costs = _bytes(found, tried) if cost is None else _finite(cost(made_of.eval()))
         if costs < spent and quality_of(metric, made_of.eval(), f"{cell.layer} with {cell.method}") >= floor:
             picked, best, spent = tried, made_of, costs
     if budget and spent > budget:
@@ -74,6 +75,12 @@ def search(
         )
     setattr(best, CHOICE, {layer: cell.method for layer, cell in picked.items()})
     return best
+
+
+def _finite(cost: float) -> float:
+    if not math.isfinite(cost):
+        raise ValueError(f"search: cost must give a finite number, got {cost}")
+    return cost
 
 
 def chosen_methods(model: nn.Module) -> dict[str, str]:

@@ -29,7 +29,8 @@ def csr_matmul(
         ``[..., n]`` in the dtype of ``x``.
 
     Raises:
-        RuntimeError: Shapes, dtypes or devices do not fit together, or the indices are not those of a CSR matrix.
+        RuntimeError: Shapes, dtypes or devices do not fit together, or the indices are not those of a CSR matrix. On
+            CUDA indices are not looked at, as that would wait for the device: wrong ones read and write anywhere.
 
     Source: Gale, Zaharia, Young and Elsen, "Sparse GPU Kernels for Deep Learning", SC 2020.
     """

@@ -9,7 +9,8 @@
 - ``csr_matmul_unpack(packed, out_features, in_features, nnz, batch, double)``: crow_indices, col_indices and values of
   what was packed; ``double`` says whether the values are float64.
 
-Indices are read whole and checked once: when packing, not on calls with what was packed.
+On the CPU indices are read whole and checked once: when packing, not on calls with what was packed. On CUDA they are
+not checked.
 """
 
 from typing import Any

@@ -23,7 +23,7 @@ SCHEMA = 1
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Writes the file; 1 if a test failed or a result is wrong, 2 if there is nothing to check on."""
+    """Writes the file; 1 if a test or a kernel of ours failed or is wrong, 2 if there is nothing to check on."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("gpu.json"))
     parser.add_argument(
@@ -37,20 +37,24 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     device = "cpu" if chosen.dry_run else "cuda"
     tests = None if chosen.no_tests else run_tests(chosen.dry_run)
-    rows = list(
-        rows_of(all_cases(device, small=chosen.dry_run), Timing.dry() if chosen.dry_run else Timing())
-    )
     found = {
         "schema": SCHEMA,
         "kind": "dry run" if chosen.dry_run else "measured",
         **facts(device),
         "tests": tests,
     }
-    chosen.out.write_text(json.dumps({**found, "rows": rows}, indent=1) + "\n")
-    print(f"wrote {chosen.out}")
-    wrong = [f"{row['case']}, {row['contender']}" for row in rows if row.get("wrong")]
-    for name in wrong:
-        print(f"wrong: {name}", file=sys.stderr)
+    rows: list[dict[str, object]] = []
+    try:
+        for row in rows_of(
+            all_cases(device, small=chosen.dry_run), Timing.dry() if chosen.dry_run else Timing()
+        ):
+            rows.append(row)
+    finally:  # what was found before an error is kept
+        chosen.out.write_text(json.dumps({**found, "rows": rows}, indent=1) + "\n")
+        print(f"wrote {chosen.out}")
+    wrong = [row for row in rows if row.get("wrong") or (row["ours"] and "failed" in row)]
+    for row in wrong:
+        print(f"wrong: {row['case']}, {row['contender']} {row.get('failed', '')}", file=sys.stderr)
     return 1 if wrong or (tests and tests["status"]) else 0
 
 

@@ -56,9 +56,14 @@ class Recipe:
 
     def fingerprint(self, step: int, more: str) -> str:
         """Of what the network after so many steps depends on, so that a changed recipe goes on where it changed."""
-        head = [self.network, self.weights, self.seed, self.batch, __version__, more]
+        head = [self.network, self._weights_digest(), self.seed, self.batch, __version__, more]
         steps = [[s.do, sorted(s.options.items())] for s in self.steps[:step]]
         return hashlib.sha256(json.dumps([head, steps]).encode()).hexdigest()
+
+    def _weights_digest(self) -> str:
+        """Of what the file of weights holds; "" where there is none."""
+        path = Path(self.weights)
+        return hashlib.sha256(path.read_bytes()).hexdigest() if self.weights and path.is_file() else ""
 
 
 HEAD = {

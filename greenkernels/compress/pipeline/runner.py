@@ -114,7 +114,7 @@ def _network(recipe: Recipe) -> nn.Module:
             if recipe.weights.endswith(".safetensors"):
                 model = load(model, recipe.weights)
             else:
-                model.load_state_dict(torch.load(recipe.weights, weights_only=True))
+                model.load_state_dict(torch.load(recipe.weights, map_location="cpu", weights_only=True))
         except Exception as problem:
             raise RecipeError(f"weights {recipe.weights!r} cannot be loaded: {problem}") from problem
     return model.eval()
@@ -143,6 +143,9 @@ def _load(recipe: Recipe, path: Path) -> nn.Module:
 
 def _follow(step: Step, model: nn.Module, job: Job, path: Path, key: str) -> tuple[Row, nn.Module]:
     """Does a step and writes what it leaves, the row last."""
+    path.with_suffix(".json").unlink(
+        missing_ok=True
+    )  # else it would vouch for files that are written before it
     torch.manual_seed(job.seed + job.epochs_done)
     try:
         with progress_bar(path.name) as job.advance:

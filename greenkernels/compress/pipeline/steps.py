@@ -126,15 +126,15 @@ def pool(model: nn.Module, job: Job) -> nn.Module:
     """Max pooling of 2x2 by pairs, and a ReLU before it, in an ``nn.Sequential``, behind it: the same on a quarter."""
     model = copy.deepcopy(model).eval()
     for parent in model.modules():
-        if isinstance(parent, nn.Sequential):
-            for at, (first, second) in enumerate(itertools.pairwise(list(parent))):
-                if type(first) is nn.ReLU and type(second) is nn.MaxPool2d:
-                    parent[at], parent[at + 1] = second, first
         for name, module in list(parent.named_children()):
             try:
                 setattr(parent, name, PairedMaxPool2d.from_module(module))
             except ValueError:
                 continue  # no max pooling, or another one
+        if isinstance(parent, nn.Sequential):
+            for at, (first, second) in enumerate(itertools.pairwise(list(parent))):
+                if type(first) is nn.ReLU and isinstance(second, PairedMaxPool2d):
+                    parent[at], parent[at + 1] = second, first
     return model
 
 

@@ -36,7 +36,8 @@ class RoundedWeight(nn.Module):
     def __init__(self, weight: Tensor, bits: int, group: int, learns: bool) -> None:
         super().__init__()
         self.group = group
-        self.least, self.most = -(1 << bits - 1), (1 << bits - 1) - 1
+        self.most = (1 << bits - 1) - 1
+        self.least = -self.most if bits == 8 else -self.most - 1  # layers of 8 bits have no -128
         per = "group" if group else "channel"
         found = find_grid(weight, bits, per=per, group=group, ends="squares").scale
         self.register_buffer("found", found)

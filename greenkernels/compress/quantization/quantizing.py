@@ -146,5 +146,8 @@ def _corrected(module: nn.Module, values: Tensor, scale: Tensor, group: int, see
 def _input_range(seen: Seen, how: str) -> tuple[float, float]:
     if not seen.rows:
         raise ValueError("batches must reach the layer")
-    low, high = RANGES[how](torch.cat(seen.values)[None], 8, False)
-    return min(0.0, float(low)), max(0.0, float(high))
+    if how == "largest":  # of all values, not of the sample
+        low, high = seen.low, seen.high
+    else:
+        low, high = map(float, RANGES[how](torch.cat(seen.values)[None], 8, False))
+    return min(0.0, low), max(0.0, high)

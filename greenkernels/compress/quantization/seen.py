@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,7 @@ class Seen:
         gram: float64 ``[k, k]``, sum over the rows of ``x x^T``; empty unless it was asked for.
         total: float64 ``[k]``, sum of the rows.
         largest: float32 ``[channels]`` of the input, the largest size.
+        low, high: the ends of all values.
         values: a sample of at most 2^16 of them, for ends of a grid.
     """
 
@@ -27,6 +29,8 @@ class Seen:
     gram: Tensor = field(default_factory=lambda: torch.zeros(0, 0, dtype=torch.float64))
     total: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.float64))
     largest: Tensor = field(default_factory=lambda: torch.zeros(0))
+    low: float = math.inf
+    high: float = -math.inf
     values: list[Tensor] = field(default_factory=list)
 
     @property
@@ -79,6 +83,8 @@ def _hook(seen: Seen, gram: bool) -> Callable[..., None]:
             x = x.reshape(-1, x.shape[-1])
             largest = x.abs().amax(0)
         seen.largest = torch.maximum(seen.largest, largest) if len(seen.largest) else largest
+        if x.numel():
+            seen.low, seen.high = min(seen.low, float(x.min())), max(seen.high, float(x.max()))
         if len(seen.values) < SAMPLES:
             flat = x.flatten()
             seen.values.append(flat[:: max(1, len(flat) // SAMPLE)].clone())
