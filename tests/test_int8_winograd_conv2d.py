@@ -140,7 +140,7 @@ def test_is_as_near_as_8_bits_allow():
     # Taps are sums of four uniform values: about 3.2 standard deviations of theirs fill half of the 255 steps, and 2.6
     # of those of the filters' taps 127: errors of 3.2 / 127 / 12^0.5 and 2.6 / 127 / 12^0.5, 9.4e-3 together. A^T adds
     # 9 products for the power of 4 (its share of the exact sum), which doubles the variance at the most.
-    assert error < 2**0.5 * 9.4e-3 * 1.2
+    assert error < 2**0.5 * 9.4e-3
 
 
 @needs_kernels
