@@ -56,6 +56,8 @@ SHAPES = {
     "resnet 7x7 stride 2 3-64 224x224": Shape(1, 3, 64, 224, 224, 7, 2),
     "dilation 2 3x3 256-256 28x28": Shape(1, 256, 256, 28, 28, 3, 1, 2),
     "demosaicnet 3x3 64-64 150x226": Shape(1, 64, 64, 150, 226, 3),
+    "mobilenetv2 depthwise 3x3 144 56x56": Shape(1, 144, 144, 56, 56, 3, groups=144),
+    "mobilenetv2 depthwise 3x3 stride 2 96 112x112": Shape(1, 96, 96, 112, 112, 3, 2, groups=96),
     "odd 3x3 stride 2 37-53 61x47": Shape(1, 37, 53, 61, 47, 3, 2),
 }
 LAST = torch.channels_last

@@ -129,5 +129,7 @@ def _warn_once(now: BuildStatus) -> None:
     _warned = True
     hint = f" To get the fast kernels: {now.mend}" if now.mend else ""
     warnings.warn(
-        f"greenkernels computes with plain torch: {now.reason}.{hint}", PlainTorchWarning, stacklevel=2
+        f"greenkernels computes with plain torch: {now.reason}.{hint} (see docs/troubleshooting.md)",
+        PlainTorchWarning,
+        stacklevel=2,
     )

@@ -9,7 +9,10 @@ from . import _build
 
 
 def levels() -> tuple[str, ...]:
-    """Levels this CPU and this build can run, ascending: "scalar", "avx2", "avx512". Empty without a build."""
+    """Levels this CPU and this build can run, ascending: "scalar", "avx2", "avx512"; on Arm "scalar", "neon".
+
+    Empty without a build.
+    """
     if not _build.ensure_loaded():
         return ()
     return tuple(torch.ops.greenkernels.isa_levels().split(","))

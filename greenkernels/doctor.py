@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ ENVIRONMENT = (
     "CUDA_HOME",
 )
 
+PAGE = "docs/troubleshooting.md"  # a section for each finding
+
 _MEANING = {
     "ahead-of-time": "compiled kernels, from the binary that was installed",
     "built-on-first-use": "compiled kernels, built on this machine and kept in the cache",
@@ -45,6 +48,14 @@ class Finding:
     found: str
     ok: bool  # False where it stands in the way of compiled kernels, or is worth a look
 
+    @property
+    def section(self) -> str:
+        """Anchor of its section on `PAGE`."""
+        if self.name in ENVIRONMENT:
+            return "environment"
+        name = "joules" if self.name.startswith("joules by ") else self.name.lower()
+        return re.sub(r"[^\w\- ]", "", name).replace(" ", "-")
+
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -58,6 +69,13 @@ class Diagnosis:
     def meaning(self) -> str:
         """The state in words."""
         return _MEANING[self.status.kind]
+
+    @property
+    def more(self) -> tuple[str, ...]:
+        """Where to read on: sections for what is not well; () where there is nothing to mend."""
+        if not self.mend and self.status.kind != "plain-torch":
+            return ()
+        return tuple(f"{PAGE}#{finding.section}" for finding in self.findings if not finding.ok)
 
 
 def info() -> dict[str, Any]:

@@ -47,3 +47,5 @@ def _print(diagnosis: Diagnosis) -> None:
         console.print(f"why: {diagnosis.status.reason}", markup=False)
     if diagnosis.mend:
         console.print(f"to mend it: {diagnosis.mend}", style="bold", markup=False)
+    if diagnosis.more:
+        console.print(f"more: {', '.join(diagnosis.more)}", markup=False)

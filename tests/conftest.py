@@ -37,6 +37,18 @@ class Backend:
         return getattr(torch.ops.greenkernels, stem)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also what is too long for CI")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips what is marked as long, unless it was asked for."""
+    if not config.getoption("--long"):
+        for item in items:
+            if item.get_closest_marker("long"):
+                item.add_marker(pytest.mark.skip(reason="too long for CI; with --long"))
+
+
 def pytest_report_header() -> str:
     """Names the build under test, so that a log of a run on plain torch cannot pass for another."""
     names = ", ".join(isa_names())

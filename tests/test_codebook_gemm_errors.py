@@ -54,7 +54,7 @@ WRONG_PACKED = [
     ({"bits": 3}, "bits must be 2 or 4, got 3"),
     ({"packed": places(2, 672)}, "packed must be 1-D and contiguous, got shape [2, 672]"),
     ({"packed": torch.zeros(1344)}, "packed must be uint8, got float32"),
-    ({"n": 33}, "packed must have 2624 elements for n = 33, k = 40 and group = 32, got 1344"),
+    ({"n": 33}, "packed must have 2624 elements for n = 33, k = 40, group = 32 and bits = 4, got 1344"),
     ({"bias": torch.ones(5)}, "bias must have 6 elements, got 5"),
 ]
 

@@ -74,13 +74,23 @@ def test_copies_pickles_and_state_dicts_give_the_same(bits):
     assert size == 45 * -(-71 * bits // 8) + (1 << bits) + 2 * 45 * 3 + 4 * 45 + 8
 
 
+@needs_kernels
+@pytest.mark.parametrize("bits", [2, 4])
+def test_loads_a_stock_state_dict(bits):
+    stock, x = stock_layer(), torch.randn(4, 70)
+    nested = nn.Sequential(nn.Identity(), CodebookLinear(70, 45, bits=bits))
+    nested.load_state_dict(nn.Sequential(nn.Identity(), stock).state_dict())
+    with torch.inference_mode():
+        assert torch.equal(nested(x), CodebookLinear.from_module(stock, bits=bits)(x))
+
+
 def test_refuses_a_foreign_state_dict():
     module = CodebookLinear(70, 45)
     state = module.state_dict()
     with pytest.raises(RuntimeError, match="codebook_format must be 1, got 2: saved by another version"):
         module.load_state_dict({**state, "codebook_format": torch.tensor(2)})
     with pytest.raises(
-        RuntimeError, match=r"\[45, 35\], \[16\] and \[45, 2\], got \[45, 35\], \[16\] and \["
+        RuntimeError, match=r"and \[45, 2\], or weight be there, got \[45, 35\], \[16\] and \[45, 3\]"
     ):
         module.load_state_dict({**state, "weight_scale": torch.zeros(45, 3)})
 

@@ -80,6 +80,26 @@ def test_what_the_op_refuses(gpu) -> None:
         run(gpu, "csr_matmul", crow, col[:-1], values, x, None)
 
 
+@pytest.mark.parametrize("index", [torch.int64, torch.int32], ids=str)
+@pytest.mark.parametrize("m", [3, 40])
+def test_wrong_indices_touch_nothing_else(gpu, m: int, index: torch.dtype) -> None:
+    """What they take part in is NaN; the rest is right, and the simulator saw no address beyond the arrays."""
+    crow, col, values, x, bias, weight = make(m, 7, 30, 0.4)
+    exact, bound = expected(x, weight, bias)
+    wrong = {int(crow[1]): 30, int(crow[3]): -1, int(crow[5]) - 1: 1 << 30}  # one each in rows 1, 3 and 4
+    for at, column in wrong.items():
+        col[at] = column
+    out = run(gpu, "csr_matmul", crow.to(index), col.to(index), values, x, bias)
+    right = torch.tensor([0, 2, 5, 6])
+    assert ((out - exact).abs() <= bound)[:, right].all()
+    assert out[:, [1, 3, 4]].isnan().all()
+    grads = run(gpu, "csr_matmul_values_grad", crow.to(index), col.to(index), torch.randn(m, 7), x)
+    assert grads.isnan().nonzero().flatten().tolist() == sorted(wrong)
+    crow[0], crow[7] = -(1 << 30), 1 << 30
+    out = run(gpu, "csr_matmul", crow.to(index), col.to(index), values, x, bias)
+    assert ((out - exact).abs() <= bound)[:, right].all()
+
+
 def test_hot_lines_waste_nothing(gpu) -> None:
     """In whole strips: no bank conflict, whole sectors, and a load for four multiply-adds."""
     m, n, k = 256, 4, 256

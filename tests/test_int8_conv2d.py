@@ -70,6 +70,8 @@ def test_ragged_channels_are_exact(memory_format):
         (512, 96, 7, 3, {"padding": 1}),  # depth 4608: many slices; few pixels: panels outermost
         (64, 64, 15, 5, {"padding": 2, "groups": 2}),
         (48, 48, 9, 3, {"padding": 1, "groups": 48}),  # depthwise
+        (33, 33, 75, 5, {"padding": 2, "groups": 33}),
+        (7, 7, 40, 33, {"padding": 16, "groups": 7}),
         (7280, 2, 4, 3, {"padding": 1}),  # depth 65,520, the deepest that int32 holds
     ],
 )
@@ -243,6 +245,9 @@ def test_packing_agrees_with_plain_torch_and_unpacks():
         (99, 20, (1, 1), 3),
         (0, 3, (3, 3), 1),
         (4, 0, (3, 3), 1),
+        (40, 1, (3, 3), 40),
+        (33, 1, (5, 2), 33),
+        (2, 1, (33, 1), 2),
     ]:
         weight = integers((out_c, in_c, *kernel), torch.int8)
         packed = gk.ops.int8_conv2d_pack(weight, groups)

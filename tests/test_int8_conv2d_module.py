@@ -247,6 +247,6 @@ def test_candidate_bounds_its_memory_and_names_what_it_refuses(network):
     module = stem.build(conv, {}, None)
     assert stem.extra_bytes(conv, {}) == module.packed.numel() + 8 * 64
     assert stem.scratch_bytes(conv, {}, [shape]) > 2 * 64 * 30 * 30
-    assert "groups=32 leave fewer than 16 output channels" in stem.refuses(nn.Conv2d(32, 32, 3, groups=32))
+    assert "groups=32 leave fewer than 16 output channels" in stem.refuses(nn.Conv2d(64, 64, 3, groups=32))
     assert "got dtype=torch.float64" in stem.refuses(nn.Conv2d(4, 4, 3).double())
     assert stem.refuses(nn.Conv2d(4, 4, 3, padding="same", padding_mode="reflect")) is None

@@ -75,8 +75,10 @@ WRONG = [
         {"activation": "leaky_relu", "activation_param": torch.ones(6)},
         "activation_param must have 1 elements, got 6",
     ),
-    ({"out_scale": 0.0}, "out_scale must be positive and finite, got 0"),
-    ({"out_scale": -2.5}, "out_scale must be positive and finite, got -2.5"),
+    ({"out_scale": 0.0}, "out_scale must be a positive normal float32, got 0"),
+    ({"out_scale": -2.5}, "out_scale must be a positive normal float32, got -2.5"),
+    ({"out_scale": 1e-40}, "out_scale must be a positive normal float32, got 1e-40"),
+    ({"out_scale": 1e-50}, "out_scale must be a positive normal float32, got 1e-50"),
     ({"out_zero_point": 256}, "out_zero_point must be in [0, 255], got 256"),
     (SUMS | {"a": torch.ones(4, 8)}, "a must be uint8 or int8 without col_scale, got float32"),
     (

@@ -9,7 +9,7 @@ import torch
 
 from greenkernels import _isa
 
-ORDER = ("scalar", "avx2", "avx512")
+ORDER = ("scalar", "avx2", "avx512", "neon")
 
 needs_kernels = pytest.mark.skipif(not _isa.levels(), reason="no compiled kernels")
 

@@ -80,6 +80,16 @@ def test_a_block_is_taken_where_it_wins(clock):
 
 
 @needs_kernels
+@pytest.mark.parametrize("objective", ["energy", "edp"])
+def test_a_block_is_taken_for_its_joules(clock, objective):
+    fast = optimized(settled(InvertedResidual(16, 16, 1, 4)), clock, objective=objective)
+    assert len(ends(fast)) == 1
+    layers = {layer.names[0]: layer for layer in gk.explain(fast).layers}
+    before = sum(layer.energy_before.value for layer in layers.values())
+    assert 0 < layers["conv.2"].energy_after.value < before
+
+
+@needs_kernels
 @pytest.mark.parametrize("first", [True, False])
 @pytest.mark.parametrize("shortcut", [True, False])
 def test_an_addition_belongs_to_one_of_two_branches(clock, shortcut, first):

@@ -122,9 +122,10 @@ struct CsrCudaValuesGradArgs {
 
 namespace cuda {
 // Both put their work into `stream`, a cudaStream_t, and return at once: a cudaError_t, 0 for success. Every
-// pointer is memory of that stream's device, scratch has csr_matmul_scratch bytes, 16-byte aligned. Indices
-// are taken at their word: a look at them would wait for the device. T is float or double; denormal numbers
-// count.
+// pointer is memory of that stream's device, scratch has csr_matmul_scratch bytes, 16-byte aligned. To look
+// at the indices would wait for the device. So wrong ones raise nothing, but read and write nothing beyond
+// the arrays either: crow_indices count as held to [0, nnz], and what a column outside of [0, k) takes part
+// in is NaN. T is float or double; denormal numbers count.
 int64_t csr_matmul_scratch(const CsrShape& shape, int64_t m, int64_t element_bytes);
 template <typename T, typename I>
 int csr_matmul(const CsrCudaArgs<T, I>& args, void* scratch, void* stream);

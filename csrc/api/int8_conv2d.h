@@ -28,8 +28,13 @@
 
 namespace greenkernels {
 
+// Depthwise filters of at most this many rows and columns have a kernel of their own.
+inline constexpr int64_t kInt8DepthwiseSize = 32;
+
 // The packed filter: for each group what int8_gemm_pack makes of [group_out_c, tap = kernel row * kernel_w +
-// column, in_c of the group].
+// column, in_c of the group]. Of a depthwise filter, what it makes of
+//   [channels][kernel column][kernel row, rounded up to a multiple of 4], 0 past the last row,
+// so that the four values that a dot product of bytes adds up lie under one column of the filter.
 struct Int8Filter {
   int64_t out_c, group_in_c, kernel_h, kernel_w;  // all >= 0; kernel sizes >= 1
   int64_t groups;                                 // >= 1, divides out_c
@@ -37,7 +42,15 @@ struct Int8Filter {
   int64_t depth() const { return kernel_h * kernel_w * group_in_c; }  // <= kInt8MaxDepth
   int64_t group_out_c() const { return out_c / groups; }
   Int8Weight group_shape() const { return {group_out_c(), depth()}; }
-  int64_t packed_bytes() const { return groups * group_shape().packed_bytes(); }
+  bool depthwise() const {
+    return groups > 1 && group_in_c == 1 && out_c == groups && kernel_h <= kInt8DepthwiseSize &&
+           kernel_w <= kInt8DepthwiseSize;
+  }
+  int64_t row_quads() const { return (kernel_h + 3) / 4; }
+  Int8Weight depthwise_shape() const { return {out_c, kernel_w * row_quads() * 4}; }
+  int64_t packed_bytes() const {
+    return depthwise() ? depthwise_shape().packed_bytes() : groups * group_shape().packed_bytes();
+  }
 };
 
 struct Int8ConvPackArgs {

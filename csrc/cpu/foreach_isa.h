@@ -1,5 +1,6 @@
 // Includes the file named by GK_KERNEL once per instruction set, each copy in a namespace of its own (scalar,
-// avx2, avx512) and compiled for that instruction set by a target pragma. So no build sets flags per file,
+// avx2, avx512; on Arm scalar, neon) and compiled for that instruction set by a target pragma, but for NEON,
+// which every 64-bit Arm CPU has. So no build sets flags per file,
 // and no inline function that files share is ever compiled for a CPU that lacks it. Include standard and
 // project headers before this one: what stands inside the pragma must be the kernel alone. Within an .inl use
 // free and member functions, no in-class friends, no lambdas. Define GK_KERNEL_BF16 as well for a fourth
@@ -15,6 +16,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 // gcc 12 takes the deliberately undefined operand inside its own AVX-512 intrinsics for a mistake of ours.
@@ -69,6 +72,22 @@ namespace greenkernels::cpu::avx512bf16 {
 #pragma GCC pop_options
 #undef GK_ISA_BF16
 #endif
+#undef GK_ISA_WIDTH
+
+#elif defined(__aarch64__)
+
+// gcc 12 moves loads so far ahead of their use, in the pass that this leaves out, that the sums of a
+// micro-kernel no longer fit in the registers. Cores that need loads to be early reorder by themselves.
+#define GK_ISA_WIDTH 4
+#pragma GCC push_options
+#if !defined(__clang__)
+#pragma GCC optimize("no-schedule-insns")
+#endif
+namespace greenkernels::cpu::neon {
+#include "cpu/vec.inl"
+#include GK_KERNEL
+}  // namespace greenkernels::cpu::neon
+#pragma GCC pop_options
 #undef GK_ISA_WIDTH
 
 #endif

@@ -38,6 +38,82 @@ GK_INLINE void quantize_chunk(const float* x, Vec<float> inverse, Ints zero, Ele
 GK_INLINE float highest(Vec<float> v) { return v.v; }
 GK_INLINE bool any_nan(Vec<float> v) { return v.v != v.v; }
 
+#elif GK_ISA_WIDTH == 4
+
+struct Ints {
+  int32x4_t v;
+  static GK_INLINE Ints broadcast(int32_t x) { return {vdupq_n_s32(x)}; }
+  static GK_INLINE Ints load(const int32_t* p) { return {vld1q_s32(p)}; }
+  GK_INLINE void store(int32_t* p) const { vst1q_s32(p, v); }
+};
+GK_INLINE Ints operator+(Ints a, Ints b) { return {vaddq_s32(a.v, b.v)}; }
+GK_INLINE Ints operator-(Ints a, Ints b) { return {vsubq_s32(a.v, b.v)}; }
+GK_INLINE Ints operator*(Ints a, Ints b) { return {vmulq_s32(a.v, b.v)}; }
+GK_INLINE Vec<float> to_float(Ints a) { return {vcvtq_f32_s32(a.v)}; }
+
+// clamp(round(x * inverse) + zero, 0, 255). FMAXNM makes the lower bound, and so 0, of a NaN; conversion
+// would make 0 of it, and so the zero point. The bounds are any that int32 holds.
+GK_INLINE Ints rounded(Vec<float> x, Vec<float> inverse) {
+  const float32x4_t above = vmaxnmq_f32((x * inverse).v, vdupq_n_f32(-0x1p20f));
+  return {vcvtnq_s32_f32(vminnmq_f32(above, vdupq_n_f32(0x1p20f)))};
+}
+GK_INLINE Ints quantize(Vec<float> x, Vec<float> inverse, Ints zero) {
+  const int32x4_t q = (rounded(x, inverse) + zero).v;
+  return {vminq_s32(vmaxq_s32(q, vdupq_n_s32(0)), vdupq_n_s32(255))};
+}
+
+// Stores values of [0, 255]; as int8_t, 128 lower.
+GK_INLINE void store_elements(Ints v, uint8_t* p) {
+  const uint8x16_t bytes = vreinterpretq_u8_s32(v.v), halves = vuzp1q_u8(bytes, bytes);
+  const uint32_t quad = vgetq_lane_u32(vreinterpretq_u32_u8(vuzp1q_u8(halves, halves)), 0);
+  __builtin_memcpy(p, &quad, 4);
+}
+GK_INLINE void store_elements(Ints v, int8_t* p) {
+  store_elements(v - Ints::broadcast(128), reinterpret_cast<uint8_t*>(p));
+}
+GK_INLINE void store_bytes_n(Ints v, uint8_t* p, int64_t n) {
+  if (n >= 4) return store_elements(v, p);
+  uint8_t bytes[4];
+  store_elements(v, bytes);
+  for (int64_t i = 0; i < n; ++i) p[i] = bytes[i];
+}
+
+// 64 elements of a row. Narrowing saturates, twice, so nothing needs to be clamped before.
+GK_INLINE uint8x16_t quantize_16(const float* x, Vec<float> inverse, Ints zero) {
+  int16x4_t words[4];
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) words[i] = vqmovn_s32((rounded(Vec<float>::load(x + 4 * i), inverse) + zero).v);
+  const uint8x8_t low = vqmovun_s16(vcombine_s16(words[0], words[1]));
+  return vcombine_u8(low, vqmovun_s16(vcombine_s16(words[2], words[3])));
+}
+GK_INLINE void quantize_chunk(const float* x, Vec<float> inverse, Ints zero, uint8_t* a) {
+  for (int i = 0; i < 64; i += 16) vst1q_u8(a + i, quantize_16(x + i, inverse, zero));
+}
+GK_INLINE void quantize_chunk(const float* x, Vec<float> inverse, Ints zero, int8_t* a) {
+  for (int i = 0; i < 64; i += 16) {
+    const uint8x16_t lowered = veorq_u8(quantize_16(x + i, inverse, zero), vdupq_n_u8(0x80));
+    vst1q_s8(a + i, vreinterpretq_s8_u8(lowered));
+  }
+}
+
+// sum += the four products of each quad of b with quad `quad` of a. Written out, since an intrinsic of SDOT
+// would need all of the file compiled for CPUs that have it.
+GK_INLINE void add_dot(int32x4_t& sum, int8x16_t b, int8x16_t a, int quad) {
+  if (quad == 0) asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.4b[0]" : "+w"(sum) : "w"(b), "w"(a));
+  if (quad == 1) asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.4b[1]" : "+w"(sum) : "w"(b), "w"(a));
+  if (quad == 2) asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.4b[2]" : "+w"(sum) : "w"(b), "w"(a));
+  if (quad == 3) asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.4b[3]" : "+w"(sum) : "w"(b), "w"(a));
+}
+// The quad at p in all lanes.
+GK_INLINE int8x16_t load_quad(const int8_t* p) {
+  int32_t quad;
+  __builtin_memcpy(&quad, p, 4);
+  return vreinterpretq_s8_s32(vdupq_n_s32(quad));
+}
+
+GK_INLINE float highest(Vec<float> v) { return vmaxvq_f32(v.v); }
+GK_INLINE bool any_nan(Vec<float> v) { return vminvq_u32(vceqq_f32(v.v, v.v)) == 0; }
+
 #elif GK_ISA_WIDTH == 8
 
 struct Ints {

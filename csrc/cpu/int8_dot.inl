@@ -3,7 +3,8 @@
 //
 // Dot<kVnni> holds the register block of the micro-kernel: kRows rows by kColumns columns, in kVecs sums a
 // row, and the Element that rows of a are made of. Without vpdpbusd products are made of 16-bit integers
-// (vpmaddwd), all of which fit: vpmaddubsw would saturate, since 2 * 255 * 127 > 32767.
+// (vpmaddwd), all of which fit: vpmaddubsw would saturate, since 2 * 255 * 127 > 32767. NEON multiplies
+// signed by signed integers, with SDOT or (kVnni false) without: there elements are 128 lower than values.
 
 template <bool kVnni>
 struct Dot;
@@ -29,6 +30,55 @@ struct Dot {
 template <bool kVnni>
 GK_INLINE Ints column_sums(const int32_t (&sum)[Dot<kVnni>::kVecs], int j) {
   return {sum[j]};
+}
+
+#elif GK_ISA_WIDTH == 4
+
+// 8 x 2 sums leave 8 registers for as many rows of four quads and 8 for b.
+template <>
+struct Dot<true> {
+  using Element = int8_t;
+  using Sum = int32x4_t;
+  using A = int8x16_t;
+  using B = int8x16_t;
+  static constexpr int kRows = 8, kVecs = 2, kColumns = 8;
+  static GK_INLINE Sum zero() { return vdupq_n_s32(0); }
+  static GK_INLINE A load_a(const Element* p) { return load_quad(p); }
+  static GK_INLINE A load_quads(const Element* p) { return vld1q_s8(p); }
+  static GK_INLINE B load_b(const int8_t* p, int j) { return vld1q_s8(p + 16 * j); }
+  static GK_INLINE void step(Sum& sum, A a, B b, int quad = 0) { add_dot(sum, b, a, quad); }
+};
+
+// Pairs of products in 32 bits: two sums of each of four columns, of the first and the last two products of a
+// quad. Pairs are not added up in 16 bits first, since 2 * 128 * 128 > 32767.
+struct PairSums {
+  int32x4_t low, high;  // of columns 0 and 1; of columns 2 and 3
+};
+
+// 4 x 4 sums leave 16 registers for products.
+template <>
+struct Dot<false> {
+  using Element = int8_t;
+  using Sum = PairSums;
+  using A = int8x16_t;
+  using B = int8x16_t;
+  static constexpr int kRows = 4, kVecs = 2, kColumns = 8;
+  static GK_INLINE Sum zero() { return {vdupq_n_s32(0), vdupq_n_s32(0)}; }
+  static GK_INLINE A load_a(const Element* p) { return load_quad(p); }
+  static GK_INLINE B load_b(const int8_t* p, int j) { return vld1q_s8(p + 16 * j); }
+  static GK_INLINE void step(Sum& sum, A a, B b) {
+    sum.low = vpadalq_s16(sum.low, vmull_s8(vget_low_s8(a), vget_low_s8(b)));
+    sum.high = vpadalq_s16(sum.high, vmull_high_s8(a, b));
+  }
+};
+
+template <bool kVnni>
+GK_INLINE Ints column_sums(const int32x4_t (&sum)[2], int j) {
+  return {sum[j]};
+}
+template <bool kVnni>
+GK_INLINE Ints column_sums(const PairSums (&sum)[2], int j) {
+  return {vpaddq_s32(sum[j].low, sum[j].high)};
 }
 
 #elif GK_ISA_WIDTH == 8
@@ -138,3 +188,11 @@ GK_INLINE Ints column_sums(const __m512i (&sum)[2], int j) {
 }
 
 #endif
+
+// By how much elements are lower than the values they stand for.
+template <bool kVnni>
+inline constexpr int32_t kLowered = std::is_same_v<typename Dot<kVnni>::Element, int8_t> ? 128 : 0;
+
+// Quads of a row that one load brings.
+template <bool kVnni>
+inline constexpr int kDotQuads = kVnni && GK_ISA_WIDTH == 4 ? 4 : 1;

@@ -31,6 +31,7 @@ GK_INLINE void fetch_step(Int8Fetch& fetch) {
   }
 }
 
+// One quad of each row.
 template <bool kVnni, int kRows>
 GK_INLINE void int8_micro_step(const typename Dot<kVnni>::Element* a, const int8_t* b,
                                typename Dot<kVnni>::Sum (&sum)[kRows][Dot<kVnni>::kVecs]) {
@@ -43,6 +44,30 @@ GK_INLINE void int8_micro_step(const typename Dot<kVnni>::Element* a, const int8
     const typename D::A a_quad = D::load_a(a + i * 64);
 #pragma GCC unroll 4
     for (int j = 0; j < D::kVecs; ++j) D::step(sum[i][j], a_quad, b_row[j]);
+  }
+}
+
+// kDotQuads quads of each row.
+template <bool kVnni, int kRows>
+GK_INLINE void int8_micro_quads(const typename Dot<kVnni>::Element* a, const int8_t* b,
+                                typename Dot<kVnni>::Sum (&sum)[kRows][Dot<kVnni>::kVecs]) {
+  if constexpr (kDotQuads<kVnni> == 1) {
+    int8_micro_step<kVnni, kRows>(a, b, sum);
+  } else {
+    using D = Dot<kVnni>;
+    typename D::A quads[kRows];
+#pragma GCC unroll 16
+    for (int i = 0; i < kRows; ++i) quads[i] = D::load_quads(a + i * 64);
+#pragma GCC unroll 4
+    for (int q = 0; q < kDotQuads<kVnni>; ++q) {
+      typename D::B b_row[D::kVecs];
+#pragma GCC unroll 4
+      for (int j = 0; j < D::kVecs; ++j) b_row[j] = D::load_b(b + q * kInt8Panel * 4, j);
+#pragma GCC unroll 16
+      for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+        for (int j = 0; j < D::kVecs; ++j) D::step(sum[i][j], quads[i], b_row[j], q);
+    }
   }
 }
 
@@ -60,7 +85,9 @@ void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, co
 
   for (; quads >= 16; quads -= 16) {
 #pragma GCC unroll 4
-    for (int q = 0; q < 16; ++q) int8_micro_step<kVnni, kRows>(a + q * 4, b + q * kInt8Panel * 4, sum);
+    for (int q = 0; q < 16; q += kDotQuads<kVnni>) {
+      int8_micro_quads<kVnni, kRows>(a + q * 4, b + q * kInt8Panel * 4, sum);
+    }
     a += kRows * 64;
     b += 16 * kInt8Panel * 4;
     fetch_step(fetch);
@@ -73,7 +100,7 @@ void int8_micro_block(const typename Dot<kVnni>::Element* a, const int8_t* b, co
 #pragma GCC unroll 4
     for (int j = 0; j < D::kColumns / kLanes; ++j) {
       const Ints base = Ints::load(start.base + i * start.stride + j * kLanes);
-      const Ints add = start.zero ? Ints::broadcast(-start.zero[i]) * base : base;
+      const Ints add = start.zero ? Ints::broadcast(kLowered<kVnni> - start.zero[i]) * base : base;
       (column_sums<kVnni>(sum[i], j) + add).store(out + i * out_stride + j * kLanes);
     }
 }
@@ -167,7 +194,8 @@ void int8_deep_block(const Int8Product& job, int64_t panel, int64_t block,
   }
   float* values = reinterpret_cast<float*>(sums);
   for (int64_t i = 0; i < size; ++i) {
-    values[i] = float(total[i] - int64_t{rows.zero[first + i / kInt8Panel]} * of_columns[i % kInt8Panel]);
+    values[i] = float(total[i] - int64_t{rows.zero[first + i / kInt8Panel] - kLowered<kVnni>} *
+                                     of_columns[i % kInt8Panel]);
   }
   int8_output<true>(job, Int8Columns(job, panel), panel, first, job.rows(block), sums, rows);
 }
@@ -187,7 +215,7 @@ void int8_panel(const Int8Product& job, int64_t panel, int64_t begin, int64_t en
   const Int8Columns columns(job, panel);
   int32_t moved[kInt8Panel];  // what the zero point adds to each column, where it is one for all rows
   for (int64_t c = 0; c < kInt8Panel; ++c) {
-    moved[c] = -rows.zero[job.first_row(begin)] * job.column_sums(panel)[c];
+    moved[c] = (kLowered<kVnni> - rows.zero[job.first_row(begin)]) * job.column_sums(panel)[c];
   }
   for (int64_t first = begin; first < end; first += kInt8Run) {
     const int64_t last = first + kInt8Run < end ? first + kInt8Run : end, row = job.first_row(first);

@@ -7,6 +7,10 @@
 #include <cstdlib>
 #include <stdexcept>
 
+#if defined(__aarch64__)
+#include <sys/auxv.h>
+#endif
+
 namespace greenkernels::cpu {
 
 namespace {
@@ -23,6 +27,8 @@ std::vector<Isa> detect_levels() {
       __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
     levels.push_back(Isa::kAvx512);
   }
+#elif defined(__aarch64__)
+  levels.push_back(Isa::kNeon);
 #endif
   return levels;
 }
@@ -31,7 +37,10 @@ CpuFeatures detect_features() {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   return {__builtin_cpu_supports("avxvnni") != 0, __builtin_cpu_supports("avx512vnni") != 0,
-          __builtin_cpu_supports("avx512bf16") != 0};
+          __builtin_cpu_supports("avx512bf16") != 0, false};
+#elif defined(__aarch64__)
+  constexpr unsigned long kDotprod = 1ul << 20;  // HWCAP_ASIMDDP, which older headers lack
+  return {false, false, false, (getauxval(AT_HWCAP) & kDotprod) != 0};
 #else
   return {};
 #endif
@@ -83,6 +92,8 @@ const char* isa_name(Isa isa) {
       return "avx2";
     case Isa::kAvx512:
       return "avx512";
+    case Isa::kNeon:
+      return "neon";
   }
   return "unknown";
 }
@@ -102,8 +113,11 @@ const CpuFeatures& cpu_features() {
 }
 
 bool vnni() {
-  const bool has =
-      isa() == Isa::kAvx512 ? cpu_features().avx512_vnni : isa() == Isa::kAvx2 && cpu_features().avx_vnni;
+  const Isa level = isa();
+  const CpuFeatures& features = cpu_features();
+  const bool has = (level == Isa::kAvx512 && features.avx512_vnni) ||
+                   (level == Isa::kAvx2 && features.avx_vnni) ||
+                   (level == Isa::kNeon && features.arm_dotprod);
   return has && vnni_allowed.load(std::memory_order_relaxed);
 }
 

@@ -8,8 +8,9 @@
 
 namespace greenkernels::cpu {
 
-// Ascending; a level includes those before it. avx2 means AVX2 + FMA + F16C; avx512 means F + BW + DQ + VL.
-enum class Isa { kScalar, kAvx2, kAvx512 };
+// Ascending; a level includes those before it of its architecture. avx2 means AVX2 + FMA + F16C; avx512 means
+// F + BW + DQ + VL; neon is what every 64-bit Arm CPU has.
+enum class Isa { kScalar, kAvx2, kAvx512, kNeon };
 
 const char* isa_name(Isa isa);
 
@@ -26,11 +27,12 @@ Isa set_isa(const std::string& name);
 // Instructions that no level stands for; a kernel that uses them asks here, and for the level it builds on.
 struct CpuFeatures {
   bool avx_vnni, avx512_vnni, avx512_bf16;
+  bool arm_dotprod;
 };
 const CpuFeatures& cpu_features();
 
-// Whether kernels may sum four 8-bit products in one instruction (vpdpbusd): this CPU has it in the registers
-// of the level in use, and set_vnni did not forbid it.
+// Whether kernels may sum four 8-bit products in one instruction (vpdpbusd; SDOT on Arm): this CPU has it in
+// the registers of the level in use, and set_vnni did not forbid it.
 bool vnni();
 
 // Allows or forbids it, so that a test can run what older CPUs run; returns what held before.
@@ -49,6 +51,9 @@ const CacheSizes& cache_sizes();
   (::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx512 ? &avx512::__VA_ARGS__ \
    : ::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kAvx2 ? &avx2::__VA_ARGS__   \
                                                                    : &scalar::__VA_ARGS__)
+#elif defined(__aarch64__)
+#define GK_SELECT_ISA(...) \
+  (::greenkernels::cpu::isa() == ::greenkernels::cpu::Isa::kNeon ? &neon::__VA_ARGS__ : &scalar::__VA_ARGS__)
 #else
 #define GK_SELECT_ISA(...) (&scalar::__VA_ARGS__)
 #endif

@@ -35,6 +35,46 @@ GK_INLINE void store_half_n(Vec<float> v, S* p, int64_t n) {
   if (n > 0) store_elements(v, p);
 }
 
+#elif GK_ISA_WIDTH == 4
+
+GK_INLINE Vec<float> widen(uint16x4_t x, BFloat16) { return {vreinterpretq_f32_u32(vshll_n_u16(x, 16))}; }
+GK_INLINE Vec<float> widen(uint16x4_t x, Float16) { return {vcvt_f32_f16(vreinterpret_f16_u16(x))}; }
+
+// As to_bfloat16 of cpu/half.h.
+GK_INLINE uint16x4_t narrow(Vec<float> v, BFloat16) {
+  const uint32x4_t bits = vreinterpretq_u32_f32(v.v), upper = vshrq_n_u32(bits, 16);
+  const uint32x4_t odd = vandq_u32(upper, vdupq_n_u32(1));
+  const uint32x4_t sum = vaddq_u32(vaddq_u32(bits, vdupq_n_u32(0x7fff)), odd);
+  const uint32x4_t quiet = vorrq_u32(upper, vdupq_n_u32(0x0040));
+  return vmovn_u32(vbslq_u32(vceqq_f32(v.v, v.v), vshrq_n_u32(sum, 16), quiet));
+}
+GK_INLINE uint16x4_t narrow(Vec<float> v, Float16) { return vreinterpret_u16_f16(vcvt_f16_f32(v.v)); }
+
+template <typename S>
+GK_INLINE Vec<float> load_half(const S* p) {
+  return widen(vld1_u16(reinterpret_cast<const uint16_t*>(p)), S{});
+}
+template <typename S>
+GK_INLINE void store_half(Vec<float> v, S* p) {
+  vst1_u16(reinterpret_cast<uint16_t*>(p), narrow(v, S{}));
+}
+
+// Through a whole vector in memory.
+template <typename S>
+GK_INLINE Vec<float> load_half_n(const S* p, int64_t n) {
+  if (n >= 4) return load_half(p);
+  S lanes[4] = {};
+  for (int64_t i = 0; i < n; ++i) lanes[i] = p[i];
+  return load_half(lanes);
+}
+template <typename S>
+GK_INLINE void store_half_n(Vec<float> v, S* p, int64_t n) {
+  if (n >= 4) return store_half(v, p);
+  S lanes[4];
+  store_half(v, lanes);
+  for (int64_t i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
 #elif GK_ISA_WIDTH == 8
 
 GK_INLINE Vec<float> widen(__m128i x, BFloat16) {

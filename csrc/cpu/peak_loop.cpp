@@ -73,6 +73,24 @@ __attribute__((target("avx512f,avx512bf16"))) int bf16_rounds(int64_t rounds) {
 
 bool wide_vnni() { return isa() == Isa::kAvx512 && cpu_features().avx512_vnni; }
 
+#elif defined(__aarch64__)
+
+int sdot_rounds(int64_t rounds) {
+  const int32x4_t x = vdupq_n_s32(bytes), y = vdupq_n_s32(bytes);
+  int32x4_t chain[kChains];
+#pragma GCC unroll 12
+  for (int i = 0; i < kChains; ++i) chain[i] = vdupq_n_s32(i);
+  for (int64_t step = 0; step < rounds * kSteps; ++step) {
+#pragma GCC unroll 12
+    for (int i = 0; i < kChains; ++i) {
+      asm(".arch armv8.2-a+dotprod\n\tsdot %0.4s, %1.16b, %2.16b" : "+w"(chain[i]) : "w"(x), "w"(y));
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 1; i < kChains; ++i) chain[0] = vaddq_s32(chain[0], chain[i]);
+  return vgetq_lane_s32(chain[0], 0);
+}
+
 #endif
 
 // One round of a loop: the operations in it, and the function that runs many.
@@ -84,11 +102,13 @@ struct Loop {
 int fma_loop(int64_t rounds) { return int(GK_SELECT_ISA(fma_rounds)(rounds, factor, offset)); }
 
 Loop find_loop(PeakLoop loop) {
+  [[maybe_unused]] constexpr int64_t kInstructions = kChains * kSteps;
 #if defined(__x86_64__)
-  constexpr int64_t kInstructions = kChains * kSteps;
   if (loop == PeakLoop::kVnni && wide_vnni()) return {2 * 64 * kInstructions, vnni512_rounds};
   if (loop == PeakLoop::kVnni) return {2 * 32 * kInstructions, vnni256_rounds};
   if (loop == PeakLoop::kBf16) return {2 * 32 * kInstructions, bf16_rounds};
+#elif defined(__aarch64__)
+  if (loop == PeakLoop::kVnni) return {2 * 16 * kInstructions, sdot_rounds};
 #endif
   return {GK_SELECT_ISA(fma_operations)(), fma_loop};
 }
@@ -114,7 +134,7 @@ bool has_peak_loop(PeakLoop loop) {
   if (loop == PeakLoop::kVnni) return wide_vnni() || (isa() != Isa::kScalar && features.avx_vnni);
   return isa() == Isa::kAvx512 && features.avx512_bf16;
 #else
-  return false;
+  return loop == PeakLoop::kVnni && isa() == Isa::kNeon && cpu_features().arm_dotprod;
 #endif
 }
 

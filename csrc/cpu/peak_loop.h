@@ -10,7 +10,7 @@ namespace greenkernels::cpu {
 
 enum class PeakLoop {
   kFma,   // float32 multiply-add, at the level in use
-  kVnni,  // sums of four 8-bit products (vpdpbusd)
+  kVnni,  // sums of four 8-bit products (vpdpbusd; SDOT on Arm)
   kBf16,  // sums of two bfloat16 products (vdpbf16ps)
 };
 

@@ -10,16 +10,19 @@
 //      where a sum comes in slices of its depth; nullptr for 0
 //   ahead: lines to fetch meanwhile, a run for every 16 k and, if kStream is set, a line of the stream for
 //   every k
+#if GK_ISA_WIDTH == 4
+#include "cpu/row_values.inl"
+#endif
 
 inline constexpr int kPanelDepth = 16;  // k kept together in a panel of a
 static_assert(kPanelDepth == kPrefetchDepth);
 
 // Rows and vectors of the register block. 14 x 2 leaves 4 of 32 registers for b and the broadcast; 6 x 2
-// leaves 4 of 16.
-inline constexpr int kMicroRows = GK_ISA_WIDTH == 16 ? 14 : GK_ISA_WIDTH == 8 ? 6 : 4;
+// leaves 4 of 16; with NEON 8 x 2 leaves 8 for the values of a and 8 for b.
+inline constexpr int kMicroRows = GK_ISA_WIDTH == 16 ? 14 : GK_ISA_WIDTH == 8 ? 6 : GK_ISA_WIDTH == 4 ? 8 : 4;
 inline constexpr int kMicroVecs = GK_ISA_WIDTH == 1 ? 4 : 2;
 
-inline constexpr int kColumnStep = GK_ISA_WIDTH == 16 ? 16 : GK_ISA_WIDTH == 8 ? 8 : 4;
+inline constexpr int kColumnStep = GK_ISA_WIDTH == 16 ? 16 : GK_ISA_WIDTH == 1 ? 4 : 8;
 static_assert(kColumnStep >= kMicroRows);
 
 // Lets the compiler know `pointer` only after `value`, at no cost: else it gathers fetches into a burst.
@@ -34,6 +37,17 @@ GK_INLINE void keep_after(const char*& pointer, Vec<T> value) {
 #endif
 }
 
+#if GK_ISA_WIDTH == 4
+template <typename T, int kRows, int kVecs, int kRowStep>
+GK_INLINE void sgemm_micro_step(const RowValues<T, kRows, kRowStep>& a, int k, const T* b,
+                                Vec<T> (&sum)[kRows][kVecs]) {
+  Vec<T> b_row[kVecs];
+#pragma GCC unroll 4
+  for (int j = 0; j < kVecs; ++j) b_row[j] = Vec<T>::load(b + j * Vec<T>::kWidth);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) a.add(i, k, b_row, sum[i]);
+}
+#else
 template <typename T, int kRows, int kVecs, int kRowStep>
 GK_INLINE void sgemm_micro_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVecs]) {
   Vec<T> b_row[kVecs];
@@ -46,6 +60,7 @@ GK_INLINE void sgemm_micro_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVe
     for (int j = 0; j < kVecs; ++j) sum[i][j] = fma(a_value, b_row[j], sum[i][j]);
   }
 }
+#endif
 
 // The lines that a block of sums is stored to, fetched into L1 while the last kClosingDepth k are multiplied:
 // a store to a line in L2 holds up the loads of the next call.
@@ -92,6 +107,9 @@ void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_str
 
   constexpr int kRowStep = kColumns ? 1 : kPanelDepth, kDepthStep = kColumns ? kColumnStep : 1;
   OutLines<T, kRows, kVecs, kWidth> own(out);
+#if GK_ISA_WIDTH == 4
+  RowValues<T, kRows, kRowStep> values;
+#endif
   for (; depth >= kPanelDepth; depth -= kPanelDepth) {
     const char* line = ahead.run->line;
     const int64_t line_step = ahead.run->step;
@@ -100,7 +118,12 @@ void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_str
     constexpr int kFetchEvery = kPanelDepth / kPrefetchLines;
 #pragma GCC unroll 16
     for (int k = 0; k < kPanelDepth; ++k) {
+#if GK_ISA_WIDTH == 4
+      values.load(a + k * kDepthStep, k);
+      sgemm_micro_step(values, k, b + k * kWidth, sum);
+#else
       sgemm_micro_step<T, kRows, kVecs, kRowStep>(a + k * kDepthStep, b + k * kWidth, sum);
+#endif
       if (k % kFetchEvery == 1) {
         // Into L2; read, not write: no other core has the line, so it can be written.
         __builtin_prefetch(line, 0, 2);
@@ -119,8 +142,15 @@ void sgemm_micro_block(const T* a, const T* b, const T* start, int64_t start_str
     a += kPanelDepth * (kColumns ? kColumnStep : kRows);
     b += kPanelDepth * kWidth;
   }
+#if GK_ISA_WIDTH == 4
+  for (int64_t k = 0; k < depth; ++k) {
+    values.load_one(a + k * kDepthStep);
+    sgemm_micro_step(values, 0, b + k * kWidth, sum);
+  }
+#else
   for (int64_t k = 0; k < depth; ++k)
     sgemm_micro_step<T, kRows, kVecs, kRowStep>(a + k * kDepthStep, b + k * kWidth, sum);
+#endif
 
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i)
@@ -133,9 +163,18 @@ void sgemm_micro_rows(const T* a, const T* b, const T* start, int64_t start_stri
                       PrefetchRuns ahead) {
   constexpr int kVecs = kMicroVecs * Vec<T>::kWidth <= kWidth ? kMicroVecs : 1;
   constexpr int kStep = kVecs * Vec<T>::kWidth;
-  for (int j = 0; j < kWidth; j += kStep) {
-    sgemm_micro_block<T, kRows, kVecs, kWidth, kColumns, kStream>(a, b + j, start ? start + j : nullptr,
-                                                                  start_stride, out + j, depth, ahead);
+#if GK_ISA_WIDTH == 4
+  // The stream has been fetched once the first of the four blocks of a panel is done.
+  sgemm_micro_block<T, kRows, kVecs, kWidth, kColumns, kStream>(a, b, start, start_stride, out, depth, ahead);
+  constexpr bool kAgain = false;
+  constexpr int kFirst = kStep;
+#else
+  constexpr bool kAgain = kStream;
+  constexpr int kFirst = 0;
+#endif
+  for (int j = kFirst; j < kWidth; j += kStep) {
+    sgemm_micro_block<T, kRows, kVecs, kWidth, kColumns, kAgain>(a, b + j, start ? start + j : nullptr,
+                                                                 start_stride, out + j, depth, ahead);
   }
 }
 

@@ -70,6 +70,66 @@ GK_INLINE Vec<T> pow2(Vec<T> n) {
 template <typename T>
 GK_INLINE void transpose(Vec<T> (&)[1]) {}
 
+#elif GK_ISA_WIDTH == 4
+
+template <>
+struct Vec<float> {
+  static constexpr int kWidth = 4;
+  float32x4_t v;
+  static GK_INLINE Vec broadcast(float x) { return {vdupq_n_f32(x)}; }
+  static GK_INLINE Vec load(const float* p) { return {vld1q_f32(p)}; }
+  static GK_INLINE Vec load_n(const float* p, int64_t n) {
+    if (n >= 4) return load(p);
+    if (n <= 0) return broadcast(0);
+    if (n == 1) return {vld1q_lane_f32(p, vdupq_n_f32(0), 0)};
+    const float32x2_t low = vld1_f32(p), none = vdup_n_f32(0);
+    return {vcombine_f32(low, n == 3 ? vld1_lane_f32(p + 2, none, 0) : none)};
+  }
+  GK_INLINE void store(float* p) const { vst1q_f32(p, v); }
+  GK_INLINE void store_n(float* p, int64_t n) const {
+    if (n >= 4) return store(p);
+    if (n >= 2) vst1_f32(p, vget_low_f32(v));
+    if (n == 1) vst1q_lane_f32(p, v, 0);
+    if (n == 3) vst1q_lane_f32(p + 2, v, 2);
+  }
+};
+
+GK_INLINE Vec<float> operator+(Vec<float> a, Vec<float> b) { return {vaddq_f32(a.v, b.v)}; }
+GK_INLINE Vec<float> operator-(Vec<float> a, Vec<float> b) { return {vsubq_f32(a.v, b.v)}; }
+GK_INLINE Vec<float> operator*(Vec<float> a, Vec<float> b) { return {vmulq_f32(a.v, b.v)}; }
+GK_INLINE Vec<float> operator/(Vec<float> a, Vec<float> b) { return {vdivq_f32(a.v, b.v)}; }
+GK_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) { return {vfmaq_f32(c.v, a.v, b.v)}; }
+GK_INLINE Vec<float> fnma(Vec<float> a, Vec<float> b, Vec<float> c) { return {vfmsq_f32(c.v, a.v, b.v)}; }
+GK_INLINE Vec<float> select_less(Vec<float> a, Vec<float> b, Vec<float> yes, Vec<float> no) {
+  return {vbslq_f32(vcltq_f32(a.v, b.v), yes.v, no.v)};
+}
+// Not FMIN and FMAX, which give a NaN if either is one.
+GK_INLINE Vec<float> min(Vec<float> a, Vec<float> b) { return select_less(a, b, a, b); }
+GK_INLINE Vec<float> max(Vec<float> a, Vec<float> b) { return select_less(b, a, a, b); }
+GK_INLINE Vec<float> abs(Vec<float> a) { return {vabsq_f32(a.v)}; }
+GK_INLINE Vec<float> round(Vec<float> a) { return {vrndnq_f32(a.v)}; }
+GK_INLINE Vec<float> pow2(Vec<float> n) {  // n integral, -126..127
+  return {vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(vcvtnq_s32_f32(n.v), vdupq_n_s32(127)), 23))};
+}
+
+// Values 0, 1 of a, then those of b; and values 2, 3.
+GK_INLINE Vec<float> low_halves(float32x4_t a, float32x4_t b) {
+  return {vreinterpretq_f32_f64(vtrn1q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)))};
+}
+GK_INLINE Vec<float> high_halves(float32x4_t a, float32x4_t b) {
+  return {vreinterpretq_f32_f64(vtrn2q_f64(vreinterpretq_f64_f32(a), vreinterpretq_f64_f32(b)))};
+}
+
+// r[i][j] becomes r[j][i].
+GK_INLINE void transpose(Vec<float> (&r)[4]) {
+  const float32x4_t even01 = vtrn1q_f32(r[0].v, r[1].v), odd01 = vtrn2q_f32(r[0].v, r[1].v);
+  const float32x4_t even23 = vtrn1q_f32(r[2].v, r[3].v), odd23 = vtrn2q_f32(r[2].v, r[3].v);
+  r[0] = low_halves(even01, even23);
+  r[1] = low_halves(odd01, odd23);
+  r[2] = high_halves(even01, even23);
+  r[3] = high_halves(odd01, odd23);
+}
+
 #elif GK_ISA_WIDTH == 8
 
 // Lane i of the mask for n lanes is word 8 - n + i.

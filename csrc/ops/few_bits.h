@@ -39,6 +39,17 @@ void check_group_scale(const char* op, const Tensor& b, const Tensor& scale, con
   check_device(op, "scale", scale, "b", b);
 }
 
+// What the size of a packed weight follows from.
+template <typename Weight>
+std::string sizes_text(const Weight& weight) {
+  std::string text = "n = " + std::to_string(weight.n) + ", k = " + std::to_string(weight.k);
+  const std::string group = std::to_string(weight.group);
+  if constexpr (requires { weight.bits; }) {
+    return text + ", group = " + group + " and bits = " + std::to_string(weight.bits);
+  }
+  return text + " and group = " + group;
+}
+
 // That packed is what packing gave for this weight.
 template <typename Weight>
 void check_few_bit_packed(const FewBitCall& call, const Tensor& packed, const Weight& weight) {
@@ -49,13 +60,12 @@ void check_few_bit_packed(const FewBitCall& call, const Tensor& packed, const We
            dtype_name(packed.scalar_type()));
   check_device(call.op, "packed", packed, "a", call.a);
   GK_CHECK(packed.numel() == weight.packed_bytes(), call.op, "packed must have ", weight.packed_bytes(),
-           " elements for n = ", weight.n, ", k = ", weight.k, " and group = ", weight.group, ", got ",
-           packed.numel());
+           " elements for ", sizes_text(weight), ", got ", packed.numel());
 }
 
 // kernel(Args) on the tensors of a call, into a new one.
-template <typename Args, typename Weight>
-Tensor run_few_bits(const FewBitCall& call, const uint8_t* packed, const Weight& weight,
+template <typename Args, typename Packed, typename Weight>
+Tensor run_few_bits(const FewBitCall& call, const Packed* packed, const Weight& weight,
                     void (*kernel)(const Args&)) {
   const Like like{call.op, "a", call.a};
   check_vector(like, "bias", call.bias, false, weight.n);

@@ -48,8 +48,9 @@ inline Activation check_activation(const Like& like, const std::optional<std::st
 
 // How the output becomes 8-bit integers, if it does.
 inline void check_out_quantizer(const char* op, const std::optional<double>& scale, int64_t zero_point) {
-  GK_CHECK(!scale || (*scale > 0 && *scale < 3e38), op, "out_scale must be positive and finite, got ",
-           *scale);
+  // Of a denormal there is no reciprocal, and kernels may take it for 0.
+  GK_CHECK(!scale || (*scale >= 0x1p-126 && *scale < 3e38), op,
+           "out_scale must be a positive normal float32, got ", *scale);
   GK_CHECK(zero_point >= 0 && zero_point <= 255, op, "out_zero_point must be in [0, 255], got ", zero_point);
 }
 

@@ -56,8 +56,8 @@ def compare_rounds(
     """Compare two contenders that took turns.
 
     Args:
-        baseline: [rounds][calls] seconds.
-        contender: [rounds][calls] seconds; rounds both have are paired, so that drift of the machine cancels.
+        baseline: ``[rounds][calls]`` seconds.
+        contender: ``[rounds][calls]`` seconds; rounds both have are paired, so that drift of the machine cancels.
         noise: A/A noise, the relative difference of a contender to itself; widens the band of "no difference".
     """
     rounds = min(len(baseline), len(contender))

@@ -57,7 +57,7 @@ class Turns:
     """What came out: seconds by contender and round, who was thrown out and why.
 
     Attributes:
-        samples: name -> [rounds][calls] seconds.
+        samples: name -> ``[rounds][calls]`` seconds.
         errors: name -> largest relative error of its checked outputs.
         thrown_out: name -> reason.
         foreign_cores: mean number of cores kept busy by other processes, None if unknown.

@@ -6,6 +6,7 @@ from .csr_matmul import SparseLinear
 from .depthwise_conv2d import DepthwiseConv2d
 from .direct_conv2d import DirectConv2d
 from .folded_conv2d import FoldedConv2d
+from .half_gemm import HalfLinear
 from .int4_gemm import Int4Linear
 from .int8_conv2d import Int8Conv2d
 from .int8_gemm import Int8Linear
@@ -21,6 +22,7 @@ __all__ = [
     "DepthwiseConv2d",
     "DirectConv2d",
     "FoldedConv2d",
+    "HalfLinear",
     "Int4Linear",
     "Int8Conv2d",
     "Int8Linear",

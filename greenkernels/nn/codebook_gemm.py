@@ -29,8 +29,9 @@ class CodebookLinear(KeepsPackedLinear, nn.Linear):
     while the kernel reads it. Float in, float out. `greenkernels.compress.share` finds tables and trains them.
 
     ``weight`` is a property that gives the float weight back; ``bias`` is a float32 Parameter. The ``state_dict`` holds
-    ``weight_places``, ``bits`` an element, ``weight_table``, ``weight_scale`` and ``bias``. ``to(dtype)`` and
-    ``half()`` change nothing: the result has the dtype of the input.
+    ``weight_places``, ``bits`` an element, ``weight_table``, ``weight_scale`` and ``bias``; of a ``state_dict`` of
+    ``nn.Linear`` the table is found by k-means as it is loaded. ``to(dtype)`` and ``half()`` change nothing: the result
+    has the dtype of the input.
 
     A call that the kernel does not cover (device, dtype, a gradient, no compiled kernel, GREENKERNELS_DISABLE=1) runs
     ``F.linear`` on ``weight``, is counted in ``fallbacks`` and logged once.
@@ -176,6 +177,7 @@ class CodebookLinear(KeepsPackedLinear, nn.Linear):
     ) -> None:
         state = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
         version = int(state.pop(prefix + "codebook_format", _FORMAT))
+        stock = state.pop(prefix + "weight", None)
         parts = [state.pop(prefix + f"weight_{name}", None) for name in ("places", "table", "scale")]
         n, k = self.out_features, self.in_features
         wanted = [[n, -(-k * self.bits // 8)], [1 << self.bits], [n, group_count(k, self.group)]]
@@ -184,10 +186,12 @@ class CodebookLinear(KeepsPackedLinear, nn.Linear):
             error_msgs.append(
                 f"{prefix}codebook_format must be {_FORMAT}, got {version}: saved by another version"
             )
+        elif got == [None, None, None] and stock is not None and stock.shape == (n, k):
+            self._set_weight(*quantize_codebook(stock, self.bits, self.group))
         elif got != wanted:
             error_msgs.append(
                 f"{prefix}weight_places, weight_table and weight_scale must be {wanted[0]}, {wanted[1]} and "
-                f"{wanted[2]}, got {got[0]}, {got[1]} and {got[2]}"
+                f"{wanted[2]}, or weight be there, got {got[0]}, {got[1]} and {got[2]}"
             )
         else:
             places, table, scale = parts

@@ -39,10 +39,11 @@ def folded(weight: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor
 
 
 def folded_scale(scale: Tensor, bias: Tensor | None, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """The same for a filter of integers with a scale for each channel; not differentiable."""
+    """The same for a filter of integers with scales ``[..., channels]``; not differentiable."""
     with torch.no_grad():
-        scale, bias = folded(scale.view(-1, 1, 1, 1), bias, norm)
-    return scale.view(-1), bias
+        columns = scale.reshape(-1, scale.shape[-1]).t()[:, :, None, None]
+        columns, bias = folded(columns, bias, norm)
+    return columns.flatten(1).t().reshape(scale.shape).contiguous(), bias
 
 
 @dataclass

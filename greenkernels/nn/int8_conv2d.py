@@ -230,16 +230,14 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
             input = self.input_values(input)  # may be padded here, where 0 is no zero point
         input, padding = kernel_padding(self, input)
         buffers = self._buffers  # attribute access through nn.Module costs 0.4 us each
-        scale, bias = buffers["weight_scale"], self._parameters["bias"]
+        scale = buffers["weight_scale" if self.tile is None else "tap_scale"]
+        bias = self._parameters["bias"]
         if self._norm and not bare:
             scale, bias = self._folded(scale, bias)
         activation, param, *output = self._epilogue(bare)
         if self.tile is not None:
-            taps = buffers["tap_scale"]
-            if self._norm and not bare:
-                taps = taps * (scale / buffers["weight_scale"])
             epilogue = (bias, padding, activation, param, skip, skip_scale)
-            return packed_tiles(input, buffers["taps"], self.out_channels, taps, *epilogue)
+            return packed_tiles(input, buffers["taps"], self.out_channels, scale, *epilogue)
         return packed_conv(
             input,
             buffers["packed"],
@@ -261,13 +259,14 @@ class Int8Conv2d(KeepsInt8Weight, nn.Conv2d):
         )
 
     def _folded(self, scale: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Scales and bias with the batch norm in them, made again when torch counts a write to one of these."""
+        """Scales ``[..., out_channels]`` and bias with the batch norm in them, made again when torch counts a write."""
         (norm,) = self._norm
         if torch.compiler.is_compiling():
             return folded_scale(scale, bias, norm)
         made = self._fold
         if made is None or not made[0].holds():
-            places = [(self._buffers, "weight_scale"), (self._parameters, "bias")]
+            name = "weight_scale" if self.tile is None else "tap_scale"
+            places = [(self._buffers, name), (self._parameters, "bias")]
             made = self._fold = FoldedFrom.of(self._norm, places), folded_scale(scale, bias, norm)
         return made[1]
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 
+from . import sharding
+
 if TYPE_CHECKING:
     from typing_extensions import Self
 
@@ -97,7 +99,7 @@ class KeepsPackedWeight(nn.Module):
 
     def repack(self) -> None:
         """Packs the weight again; needed only after a write that torch does not count (``weight.data``)."""
-        weight = self.weight
+        weight = sharding.local(self.weight)
         packed = packed_from = None
         if can_track(weight):
             packed_from = PackedFrom.of(weight)
@@ -114,6 +116,12 @@ class KeepsPackedWeight(nn.Module):
     def _forget_packed(self) -> None:
         self._packed_from = None
         self.packed = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """fully_shard puts the gathered weight here, in memory that it wrote to without torch counting it."""
+        if name == "weight":
+            self._packed_from = None  # and no more: fully_shard refuses a module whose buffers change
+        super().__setattr__(name, value)
 
     def _weight_replaced(self) -> None:
         """The weight may have changed: eval mode packs now, so that a compiler finds the buffer."""

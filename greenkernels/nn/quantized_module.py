@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..ops import _library
 from ..ops import activation as activations
 from ..ops.activation import check_activation
+from . import sharding
 from .fallbacks import count_fallback, refuse_onnx
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class KeepsPackedWeight(nn.Module):
 
     def _fallback_reason(self, input: Tensor) -> str | None:
         refuse_onnx()
+        sharding.refuse(self, "input", input)
         if _library.DISABLED:
             return "GREENKERNELS_DISABLE=1"
         if input.device.type != "cpu":
@@ -79,6 +81,11 @@ class KeepsPackedWeight(nn.Module):
         if torch.compiler.is_compiling() or _library.known_compiled(self.stem):
             return None
         return None if _library.compiled(self.stem, self.packed) else "no compiled kernel"
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Refuses what ColwiseParallel and RowwiseParallel would cut apart from the packed weight."""
+        sharding.refuse(self, name, param)
+        super().register_parameter(name, param)
 
     def _takes(self, dtype: torch.dtype) -> bool:
         return dtype in DTYPES
@@ -99,7 +106,7 @@ class KeepsPackedWeight(nn.Module):
         own = [super().extra_repr(), *parts]
         if self.activation is not None:
             own.append(f"activation={self.activation}")
-        own.append(f"packed_bytes={self.packed.numel()}")
+        own.append(f"packed_bytes={self.packed.nbytes}")
         return ", ".join(own)
 
 

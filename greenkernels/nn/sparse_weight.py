@@ -12,7 +12,7 @@ from torch.nn.utils import prune
 from ..ops import _library, csr_packing
 from ..ops.conv2d_checks import FLOATS
 from ..ops.csr_matmul_op import pack
-from . import sparse_file
+from . import sharding, sparse_file
 from .fallbacks import count_fallback, why_stock
 from .packing import PackedFrom, can_track
 
@@ -66,13 +66,27 @@ class KeepsSparseWeight(nn.Module):
         self.register_buffer("packed", None, persistent=False)
         self._packs: dict[int, tuple[PackedFrom, Tensor]] = {}
 
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Refuses what ColwiseParallel would cut apart from the places of the nonzeros."""
+        sharding.refuse(self, name, param)
+        super().register_parameter(name, param)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """fully_shard puts shards here, and gathered values in memory that it wrote to without torch counting it."""
+        if name == "values":
+            self._packs = {}
+        if sharding.is_sharded(value):
+            self._parameters[name] = value
+        else:
+            super().__setattr__(name, value)
+
     def _dense_shape(self) -> tuple[int, ...]:
         raise NotImplementedError
 
     @property
     def weight(self) -> Tensor:
         """The dense weight, made anew on each access; a function of ``values`` that can be differentiated."""
-        shape, values = self._dense_shape(), self.values
+        shape, values = self._dense_shape(), sharding.gathered(self.values)
         k = math.prod(shape[1:])
         flat = csr_packing.rows_of(self.crow_indices, values.shape[0]) * k + self.col_indices
         return values.new_zeros(shape[0] * k).index_put((flat,), values).reshape(shape)
@@ -206,6 +220,8 @@ class KeepsSparseWeight(nn.Module):
     # --- what it cannot do
 
     def _fallback_reason(self, input: Tensor) -> str | None:
+        sharding.refuse(self, "values", self.values)
+        sharding.refuse(self, "input", input)
         return why_stock(self.stem, input, self.values, "values")
 
     def _count_fallback(self, reason: str) -> None:

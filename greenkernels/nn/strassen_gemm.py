@@ -15,6 +15,7 @@ from ..ops.rows import as_rows
 from ..ops.strassen_gemm import check_levels
 from ..ops.strassen_gemm_op import gemm, pack, packed_gemm
 from ..ops.strassen_levels import choose_levels
+from . import sharding
 from .conversion import check_attributes, check_stock
 from .fallbacks import count_fallback, why_stock
 from .packing import KeepsPackedWeight
@@ -119,22 +120,38 @@ class StrassenLinear(KeepsPackedWeight, nn.Linear):
         """
         if fused is False or (fused is None and self.deferred):
             return F.linear(input, self.weight, self.bias)
-        reason = why_stock("strassen_gemm", input, self.weight)
+        weight, bias = self.weight, self.bias
+        if sharding.is_sharded(weight):
+            return self._forward_sharded(input, weight, bias)
+        reason = why_stock("strassen_gemm", input, weight)
         if reason is not None:
             return self._forward_stock(reason, input)
-        return as_rows(input, self._product)
+        return as_rows(input, lambda rows: self._product(rows, weight, bias, self.activation))
 
-    def _product(self, rows: Tensor) -> Tensor:
-        weight, levels = self.weight, self.levels
-        epilogue = (self.activation, None)
+    def _forward_sharded(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """The product of the shards that are here; the activation behind it, where a sum may still have to be taken."""
+
+        def product(rows: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+            reason = why_stock("strassen_gemm", rows, weight)
+            if reason is None:
+                return as_rows(rows, lambda rows: self._product(rows, weight, bias, None))
+            count_fallback(self, reason, "torch's product")
+            return F.linear(rows, weight, bias)
+
+        out = sharding.linear(input, weight, bias, product)
+        return out if self.activation is None else activations.to_module(self.activation, None)(out)
+
+    def _product(self, rows: Tensor, weight: Tensor, bias: Tensor | None, activation: str | None) -> Tensor:
+        levels, out_features = self.levels, weight.shape[0]
+        epilogue = (activation, None)
         if levels == "auto":
-            levels = choose_levels(rows.shape[0], self.out_features, self.in_features, rows.dtype)
+            levels = choose_levels(rows.shape[0], out_features, weight.shape[1], rows.dtype)
         # A single row reads the weight faster where it lies, in several streams (docs/performance.md).
         takes_packed = levels == self._packed_levels and (levels > 0 or rows.shape[0] != 1)
         packed = self._packed_for(rows, weight) if takes_packed else None
         if packed is None:
-            return gemm(rows, weight, self.bias, levels, *epilogue)
-        return packed_gemm(rows, packed, self.bias, self.out_features, levels, *epilogue)
+            return gemm(rows, weight, bias, levels, *epilogue)
+        return packed_gemm(rows, packed, bias, out_features, levels, *epilogue)
 
     @property
     def _packed_levels(self) -> int:

@@ -15,6 +15,7 @@ from .depthwise_conv2d import (
     depthwise_conv2d_unpack,
 )
 from .direct_conv2d import direct_conv2d, direct_conv2d_pack, direct_conv2d_packed, direct_conv2d_unpack
+from .half_gemm import half_gemm, half_gemm_pack, half_gemm_packed, half_gemm_unpack
 from .int4_gemm import int4_gemm, int4_gemm_pack, int4_gemm_packed, int4_gemm_unpack
 from .int8_conv2d import int8_conv2d, int8_conv2d_pack, int8_conv2d_packed, int8_conv2d_unpack
 from .int8_gemm import int8_gemm, int8_gemm_pack, int8_gemm_packed, int8_gemm_unpack
@@ -53,6 +54,10 @@ __all__ = [
     "direct_conv2d_pack",
     "direct_conv2d_packed",
     "direct_conv2d_unpack",
+    "half_gemm",
+    "half_gemm_pack",
+    "half_gemm_packed",
+    "half_gemm_unpack",
     "int4_gemm",
     "int4_gemm_pack",
     "int4_gemm_packed",

@@ -46,7 +46,8 @@ def check_packed(op: str, a: Tensor, packed: Tensor, n: int, group: int, bits: i
     check_sizes(op, group, k)
     if bits not in (2, 4):
         fail(op, f"bits must be 2 or 4, got {bits}")
-    check_packed_tensor(op, a, packed, (n, k, group), lambda: packed_bytes(n, k, group, bits))
+    sizes = {"n": n, "k": k, "group": group, "bits": bits}
+    check_packed_tensor(op, a, packed, sizes, lambda: packed_bytes(n, k, group, bits))
 
 
 def check_values(op: str, b: Tensor, table: Tensor) -> None:

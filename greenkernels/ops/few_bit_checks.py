@@ -30,10 +30,10 @@ def check_group_scale(op: str, b: Tensor, scale: Tensor, groups: int) -> None:
 
 
 def check_packed_tensor(
-    op: str, a: Tensor, packed: Tensor, sizes: tuple[int, int, int], wanted: Callable[[], int]
+    op: str, a: Tensor, packed: Tensor, sizes: dict[str, int], wanted: Callable[[], int]
 ) -> None:
-    """That it is what packing gave for a weight of n, k and group; ``wanted`` says how many elements that has."""
-    n, k, group = sizes
+    """That it is what packing gave for a weight of n, k and more; ``wanted`` says how many elements that has."""
+    n = sizes["n"]
     if not 0 <= n < 1 << 31:
         fail(op, f"n must be in [0, 2^31), got {n}")
     if packed.dim() != 1 or not packed.is_contiguous():
@@ -43,10 +43,9 @@ def check_packed_tensor(
     if packed.device != a.device:
         fail(op, f"packed must be on the device of a, {a.device}, got {packed.device}")
     if packed.numel() != wanted():
-        fail(
-            op,
-            f"packed must have {wanted()} elements for n = {n}, k = {k} and group = {group}, got {packed.numel()}",
-        )
+        *first, last = (f"{name} = {size}" for name, size in sizes.items())
+        text = f"{', '.join(first)} and {last}"
+        fail(op, f"packed must have {wanted()} elements for {text}, got {packed.numel()}")
 
 
 def check_rest(

@@ -38,7 +38,7 @@ def check_packed(op: str, a: Tensor, packed: Tensor, n: int, group: int) -> None
     check_a(op, a)
     k = a.shape[-1]
     check_group(op, group, k)
-    check_packed_tensor(op, a, packed, (n, k, group), lambda: packed_bytes(n, k, group))
+    check_packed_tensor(op, a, packed, {"n": n, "k": k, "group": group}, lambda: packed_bytes(n, k, group))
 
 
 def check_values(op: str, b: Tensor) -> None:

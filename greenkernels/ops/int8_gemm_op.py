@@ -169,13 +169,13 @@ def _pack_fake(b: Tensor) -> Tensor:
     return b.new_empty(int8_packing.packed_bytes(*b.shape))
 
 
-def register_refusal(op: torch._ops.OpOverload) -> None:
+def register_refusal(op: torch._ops.OpOverload, why: str = "rounding to integers has no gradient") -> None:
     """Rounding has the gradient 0 almost everywhere, which nobody asks for, so asking for one is an error."""
     name = op._schema.name.split("::")[1]
 
     def kernel(keyset: DispatchKeySet, *args: Any) -> Tensor:
         if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
-            raise RuntimeError(f"{name}: rounding to integers has no gradient, but an argument requires grad")
+            raise RuntimeError(f"{name}: {why}, but an argument requires grad")
         with torch._C._AutoDispatchBelowAutograd():
             return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
 

@@ -10,6 +10,7 @@ from torch import Tensor
 PANEL = 32  # rows of the weight in a panel
 SLICE = 1 << 16  # products of which sums fit in int32
 MAX_DEPTH = (1 << 24) - 1
+DEPTHWISE_SIZE = 32  # rows and columns of a depthwise filter with a packing of its own, at most
 
 
 def packed_bytes(n: int, k: int) -> int:
@@ -42,12 +43,31 @@ def unpack(packed: Tensor, n: int, k: int) -> Tensor:
     return rows[:n, :k].clone(memory_format=torch.contiguous_format)
 
 
+def is_depthwise(out_c: int, group_in_c: int, kernel_size: Sequence[int], groups: int) -> bool:
+    """Whether the filter has a kernel, and a packing, of its own; see ``Int8Filter`` of the contract."""
+    return groups > 1 and group_in_c == 1 and out_c == groups and max(kernel_size) <= DEPTHWISE_SIZE
+
+
+def depthwise_depth(kernel_size: Sequence[int]) -> int:
+    """Of a packed depthwise filter: column by column, the rows of each rounded up to a multiple of 4."""
+    kernel_h, kernel_w = kernel_size
+    return kernel_w * ((kernel_h + 3) // 4 * 4)
+
+
 def packed_filter_bytes(out_c: int, group_in_c: int, kernel_size: Sequence[int], groups: int) -> int:
+    if is_depthwise(out_c, group_in_c, kernel_size, groups):
+        return packed_bytes(out_c, depthwise_depth(kernel_size))
     return groups * packed_bytes(out_c // groups, group_in_c * math.prod(kernel_size))
 
 
 def pack_filter(weight: Tensor, groups: int) -> Tensor:
-    """``weight [out_c, in_c / groups, kernel_h, kernel_w]`` int8, group by group as ``pack`` has it."""
+    """``weight [out_c, in_c / groups, kernel_h, kernel_w]`` int8, group by group as ``pack`` has it.
+
+    A depthwise filter is one group ``[channels, kernel_w, kernel_h]``, rows rounded up to a multiple of 4.
+    """
+    out_c, group_in_c, *kernel = weight.shape
+    if is_depthwise(out_c, group_in_c, kernel, groups):
+        return pack(F.pad(weight[:, 0].transpose(1, 2), (0, -kernel[0] % 4)).flatten(1))
     rows = weight.permute(0, 2, 3, 1).flatten(1)
     return torch.cat([pack(part) for part in rows.chunk(groups)]) if len(rows) else weight.new_empty(0)
 
@@ -64,6 +84,10 @@ def unpack_filter(
             f"{list(kernel_size)} and groups = {groups}, got {packed.numel()}"
         ),
     )
+    if is_depthwise(out_c, group_in_c, kernel_size, groups):
+        kernel_h, kernel_w = kernel_size
+        columns = unpack(packed, out_c, depthwise_depth(kernel_size)).reshape(out_c, 1, kernel_w, -1)
+        return columns[..., :kernel_h].transpose(2, 3).clone(memory_format=torch.contiguous_format)
     n, k = out_c // groups, group_in_c * math.prod(kernel_size)
     parts = [unpack(part, n, k) for part in packed.reshape(groups, wanted // groups)]
     rows = torch.cat(parts).reshape(out_c, *kernel_size, group_in_c)

@@ -41,8 +41,8 @@ def check_vector(
 
 def check_out_quantizer(op: str, scale: float | None, zero_point: int) -> None:
     """How the output becomes 8-bit integers, if it does."""
-    if scale is not None and not 0 < scale < 3e38:
-        fail(op, f"out_scale must be positive and finite, got {scale:g}")
+    if scale is not None and not 2.0**-126 <= scale < 3e38:
+        fail(op, f"out_scale must be a positive normal float32, got {scale:g}")
     if not 0 <= zero_point <= 255:
         fail(op, f"out_zero_point must be in [0, 255], got {zero_point}")
 

@@ -20,13 +20,13 @@ from ..ops.maps import empty_like_format
 from .behind import Behind, LayerRun, build, join
 from .candidates import Block, Stem, named
 from .drafts import why_none
-from .joules import work_of_replacement
+from .joules import Work, energy, work_of_replacement
 from .layout import AS_GIVEN, CHANNELS_LAST, to_channels_last
 from .objective import admissible
 from .plans import LayerPlan
 from .request import Settings
 from .survey import Site
-from .timing import Choice, LayerTimes, rounding_of
+from .timing import Choice, LayerTimes, choice_for, rounding_of, stock_work
 
 STOCK, BY_LAYERS, BLOCK = "stock", "layer by layer", "block"
 
@@ -101,7 +101,7 @@ class _BlockRun(_Run):
 
 def time_block(site: BlockSite, settings: Settings, schedule: Schedule) -> LayerTimes:
     """Measure one block; as `timing.time_site`, with the faster of its rivals as the stock layer."""
-    contenders, choice = _contenders(site)
+    contenders, choice, work = _contenders(site)
     exact = copy.deepcopy(_stock(site)).double()
     last = site.sites[-1]
     skips = []
@@ -123,23 +123,33 @@ def time_block(site: BlockSite, settings: Settings, schedule: Schedule) -> Layer
     taken = turns()
     if settings.time_budget is None and (taken.foreign_cores or 0.0) > FOREIGN_CORES:
         taken = turns()
-    return _judge(taken, choice)
+    times = _judge(taken, choice)
+    times.work = work
+    return times
 
 
 def _stock(site: BlockSite) -> _Run:
     return _Run([LayerRun(s.module, behind) for s, behind in zip(site.sites, site.behind, strict=True)])
 
 
-def _by_layers(site: BlockSite, form: str) -> _Run:
-    """What was chosen for each layer by itself; what of its chain that leaves over follows it."""
-    runs = []
+def _by_layers(site: BlockSite, form: str) -> tuple[_Run, Work | None]:
+    """What was chosen for each layer by itself, what of its chain that leaves over follows it; and its counts."""
+    runs, works = [], []
     for s, behind, layer in zip(site.sites, site.behind, site.drafts[form], strict=True):
         if layer.stem is None:
-            runs.append(LayerRun(s.module, behind))
-            continue
-        module = build(named(layer.stem), s.module, layer.options, layer.chain, behind.norm).eval()
-        runs.append(LayerRun(module, behind, layer.chain))
-    return _Run(runs)
+            run, work = LayerRun(s.module, behind), stock_work(s, behind)
+        else:
+            choice, run = choice_for(s, behind, named(layer.stem), layer.options)
+            work = choice.work
+        runs.append(run)
+        works.append(work)
+    return _Run(runs), None if None in works else tuple(part for work in works for part in work)
+
+
+def _least(works: Sequence[Work | None]) -> Work | None:
+    """Of all rivals those counts that need the fewest joules; None where one is uncounted."""
+    joules = [energy(work, None) for work in works]
+    return None if None in joules else min(zip(works, joules, strict=True), key=lambda each: each[1].value)[0]
 
 
 def _in_one_call(site: BlockSite) -> tuple[_BlockRun, Choice]:
@@ -161,19 +171,23 @@ def _in_one_call(site: BlockSite) -> tuple[_BlockRun, Choice]:
     return _BlockRun(runs), choice
 
 
-def _contenders(site: BlockSite) -> tuple[list[Contender], Choice]:
+def _contenders(site: BlockSite) -> tuple[list[Contender], Choice, Work | None]:
+    """Everybody in both memory formats, the block as a choice, and the counts that it has to undercut."""
     forms = (AS_GIVEN, CHANNELS_LAST)
     stock, (block, choice) = _stock(site), _in_one_call(site)
-    contenders = []
+    contenders, works = [], []
     for form in forms:
         other = copy.deepcopy(stock).to(memory_format=torch.channels_last) if form != AS_GIVEN else stock
         runs: dict[str, _Run] = {STOCK: other}
-        if any(layer.stem for layer in site.drafts.get(form, [])):
-            runs[BY_LAYERS] = _by_layers(site, form)
+        if form in site.drafts:
+            by_layers, work = _by_layers(site, form)
+            works.append(work)
+            if any(layer.stem for layer in site.drafts[form]):
+                runs[BY_LAYERS] = by_layers
         if form in site.drafts:
             runs[BLOCK] = block
         contenders += [_contender(name, run, form) for name, run in runs.items()]
-    return contenders, choice
+    return contenders, choice, _least(works)
 
 
 def _contender(name: str, run: _Run, form: str) -> Contender:

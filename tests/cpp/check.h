@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdio>
+#include <cstdlib>
+#include <limits>
 #include <random>
 #include <vector>
 
@@ -35,6 +37,13 @@ std::vector<T> random_normal(int64_t count, unsigned seed) {
   std::vector<T> values(count);
   for (T& value : values) value = T(normal(stream));
   return values;
+}
+
+// Products that a case may take. All cases run, unless GREENKERNELS_TEST_PRODUCTS sets a limit for an
+// emulator, on which the largest take minutes.
+inline double most_products() {
+  const char* limit = std::getenv("GREENKERNELS_TEST_PRODUCTS");
+  return limit ? std::atof(limit) : std::numeric_limits<double>::infinity();
 }
 
 // Runs test(level) with each instruction set of this CPU in force.

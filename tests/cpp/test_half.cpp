@@ -137,6 +137,10 @@ int main() {
   if (has(cpu::Isa::kAvx512) && cpu::cpu_features().avx512_bf16) {
     GK_CHECK_LEVEL(avx512bf16);
   }
+#elif defined(__aarch64__)
+  if (has(cpu::Isa::kNeon)) {
+    GK_CHECK_LEVEL(neon);
+  }
 #endif
   return greenkernels::test::result();
 }

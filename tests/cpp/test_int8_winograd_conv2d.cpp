@@ -137,19 +137,26 @@ void check_shape(const Shape& s) {
   }
 }
 
-// Groups stay in half of L2 but for a block, cover all tiles, and are enough for the threads.
+// Groups stay in half of L2 but for a block, cover all tiles, and are enough for the threads, as panels are.
+void check_plan_of(int64_t tiles, int64_t in_c, int64_t panels, int threads) {
+  const auto plan = cpu::int8_winograd_plan({tiles, in_c, panels, 1, 10, threads, 2 << 20});
+  GK_EXPECT(plan.group >= 1 && plan.group <= tiles, "group %ld of %ld", long(plan.group), long(tiles));
+  const int64_t bytes = 16 * ((in_c + 63) / 64 * 64 + 128);
+  if (plan.panels_outer) {
+    GK_EXPECT(threads > 1 && plan.group == tiles && panels >= threads, "%d threads, %ld panels", threads,
+              long(panels));
+  } else {
+    GK_EXPECT(plan.group <= 10 || (plan.group - 10) * bytes <= 1 << 20, "group %ld", long(plan.group));
+    GK_EXPECT((plan.group - 10) * threads <= tiles, "group %ld of %ld for %d threads", long(plan.group),
+              long(tiles), threads);
+  }
+}
+
 void check_plan() {
   for (const int64_t tiles : {1, 49, 784, 12544}) {
     for (const int64_t in_c : {1, 64, 512, 4096}) {
-      for (const int threads : {1, 2, 64}) {
-        const auto plan = cpu::int8_winograd_plan({tiles, in_c, 1, 10, threads, 2 << 20});
-        GK_EXPECT(plan.group >= 1 && plan.group <= tiles, "group %ld of %ld", long(plan.group), long(tiles));
-        const int64_t bytes = 16 * ((in_c + 63) / 64 * 64 + 128);
-        if (plan.panels_outer) {
-          GK_EXPECT(threads > 1 && plan.group == tiles, "threads %d", threads);
-        } else {
-          GK_EXPECT(plan.group <= 10 || (plan.group - 10) * bytes <= 1 << 20, "group %ld", long(plan.group));
-        }
+      for (const int64_t panels : {1, 2, 3, 16}) {
+        for (const int threads : {1, 2, 64}) check_plan_of(tiles, in_c, panels, threads);
       }
     }
   }

@@ -54,6 +54,30 @@ GK_INLINE float csr_gather_dot(const uint16_t* columns, const float* values, int
   return total;
 }
 
+#elif GK_ISA_WIDTH == 4
+
+// NEON gathers nothing: elements of x are loaded one by one into the lanes. Four sums of four hide the
+// latency of the multiply-adds.
+GK_INLINE float csr_gather_dot(const uint16_t* columns, const float* values, int64_t count, const float* x) {
+  float32x4_t sum[4] = {vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0), vdupq_n_f32(0)};
+  for (; count >= 16; count -= 16, columns += 16, values += 16) {
+    __builtin_prefetch(columns + kCsrGatherAhead);
+    __builtin_prefetch(values + kCsrGatherAhead);
+#pragma GCC unroll 4
+    for (int u = 0; u < 4; ++u) {
+      const uint16_t* at = columns + 4 * u;
+      float32x4_t gathered = vld1q_dup_f32(x + at[0]);
+      gathered = vld1q_lane_f32(x + at[1], gathered, 1);
+      gathered = vld1q_lane_f32(x + at[2], gathered, 2);
+      gathered = vld1q_lane_f32(x + at[3], gathered, 3);
+      sum[u] = vfmaq_f32(sum[u], vld1q_f32(values + 4 * u), gathered);
+    }
+  }
+  float total = vaddvq_f32(vaddq_f32(vaddq_f32(sum[0], sum[1]), vaddq_f32(sum[2], sum[3])));
+  for (; count > 0; --count) total += *values++ * x[*columns++];
+  return total;
+}
+
 #endif
 
 // One sum where there is no gathering, for double among others.

@@ -17,7 +17,7 @@ GK_INLINE void csr_step(const T* x, uint64_t offset, T value, Vec<T> (&sum)[kCsr
   // core.
   if constexpr (kCsrVecs<T, kLines> > 1) asm("" : "+r"(line));
   const Vec<T> weight = Vec<T>::broadcast(value);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int j = 0; j < kCsrVecs<T, kLines>; ++j) {
     Vec<T> xs = Vec<T>::load(reinterpret_cast<const T*>(line) + j * Vec<T>::kWidth);
 #if GK_ISA_WIDTH == 16
@@ -35,7 +35,7 @@ template <typename T, int kLines, bool kFirst>
 GK_INLINE void csr_row(const uint16_t* offset, const T* value, int64_t count, const T* x, T* row) {
   constexpr int kVecs = kCsrVecs<T, kLines>, kSums = kCsrSums<T, kLines>;
   Vec<T> sum[kSums][kVecs];
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int j = 0; j < kVecs; ++j) {
     sum[0][j] = kFirst ? Vec<T>::broadcast(T(0)) : Vec<T>::load(row + j * Vec<T>::kWidth);
 #pragma GCC unroll 4
@@ -50,7 +50,7 @@ GK_INLINE void csr_row(const uint16_t* offset, const T* value, int64_t count, co
     }
   }
   for (; count > 0; --count, ++offset, ++value) csr_step<T, kLines>(x, *offset, *value, sum[0]);
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (int j = 0; j < kVecs; ++j) {
 #pragma GCC unroll 4
     for (int s = 1; s < kSums; ++s) sum[0][j] = sum[0][j] + sum[s][j];

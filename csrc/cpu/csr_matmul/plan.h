@@ -16,7 +16,7 @@ inline constexpr int64_t kCsrMaxLines = 4;
 struct CsrPlan {
   int64_t lines;    // of 16 rows of x, together m rows
   int64_t strips;   // lines are cut into this many strips of at most kCsrMaxLines, differing by at most 1
-  bool own_strips;  // each thread takes whole strips; otherwise threads share the tiles of each strip
+  bool own_strips;  // threads take whole strips; otherwise stretches of their tiles
 };
 
 CsrPlan csr_plan(int64_t m, int threads);

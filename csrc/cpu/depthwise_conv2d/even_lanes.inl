@@ -6,6 +6,8 @@ template <typename T>
 GK_INLINE Vec<T> even_lanes(Vec<T> a, Vec<T>) {
   return a;
 }
+#elif GK_ISA_WIDTH == 4
+GK_INLINE Vec<float> even_lanes(Vec<float> a, Vec<float> b) { return {vuzp1q_f32(a.v, b.v)}; }
 #elif GK_ISA_WIDTH == 8
 GK_INLINE Vec<float> even_lanes(Vec<float> a, Vec<float> b) {
   const __m256 pairs = _mm256_shuffle_ps(a.v, b.v, 0x88);  // in each half two of a, then two of b

@@ -3,7 +3,8 @@
 // taps of a filter row are loaded once for the tile. Channels are the inner loop, so memory is read in long
 // pieces. For filters 3, 5 or 7 wide, stride 1 or 2, without dilation.
 
-inline constexpr int kTileRows = GK_ISA_WIDTH == 16 ? 2 : 1;  // 16 registers hold no second row
+inline constexpr int kTileRows =
+    GK_ISA_WIDTH == 16 || GK_ISA_WIDTH == 4 ? 2 : 1;  // 16 registers hold no second row
 
 // A unit of work: rows [y, y + rows) of the output of image n, channels [c_begin, c_end).
 struct PixelBand {

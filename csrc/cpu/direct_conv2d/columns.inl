@@ -114,12 +114,15 @@ void append_segments(const DirectJob<T>& job, const DirectPlanes<T>& planes, int
   }
 }
 
-static_assert(GK_ISA_WIDTH == 1 || kMicroRows <= GK_ISA_WIDTH, "a vector holds the pixels of any segment");
-
 template <typename T>
 GK_INLINE void copy_pixels(const T* src, int64_t count, T* dst) {
-  if constexpr (Vec<T>::kWidth > 1) {
+  constexpr int kWidth = Vec<T>::kWidth;
+  if constexpr (kWidth > 1) {
+    static_assert(kMicroRows <= 2 * kWidth, "two vectors hold the pixels of any segment");
     Vec<T>::load_n(src, count).store_n(dst, count);
+    if (kMicroRows > kWidth && count > kWidth) {
+      Vec<T>::load_n(src + kWidth, count - kWidth).store_n(dst + kWidth, count - kWidth);
+    }
   } else {
     for (int64_t i = 0; i < count; ++i) dst[i] = src[i];
   }

@@ -189,7 +189,7 @@ void whole_panel(const StripJob<T>& job, const StripPanel<T>& panel, int64_t beg
   const StripMicro<T> micro[2] = {
       wide ? strip_micro<T, kDirectPanel>(cut.least) : strip_micro<T, kDirectHalfPanel>(cut.least),
       wide ? strip_micro<T, kDirectPanel>(cut.least + 1) : strip_micro<T, kDirectHalfPanel>(cut.least + 1)};
-  StripBlock<T> block = slice_inputs(job, panel, stage, 0, runs);
+  StripBlock<T> block = slice_inputs(job, panel, job.args.input, 0, runs);  // of the first unit: below
   block.start = panel.bias;
   block.out_step = out_c;
   block.channels = panel.past - panel.channel < panel.width ? panel.past - panel.channel : panel.width;

@@ -5,9 +5,12 @@
 // Rows whose sums, integer and float, fit in the registers beside a vector of b.
 template <bool kVnni>
 constexpr int few_bit_rows() {
-  return GK_ISA_WIDTH == 16 ? (kVnni ? 6 : 5) : GK_ISA_WIDTH == 8 ? (kVnni ? 6 : 4) : 2;
+  return GK_ISA_WIDTH == 16  ? (kVnni ? 6 : 5)
+         : GK_ISA_WIDTH == 8 ? (kVnni ? 6 : 4)
+         : GK_ISA_WIDTH == 4 ? 4
+                             : 2;
 }
-constexpr int kFewBitVecs = GK_ISA_WIDTH == 16 ? 2 : 1;  // of columns at a time
+constexpr int kFewBitVecs = GK_ISA_WIDTH == 16 || GK_ISA_WIDTH == 4 ? 2 : 1;  // of columns at a time
 constexpr int kFewBitColumns = kFewBitVecs * Vec<float>::kWidth;
 // Bytes of the weight fetched ahead on its first way past the rows: 0.83 -> 0.66 ms at 1 x 4096 x 4096 from
 // memory, and as much with 1 to 16 KiB (a Xeon of family 6, model 207, 1 thread).

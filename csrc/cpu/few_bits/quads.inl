@@ -30,6 +30,34 @@ GK_INLINE Ints dot_quads(Ints sum, Quads b, const int8_t* a) {
   return sum;
 }
 
+#elif GK_ISA_WIDTH == 4
+
+struct Quads {
+  uint8x16_t v;
+};
+template <int kField, int kBits>
+GK_INLINE Quads bit_field(const uint8_t* p) {
+  uint8x16_t all = vld1q_u8(p);
+  if (kField > 0) all = vshlq_u8(all, vdupq_n_s8(-kBits * kField));
+  return {vandq_u8(all, vdupq_n_u8((1 << kBits) - 1))};
+}
+struct Table {
+  uint8x16_t v;
+};
+GK_INLINE Table load_table(const uint8_t* p) { return {vld1q_u8(p)}; }
+GK_INLINE Quads look_up(Table table, Quads at) { return {vqtbl1q_u8(table.v, at.v)}; }
+template <bool kVnni>
+GK_INLINE Ints dot_quads(Ints sum, Quads b, const int8_t* a) {
+  const int8x16_t b_quads = vreinterpretq_s8_u8(b.v), a_quad = load_quad(a);
+  if (kVnni) {
+    add_dot(sum.v, b_quads, a_quad, 0);
+    return sum;
+  }
+  const int16x8_t low = vmull_s8(vget_low_s8(b_quads), vget_low_s8(a_quad));
+  const int16x8_t high = vmull_high_s8(b_quads, a_quad);
+  return {vpadalq_s16(sum.v, vpaddq_s16(low, high))};
+}
+
 #elif GK_ISA_WIDTH == 8
 
 struct Quads {

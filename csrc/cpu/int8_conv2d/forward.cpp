@@ -23,6 +23,7 @@ namespace {
 constexpr int64_t kStageBytes = 8 << 20;    // of a round, unless one image takes more
 constexpr int64_t kRangePart = 1 << 16;     // values that a thread looks through at a time: 256 KiB
 constexpr int64_t kTaskElements = 1 << 15;  // quantized: about 6 us of one core
+constexpr int64_t kTaskProducts = 1 << 19;  // of depthwise filters: about 6 us of one core
 
 // The quantizer of each image [first, first + of.size()), for its unsigned values.
 void find_quantizers(const Int8Conv2dArgs& args, const Int8ConvStages& stages, int64_t first,
@@ -53,11 +54,11 @@ void find_quantizers(const Int8Conv2dArgs& args, const Int8ConvStages& stages, i
   }
 }
 
-// The product of group g of the channels, for the images of the round.
-Int8Product product_of(const Int8ConvJob& job, int64_t g, const Int8Plan& plan) {
+// The product of a packed weight for the output channels from `channel` on, for the images of the round.
+Int8Product product_of(const Int8ConvJob& job, const Int8Weight& shape, const int8_t* packed, int64_t channel,
+                       const Int8Plan& plan) {
   const Int8Conv2dArgs& args = job.args;
-  const Int8Weight shape = args.filter.group_shape();
-  const int64_t channel = g * shape.n, out_c = args.filter.out_c;
+  const int64_t out_c = args.filter.out_c;
   const int64_t at = job.first_image * job.out_plane() * out_c + channel;
   const auto from_channel = [&](const float* p) { return p ? p + channel : nullptr; };
   Int8Epilogue epilogue{};
@@ -74,22 +75,16 @@ Int8Product product_of(const Int8ConvJob& job, int64_t g, const Int8Plan& plan) 
     epilogue.out_zero_point = args.out_zero_point;
   }
   const int64_t element = args.output() == Int8Output::kUint8 ? 1 : 4;
-  return {shape,
-          args.packed + g * shape.packed_bytes(),
-          epilogue,
-          args.output(),
-          static_cast<char*>(args.out) + at * element,
-          out_c,
-          0,
-          job.pixels(),
-          plan.blocks,
-          plan.max_rows,
+  return {shape,       packed, epilogue,     args.output(), static_cast<char*>(args.out) + at * element,
+          out_c,       0,      job.pixels(), plan.blocks,   plan.max_rows,
           job.one_zero};
 }
 
 void run_group(const Int8ConvJob& job, const Int8ConvStages& stages, const Int8Plan& plan, int64_t g) {
   const Int8Filter& filter = job.args.filter;
-  const Int8Product product = product_of(job, g, plan);
+  const Int8Weight shape = filter.group_shape();
+  const int8_t* packed = job.args.packed + g * shape.packed_bytes();
+  const Int8Product product = product_of(job, shape, packed, g * shape.n, plan);
   const auto pack = [&](int64_t begin, int64_t end, void* v) {
     const ScratchLease lines(plan.max_rows * job.line_bytes());
     stages.gather(job, product, g * filter.group_in_c, begin, end, v, lines.as<uint8_t>());
@@ -100,6 +95,18 @@ void run_group(const Int8ConvJob& job, const Int8ConvStages& stages, const Int8P
   const int64_t block_bytes = product.block_stride() * stages.element_bytes;
   const int64_t sums_bytes = (2 * product.sums_size() + 16 * kInt8Panel) * 4;
   Int8Loops{plan, product.shape.panels(), block_bytes, sums_bytes, pack, multiply}.run();
+}
+
+void run_depthwise(const Int8ConvJob& job, const Int8ConvStages& stages) {
+  const Int8Filter& filter = job.args.filter;
+  const Int8Depthwise cut(job.args);
+  const Int8Product product = product_of(job, filter.depthwise_shape(), job.args.packed, 0, {});
+  const int64_t units = job.images * cut.bands * product.shape.panels();
+  const int64_t products = cut.rows * job.args.out_w * cut.quads * kInt8Panel * 4;  // of a unit
+  parallel_for(units, std::max<int64_t>(1, kTaskProducts / products), [&](int64_t begin, int64_t end) {
+    const ScratchLease scratch(cut.scratch_bytes(filter));
+    stages.depthwise(job, product, begin, end, scratch.as<char>());
+  });
 }
 
 // Quantizes the images of the round, and multiplies.
@@ -113,15 +120,33 @@ void run_round(const Int8ConvJob& job, const Int8ConvStages& stages) {
     std::fill_n(job.rows.scale + i * plane, plane, job.of[i].scale);
     std::fill_n(job.rows.zero + i * plane, plane, int32_t(job.of[i].zero));
   }
+  if (args.filter.depthwise()) return run_depthwise(job, stages);
   const Int8Weight shape = args.filter.group_shape();
   const Int8Plan plan = int8_plan({job.pixels(), shape.n, shape.k, stages.element_bytes, stages.max_rows,
                                    num_threads(), cache_sizes().l2});
   for (int64_t g = 0; g < args.filter.groups; ++g) run_group(job, stages, plan, g);
 }
 
+// A depthwise filter, column by column, rows in quads.
+void pack_depthwise(const Int8ConvPackArgs& args) {
+  const Int8Filter& filter = args.filter;
+  const Int8Weight shape = filter.depthwise_shape();
+  std::vector<int8_t> columns(shape.n * shape.k, 0);
+  for (int64_t c = 0; c < shape.n; ++c) {
+    for (int64_t i = 0; i < filter.kernel_h; ++i) {
+      for (int64_t j = 0; j < filter.kernel_w; ++j) {
+        columns[c * shape.k + j * filter.row_quads() * 4 + i] =
+            args.weight[(c * filter.kernel_h + i) * filter.kernel_w + j];
+      }
+    }
+  }
+  int8_gemm_pack({columns.data(), args.packed, shape});
+}
+
 }  // namespace
 
 void int8_conv2d_pack(const Int8ConvPackArgs& args) {
+  if (args.filter.depthwise()) return pack_depthwise(args);
   const Int8Weight shape = args.filter.group_shape();
   for (int64_t g = 0; g < args.filter.groups; ++g) {
     int8_gemm_pack({args.weight + g * shape.n * shape.k, args.packed + g * shape.packed_bytes(), shape});

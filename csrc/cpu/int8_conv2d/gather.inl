@@ -2,6 +2,9 @@
 // [chunk of 64 of the depth][row][64]. The stage holds the padding, so there is no edge to look for.
 
 GK_INLINE void copy_chunk(const uint8_t* from, uint8_t* to) { __builtin_memcpy(to, from, 64); }
+GK_INLINE void copy_chunk(const uint8_t* from, int8_t* to) {
+  for (int i = 0; i < 64; ++i) to[i] = int8_t(from[i] ^ 0x80);
+}
 GK_INLINE void copy_chunk(const uint8_t* from, int16_t* to) {
   for (int i = 0; i < 64; ++i) to[i] = from[i];
 }

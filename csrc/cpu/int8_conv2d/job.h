@@ -1,6 +1,7 @@
 // One round of an int8 convolution: some images of the batch, quantized into padded maps on stage.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "api/int8_conv2d.h"
@@ -34,6 +35,31 @@ struct Int8ConvJob {
   bool tiled() const { return args.out_layout == MapLayout::kNchw; }
 };
 
+// How the outputs of a depthwise filter are computed: for kRun columns of one row, or of two, and a panel of
+// channels, the rows of the stage under the filter are put side by side in quads, as the filter is packed.
+struct Int8Depthwise {
+  static constexpr int64_t kRun = 64;
+  int64_t rows;     // of output from the same quads: 2 where one more row of the filter fits into them
+  int64_t bands;    // of `rows` rows in an image
+  int64_t columns;  // of the stage under a run
+  int64_t quads;    // of the filter
+
+  explicit Int8Depthwise(const Int8Conv2dArgs& args) {
+    const Int8Filter& f = args.filter;
+    rows = args.stride_h == 1 && args.dilation_h == 1 && f.kernel_h % 4 != 0 ? 2 : 1;
+    bands = (args.out_h + rows - 1) / rows;
+    columns = (std::min(kRun, args.out_w) - 1) * args.stride_w + (f.kernel_w - 1) * args.dilation_w + 1;
+    quads = f.kernel_w * f.row_quads();
+  }
+  // Scratch, one after the other: the stage in quads, the filter for the second row, sums, and a tile.
+  int64_t stage_bytes(const Int8Filter& f) const { return f.row_quads() * columns * kInt8Panel * 4; }
+  int64_t filter_bytes() const { return quads * kInt8Panel * 4; }
+  int64_t sums_bytes() const { return rows * kRun * kInt8Panel * 4; }
+  int64_t scratch_bytes(const Int8Filter& f) const {
+    return stage_bytes(f) + filter_bytes() + sums_bytes() + (kRun + 16) * kInt8Panel * 4;
+  }
+};
+
 // The stages of one instruction set.
 struct Int8ConvStages {
   int64_t max_rows, element_bytes;
@@ -47,6 +73,9 @@ struct Int8ConvStages {
   // channel: the first output channel of the group; sums: scratch, twice sums_size() and 16 rows more.
   void (*panel)(const Int8ConvJob& job, const Int8Product& product, int64_t channel, int64_t panel,
                 int64_t begin, int64_t end, const void* v, int32_t* sums);
+  // Instead of gather and panel: units [begin, end), in the order [image][band of rows][panel].
+  void (*depthwise)(const Int8ConvJob& job, const Int8Product& product, int64_t begin, int64_t end,
+                    char* scratch);
 };
 
 }  // namespace greenkernels::cpu

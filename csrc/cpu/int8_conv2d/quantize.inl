@@ -70,13 +70,27 @@ inline void quantize_row(const Int8Conv2dArgs& args, const float* image, int64_t
   }
 }
 
-// Row y of an image of 8-bit values: with 128 added to them (flip = 0x80) or not (0).
+// `count` values that lie side by side, with 128 added to them (flip = 0x80) or not (0).
+inline void copy_line(const uint8_t* x, uint8_t flip, int64_t count, uint8_t* q) {
+  if (flip == 0) {
+    if (count > 0) std::memcpy(q, x, count);  // without channels there is no map
+    return;
+  }
+  const uint64_t flips = flip * 0x0101010101010101u;
+  for (; count >= 8; count -= 8, x += 8, q += 8) {
+    uint64_t bytes;
+    __builtin_memcpy(&bytes, x, 8);
+    bytes ^= flips;
+    __builtin_memcpy(q, &bytes, 8);
+  }
+  for (int64_t i = 0; i < count; ++i) q[i] = x[i] ^ flip;
+}
+
+// Row y of an image of 8-bit values, as copy_line.
 inline void copy_row(const Int8Conv2dArgs& args, const uint8_t* image, int64_t y, uint8_t flip, uint8_t* q) {
   const int64_t channels = args.in_c(), plane = args.h * args.w;
   if (args.input_layout == MapLayout::kNhwc) {
-    const uint8_t* row = image + y * args.w * channels;
-    for (int64_t i = 0; i < args.w * channels; ++i) q[i] = row[i] ^ flip;
-    return;
+    return copy_line(image + y * args.w * channels, flip, args.w * channels, q);
   }
   for (int64_t x = 0; x < args.w; ++x) {
     for (int64_t c = 0; c < channels; ++c) *q++ = image[c * plane + y * args.w + x] ^ flip;

@@ -9,14 +9,15 @@
 #include "cpu/int8_conv2d/quantize.inl"
 #include "cpu/int8_conv2d/gather.inl"
 #include "cpu/int8_conv2d/output.inl"
+#include "cpu/int8_conv2d/depthwise.inl"
 
 inline FloatRange range_of(const float* x, int64_t count) { return find_range(x, count); }
 
 template <bool kVnni>
 Int8ConvStages int8_conv_stages_of() {
   using D = Dot<kVnni>;
-  return {D::kRows,       sizeof(typename D::Element), &range_of,
-          &quantize_rows, &gather_blocks<kVnni>,       &conv_panel<kVnni>};
+  return {D::kRows,           sizeof(typename D::Element), &range_of, &quantize_rows, &gather_blocks<kVnni>,
+          &conv_panel<kVnni>, &depthwise_units<kVnni>};
 }
 
 #if GK_ISA_WIDTH == 1

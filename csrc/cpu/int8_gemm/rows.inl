@@ -4,6 +4,7 @@
 // Copies the 8-bit integers of a row, with 128 added to them (flip = 0x80) or not (0).
 template <typename Element>
 GK_INLINE void copy_row(const uint8_t* row, uint8_t flip, int64_t k, Element* a, int64_t stride) {
+  if constexpr (std::is_same_v<Element, int8_t>) flip ^= 0x80;  // 128 lower
   for (; k >= 64; k -= 64, row += 64, a += stride) {
     for (int i = 0; i < 64; ++i) a[i] = Element(row[i] ^ flip);
   }

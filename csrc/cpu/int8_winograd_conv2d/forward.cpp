@@ -95,8 +95,9 @@ void int8_winograd_conv2d(const Int8WinogradArgs& args) {
   const Int8WinogradStages stages = GK_SELECT_ISA(int8_winograd_stages)(vnni());
   const ScratchLease zeros(std::max<int64_t>(1, args.in_c) * 4);
   std::memset(zeros.as<float>(), 0, args.in_c * 4);
-  const Int8WinogradPlan plan = int8_winograd_plan(
-      {tiles, args.in_c, stages.element_bytes, stages.max_rows, num_threads(), cache_sizes().l2});
+  const Int8WinogradPlan plan =
+      int8_winograd_plan({tiles, args.in_c, ceil_div(args.out_c, kInt8Panel), stages.element_bytes,
+                          stages.max_rows, num_threads(), cache_sizes().l2});
   if (plan.panels_outer) return run_panels(args, stages, tiles, zeros.as<float>());
   run_groups(args, stages, tiles, plan.group, zeros.as<float>());
 }

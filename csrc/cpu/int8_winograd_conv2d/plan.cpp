@@ -10,7 +10,7 @@ namespace greenkernels::cpu {
 namespace {
 
 constexpr int64_t kGroupsAThread = 4;           // so that a slower thread can leave some to the others
-constexpr int64_t kMostStagedBytes = 32 << 20;  // of the taps of all tiles
+constexpr int64_t kMostStagedBytes = 32 << 20;  // of the taps of all tiles, and their sums for each thread
 
 int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -23,9 +23,12 @@ Int8WinogradPlan int8_winograd_plan(const Int8WinogradProblem& p) {
   const int64_t fit = std::max<int64_t>(1, p.l2_bytes / 2 / (taps + sums));
   const int64_t even = ceil_div(p.tiles, ceil_div(p.tiles, fit));  // groups differ by less than a block
   const int64_t group = std::min(p.tiles, ceil_div(even, p.max_rows) * p.max_rows);
-  const bool few = ceil_div(p.tiles, group) < kGroupsAThread * p.threads;
-  if (p.threads > 1 && few && p.tiles * (taps + sums) <= kMostStagedBytes) return {p.tiles, true};
-  return {group, false};
+  const bool few = p.threads > 1 && ceil_div(p.tiles, group) < kGroupsAThread * p.threads;
+  if (!few) return {group, false};
+  if (p.panels >= p.threads && p.tiles * (taps + p.threads * sums) <= kMostStagedBytes)
+    return {p.tiles, true};
+  const int64_t share = ceil_div(ceil_div(p.tiles, p.threads), p.max_rows) * p.max_rows;
+  return {std::min(group, share), false};
 }
 
 }  // namespace greenkernels::cpu

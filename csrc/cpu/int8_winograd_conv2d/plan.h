@@ -9,6 +9,7 @@ namespace greenkernels::cpu {
 
 struct Int8WinogradProblem {
   int64_t tiles, in_c;    // of all images; tiles >= 1
+  int64_t panels;         // of the weight, >= 1
   int64_t element_bytes;  // of quantized taps
   int64_t max_rows;       // of the micro-kernel
   int threads;

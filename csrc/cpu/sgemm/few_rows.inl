@@ -92,8 +92,8 @@ FewRows<T> few_rows(int64_t rows, bool adjacent_depth) {
 template <typename T>
 bool has_few_rows(const SgemmProduct<T>& p, const SgemmShare& share) {
   const SgemmTerm<T>&a = p.a.terms[0], &b = p.b.terms[0];
-  const bool plain =
-      !p.packed && p.a.count == 1 && p.b.count == 1 && p.outs == 1 && p.out_column == 1 && p.k > 0;
+  const bool plain = !p.packed && !p.b.half && p.a.count == 1 && p.b.count == 1 && p.outs == 1 &&
+                     p.out_column == 1 && p.k > 0;
   const bool whole = plain && a.rows == p.m && a.depth == p.k && b.rows == p.n && b.depth == p.k;
   return whole && share.row_end - share.row <= kFewRows && (p.b.depth_stride != 1 || p.a.depth_stride == 1);
 }

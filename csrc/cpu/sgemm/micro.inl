@@ -4,12 +4,15 @@
 //
 //   a: [depth / 16, rounded up][rows][16]: of each row 16 consecutive k kept whole
 //   b: [depth][kWidth]
+#if GK_ISA_WIDTH == 4
+#include "cpu/row_values.inl"
+#endif
 
 inline constexpr int kChunk = 16;  // k kept together in a panel of a
 
 // Rows and vectors of the register block. 14 x 2 leaves 4 of 32 registers for b and the broadcast; 6 x 2
-// leaves 4 of 16.
-inline constexpr int kGemmRows = GK_ISA_WIDTH == 16 ? 14 : GK_ISA_WIDTH == 8 ? 6 : 4;
+// leaves 4 of 16; with NEON 8 x 2 leaves 8 for the values of a and 8 for b.
+inline constexpr int kGemmRows = GK_ISA_WIDTH == 16 ? 14 : GK_ISA_WIDTH == 8 ? 6 : GK_ISA_WIDTH == 4 ? 8 : 4;
 inline constexpr int kGemmVecs = GK_ISA_WIDTH == 1 ? 4 : 2;
 
 inline constexpr int kFetchChunks = 2;  // by which a is fetched into L1 ahead of its use
@@ -71,6 +74,17 @@ GK_INLINE void add_row_from_memory(const T* a, const Vec<T> (&b)[kVecs], Vec<T> 
 }
 #endif
 
+#if GK_ISA_WIDTH == 4
+template <typename T, int kRows, int kVecs>
+GK_INLINE void gemm_step(const RowValues<T, kRows, kChunk>& a, int k, const T* b,
+                         Vec<T> (&sum)[kRows][kVecs]) {
+  Vec<T> b_row[kVecs];
+#pragma GCC unroll 4
+  for (int j = 0; j < kVecs; ++j) b_row[j] = Vec<T>::load(b + j * Vec<T>::kWidth);
+#pragma GCC unroll 16
+  for (int i = 0; i < kRows; ++i) a.add(i, k, b_row, sum[i]);
+}
+#else
 template <typename T, int kRows, int kVecs, int kWidth>
 GK_INLINE void gemm_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVecs]) {
   Vec<T> b_row[kVecs];
@@ -85,6 +99,7 @@ GK_INLINE void gemm_step(const T* a, const T* b, Vec<T> (&sum)[kRows][kVecs]) {
     }
   }
 }
+#endif
 
 // The sums of kVecs vectors of each row, over all of the depth. They will be written to `out`.
 template <typename T, int kRows, int kVecs, int kWidth>
@@ -97,13 +112,21 @@ GK_INLINE void gemm_sums(const T* a, const T* b, int64_t depth, SgemmFetch fetch
   for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
     for (int j = 0; j < kVecs; ++j) sum[i][j] = Vec<T>::broadcast(0);
+#if GK_ISA_WIDTH == 4
+  RowValues<T, kRows, kChunk> values;
+#endif
   for (; depth >= kChunk; depth -= kChunk) {
     const bool closing = depth < kClosingDepth + kChunk;
     for (int64_t i = 0; i < fetch.stream_lines; ++i, fetch.stream += 64)
       __builtin_prefetch(fetch.stream, 0, 2);
 #pragma GCC unroll 16
     for (int k = 0; k < kChunk; ++k) {
+#if GK_ISA_WIDTH == 4
+      values.load(a + k, k);
+      gemm_step(values, k, b + k * kWidth, sum);
+#else
       gemm_step<T, kRows, kVecs, kWidth>(a + k, b + k * kWidth, sum);
+#endif
       if (k < kRows) __builtin_prefetch(a + (kFetchChunks * kRows + k) * kChunk);
       fetch_lines(k, fetch);
       if (closing) {
@@ -114,7 +137,14 @@ GK_INLINE void gemm_sums(const T* a, const T* b, int64_t depth, SgemmFetch fetch
     a += kChunk * kRows;
     b += kChunk * kWidth;
   }
+#if GK_ISA_WIDTH == 4
+  for (int64_t k = 0; k < depth; ++k) {
+    values.load_one(a + k);
+    gemm_step(values, 0, b + k * kWidth, sum);
+  }
+#else
   for (int64_t k = 0; k < depth; ++k) gemm_step<T, kRows, kVecs, kWidth>(a + k, b + k * kWidth, sum);
+#endif
 }
 
 // Stores sums from column `first` of the panel on, finished.

@@ -37,6 +37,7 @@ SgemmProduct<T> columns_of(const SgemmProduct<T>& p, int64_t column, int64_t cou
     part.b.terms[t].data += column * p.b.row_stride;
     part.b.terms[t].rows -= column;
   }
+  if (part.b.half) part.b.half += column * p.k;
   for (int o = 0; o < p.outs; ++o) {
     SgemmOutput<T>& out = part.out[o];
     out.data += column * p.out_column;

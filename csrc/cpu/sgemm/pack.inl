@@ -106,8 +106,23 @@ void pack_panel_as(const SgemmOperand<T>& x, int64_t row, int64_t width, int64_t
   }
 }
 
+// The same of a panel in 16 bits.
+template <typename S>
+void widen_panel(const S* from, int64_t width, int64_t depth, float* to) {
+  for (int64_t d = 0; d < depth; ++d) {
+    for (int64_t c = 0; c < width; c += Vec<float>::kWidth)
+      load_elements(from + d * kSgemmPanel + c).store(to + d * width + c);
+  }
+}
+
 template <typename T>
 void pack_panel(const SgemmOperand<T>& x, int64_t row, int64_t width, int64_t d0, int64_t depth, T* to) {
+  if constexpr (std::is_same_v<T, float>) {
+    const uint16_t* half = x.half ? x.half + row * x.terms[0].depth + d0 * kSgemmPanel : nullptr;
+    if (half && x.half_format == HalfFormat::kBFloat16)
+      return widen_panel(reinterpret_cast<const BFloat16*>(half), width, depth, to);
+    if (half) return widen_panel(reinterpret_cast<const Float16*>(half), width, depth, to);
+  }
   constexpr int64_t kWidth = Vec<T>::kWidth;
   const int64_t d_end = d0 + (x.depth_stride == 1 ? (depth + kWidth - 1) / kWidth * kWidth : depth);
   (is_inside(x, row + width, d_end) ? &pack_panel_as<T, true> : &pack_panel_as<T, false>)(x, row, width, d0,

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "api/half_format.h"
 #include "api/sgemm.h"
 
 namespace greenkernels::cpu {
@@ -25,6 +26,10 @@ struct SgemmOperand {
   SgemmTerm<T> terms[kSgemmTerms];
   int count;
   int64_t row_stride, depth_stride;  // one of them is 1
+  // Of b: what is packed instead of the data of its only term, panels [depth][kSgemmPanel] of numbers of 16
+  // bits, each as deep as the term; or nullptr.
+  const uint16_t* half = nullptr;
+  HalfFormat half_format = HalfFormat::kBFloat16;
 };
 
 // A part of the output, which gets sign * product in its first `rows` rows and `columns` columns.

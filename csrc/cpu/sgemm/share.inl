@@ -1,6 +1,7 @@
 // sgemm of one instruction set: what a thread computes of a product, in the loops of Goto and van de Geijn. A
 // block of a is packed for L2, a panel of b for L1; both are walked through in slices of the depth.
 #include "cpu/activation.inl"
+#include "cpu/map_elements.inl"
 #include "cpu/sgemm/micro.inl"
 #include "cpu/sgemm/few_rows.inl"
 #include "cpu/sgemm/output.inl"
@@ -21,6 +22,7 @@ struct GemmPass {
   int64_t next_row, next_d;  // the block after it
   int64_t column, width;     // the panel of b; its width is 16 or 32
   int64_t panels;            // of b, in this pass over the block of a
+  bool keeps_b;  // packed columns stay for more blocks of a; else each panel takes the place of the last
 
   int64_t tiles() const { return (rows + kGemmRows - 1) / kGemmRows; }
   int64_t padded_depth() const { return (depth + kChunk - 1) / kChunk * kChunk; }
@@ -114,6 +116,18 @@ void plan_fetch_of_b(const GemmPass<T>& g, int64_t tile, const T* packed, SgemmF
     fetch.b = reinterpret_cast<const char*>(packed + depths * g.width);
     fetch.b_pair = g.width * sizeof(T);
     fetch.b_step = 2 * fetch.b_pair;
+  } else if (p.b.half) {
+    constexpr int64_t kChunks = kSgemmSlice / kChunk,
+                      kTiles = 4;  // that fetch a slice, 4 lines for each 16 k
+    const auto* line = reinterpret_cast<const char*>(p.b.half + next.column * p.k + next.d * kSgemmPanel);
+    if (g.tiles() < kTiles) {
+      fetch.stream_lines = (4 * kTiles + g.tiles() - 1) / g.tiles();
+      fetch.stream = line + tile * kChunks * fetch.stream_lines * 64;
+    } else if (tile < kTiles) {
+      fetch.b = line + tile * kChunks * 4 * 64;
+      fetch.b_pair = 2 * 64;
+      fetch.b_step = 4 * 64;
+    }
   } else if (p.b.row_stride == 1 && tile < kTilesAPanel * p.b.count) {
     const T* data = p.b.terms[tile / kTilesAPanel].data + next.column;
     fetch.b = reinterpret_cast<const char*>(data + (next.d + depths) * p.b.depth_stride);
@@ -169,9 +183,9 @@ void multiply_block(GemmPass<T>& g, bool pack_b) {
     for (int64_t d = g.first_d; d == g.first_d || d < g.end_d; d += kSgemmSlice) {
       g.begin_slice(d);
       const NextSlice next = next_slice(g);
-      const T* b = p.packed
-                       ? p.packed + padded * d + g.column * g.depth
-                       : g.b + (g.column - first_column) * (g.end_d - g.first_d) + (d - g.first_d) * g.width;
+      const T* b = p.packed ? p.packed + padded * d + g.column * g.depth
+                            : g.b + g.keeps_b * ((g.column - first_column) * (g.end_d - g.first_d) +
+                                                 (d - g.first_d) * g.width);
       const T* next_b =
           p.packed ? p.packed + padded * next.d + next.column * next.depth : b + g.depth * g.width;
       if (pack_b) pack_panel(p.b, g.column, g.width, d, g.depth, const_cast<T*>(b));
@@ -190,6 +204,7 @@ template <typename T>
 void multiply_deep(GemmPass<T>& g, const SgemmBlocks& blocks) {
   const int64_t rows = g.share.row_end - g.share.row;
   const int64_t count = (rows + blocks.block_rows - 1) / blocks.block_rows;
+  g.keeps_b = count > 1;
   for (int64_t i = 0; i < count; ++i) {
     g.row = g.share.row + rows * i / count;
     g.rows = g.share.row + rows * (i + 1) / count - g.row;
@@ -232,7 +247,7 @@ void multiply_share(const SgemmProduct<T>& p, const SgemmShare& share, const Sge
   if (has_few_rows(p, share)) return multiply_few_rows(p, share, blocks, scratch + sizes.a);
   T* const b = scratch + sizes.a;
   T* const sums = b + sizes.b;
-  GemmPass<T> g{p, share, scratch, b, sums, sums + sizes.sums, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0};
+  GemmPass<T> g{p, share, scratch, b, sums, sums + sizes.sums, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, false};
   for (int64_t column = share.column; column < share.column_end; column += blocks.block_columns) {
     const int64_t left = share.column_end - column;
     const int64_t columns = left < blocks.block_columns ? left : blocks.block_columns;

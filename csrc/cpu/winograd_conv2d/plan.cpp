@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kMaxGroup = 8;     // beyond this the traffic of the weight vanishes anyhow
 constexpr int64_t kStreamGroup = 2;  // blocks that take as long as their share of the weight takes from L3
-constexpr int64_t kMaxStagedBytes = 32 << 20;  // scratch for the transformed input of all blocks
+constexpr int64_t kMaxStagedBytes = 32 << 20;  // scratch for all blocks, or for the group of a thread
 constexpr int64_t kMinTaskFlops = 1 << 20;     // about 10 us of one core: less is not worth waking a thread
 
 constexpr int64_t kPiecesAThread = 2;  // at least, where the grain allows
@@ -100,15 +100,17 @@ WinogradPlan winograd_plan(const WinogradProblem& p) {
   const WinogradPlan panels_plan = plan_panels_outer(p, bytes, &panels_traffic);
   const bool staging_fits = bytes.input_per_tile * p.tiles <= kMaxStagedBytes;
   const bool idle_threads = plan.blocks < threads;
-  // The weight is read behind the products, so its traffic costs nothing.
-  const bool hidden = weight_stays(p, bytes) || plan.group * plan.max_rows >= kStreamGroup * p.max_rows;
+  // A piece is a group, as the weight is streamed past each; less where threads could not balance.
+  const int64_t grain = std::max<int64_t>(1, kMinTaskFlops / std::max<int64_t>(1, flops / plan.blocks));
+  const int64_t most = std::min(plan.group, ceil_div(plan.blocks, kPiecesAThread * threads));
+  const int64_t least = std::max(grain, weight_stays(p, bytes) ? 1 : std::min(most, kStreamGroup));
+  plan.piece = even_piece(plan.blocks, least, std::max(least, most), threads);
+  // Where enough rows share a reading of the weight, it is read behind their products and costs nothing.
+  const int64_t together = threads > 1 ? std::min(plan.group, plan.piece) : plan.group;
+  const bool hidden = weight_stays(p, bytes) || 4 * together * plan.max_rows >= 3 * kStreamGroup * p.max_rows;
   const bool less = panels_traffic < blocks_traffic || panels_plan.panel_group > 1;
   if (p.out_c > kWinogradPanel && staging_fits && (idle_threads || (!hidden && less))) plan = panels_plan;
   plan.stream_weight = !weight_stays(p, bytes);
-  // A group, as the weight is streamed past each piece; less where threads could not balance.
-  const int64_t grain = std::max<int64_t>(1, kMinTaskFlops / std::max<int64_t>(1, flops / plan.blocks));
-  const int64_t most = std::min(plan.group, ceil_div(plan.blocks, kPiecesAThread * threads));
-  plan.piece = even_piece(plan.blocks, grain, std::max(grain, most), threads);
   return plan;
 }
 

@@ -2,6 +2,8 @@
 // once, and that is the time. A warp owns a row of the weight, its lanes take turns with the nonzeros.
 #pragma once
 
+#include <cmath>
+
 #include "api/csr_matmul.h"
 #include "cuda/device.cuh"
 
@@ -19,20 +21,46 @@ __device__ inline T sum_of_warp(T value) {
   return value;
 }
 
+// The nonzeros of a row of the weight, of those that there are: whatever the indices say.
+struct CsrRange {
+  int64_t begin, end;
+};
+
+template <typename I>
+__device__ inline CsrRange nonzeros_of(const I* crow_indices, int64_t row, const CsrShape& shape) {
+  const int64_t begin = crow_indices[row], end = crow_indices[row + 1];
+  const int64_t nnz = shape.k > 0 ? shape.nnz : 0;
+  return {begin < 0 ? 0 : begin, end > nnz ? nnz : end};
+}
+
+// Nonzero p: its value and column. A column that the weight does not have turns into column 0, its value into
+// NaN.
+template <typename T>
+struct CsrElement {
+  T value;
+  int column;
+};
+
+template <typename T, typename I>
+__device__ inline CsrElement<T> checked_element(T value, I column, int64_t k) {
+  const bool inside = uint64_t(int64_t{column}) < uint64_t(k);
+  return {inside ? value : T(NAN), inside ? int(column) : 0};
+}
+
 // kRows >= m. Warp w of block b owns row kCsrWarps b + w of the weight.
 template <int kRows, typename T, typename I>
 __global__ void __launch_bounds__(kCsrThreads) csr_few_rows_kernel(CsrCudaArgs<T, I> args) {
   const int64_t row = int64_t{blockIdx.x} * kCsrWarps + threadIdx.x / kWarp;
   if (row >= args.shape.n) return;
   const int lane = threadIdx.x % kWarp;
-  const int64_t end = args.crow_indices[row + 1];
+  const CsrRange range = nonzeros_of(args.crow_indices, row, args.shape);
   T sums[kRows] = {};
-  for (int64_t p = args.crow_indices[row] + lane; p < end; p += kWarp) {
-    const T* x = args.x + args.col_indices[p];
-    const T value = args.values[p];
+  for (int64_t p = range.begin + lane; p < range.end; p += kWarp) {
+    const CsrElement<T> element = checked_element(args.values[p], args.col_indices[p], args.shape.k);
+    const T* x = args.x + element.column;
 #pragma unroll
     for (int i = 0; i < kRows; ++i) {
-      if (i < args.m) sums[i] += value * x[i * args.shape.k];
+      if (i < args.m) sums[i] += element.value * x[i * args.shape.k];
     }
   }
   const T bias = args.bias ? args.bias[row] : T(0);

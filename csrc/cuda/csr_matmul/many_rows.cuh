@@ -40,9 +40,11 @@ struct TurnedCsr {
 
 template <typename T, typename I>
 __global__ void __launch_bounds__(kCsrThreads)
-    csr_nonzeros_kernel(const T* values, const I* columns, Nonzero<T>* to, int64_t count) {
+    csr_nonzeros_kernel(const T* values, const I* columns, Nonzero<T>* to, CsrShape shape) {
   const int64_t p = int64_t{blockIdx.x} * kCsrThreads + threadIdx.x;
-  if (p < count) to[p] = {values[p], int(columns[p])};
+  if (p >= shape.nnz) return;
+  const CsrElement<T> element = checked_element(values[p], columns[p], shape.k);
+  to[p] = {element.value, element.column};
 }
 
 // The sums of one row of W, kVectors strips of kWidth of them in a lane.
@@ -91,8 +93,9 @@ __global__ void __launch_bounds__(kCsrThreads)
   const int64_t first = (int64_t{blockIdx.y} * kVectors * kWarp + lane) * kWidth;
   const T* x = turned.x + first;
   const unsigned row_bytes = unsigned(turned.stride * sizeof(T));
-  const Nonzero<T>* from = turned.nonzeros + args.crow_indices[row];
-  int left = int(args.crow_indices[row + 1] - args.crow_indices[row]);
+  const CsrRange range = nonzeros_of(args.crow_indices, row, args.shape);
+  const Nonzero<T>* from = turned.nonzeros + range.begin;
+  int left = int(range.end - range.begin);
   CsrSums<T, kWidth, kVectors> sums;
   for (; left >= kWarp; left -= kWarp, from += kWarp) {
     shared[warp][lane] = from[lane];
@@ -154,7 +157,7 @@ cudaError_t launch_many_rows(const CsrCudaArgs<T, I>& args, void* scratch, cudaS
     const int64_t blocks = blocks_for(args.shape.nnz, kCsrThreads);
     if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
     status = launch(csr_nonzeros_kernel<T, I>, dim3(unsigned(blocks)), dim3(kCsrThreads), 0, stream,
-                    args.values, args.col_indices, nonzeros, args.shape.nnz);
+                    args.values, args.col_indices, nonzeros, args.shape);
   }
   if (status == cudaSuccess) status = launch_turn(Turning<T>{args.x, x, m, k, k, stride, stride}, stream);
   if (status == cudaSuccess) status = launch_products(args, TurnedCsr<T>{nonzeros, x, out, stride}, stream);
@@ -170,9 +173,11 @@ __global__ void __launch_bounds__(kCsrThreads)
   if (row >= args.shape.n) return;
   const int lane = threadIdx.x % kWarp;
   const T* grad = turned.out + row * turned.stride;
-  for (int64_t p = args.crow_indices[row]; p < args.crow_indices[row + 1]; ++p) {
-    const T* x = turned.x + args.col_indices[p] * turned.stride;
-    T sum = 0;
+  const CsrRange range = nonzeros_of(args.crow_indices, row, args.shape);
+  for (int64_t p = range.begin; p < range.end; ++p) {
+    const CsrElement<T> start = checked_element(T(0), args.col_indices[p], args.shape.k);
+    const T* x = turned.x + start.column * turned.stride;
+    T sum = start.value;
     for (int64_t i = lane; i < turned.stride; i += kWarp) sum += grad[i] * x[i];
     sum = sum_of_warp(sum);
     if (lane == 0) args.grad_values[p] = sum;

@@ -1,7 +1,8 @@
 """Counts of the int8_conv2d kernel: what `csrc/cpu/int8_conv2d` really computes.
 
 Every output pixel costs 2 operations a product in 8 bits, for the output channels of each group rounded up to a panel
-of 32. Products with a padding are computed. The float side is not counted among them, as in int8_gemm.
+of 32; of a depthwise filter for all channels, with the rows of the filter rounded up to 4. Products with a padding are
+computed. The float side is not counted among them, as in int8_gemm.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...ops import _library
-from ...ops.int8_packing import PANEL, packed_filter_bytes
+from ...ops.int8_packing import PANEL, depthwise_depth, is_depthwise, packed_filter_bytes
 from ..conv_maps import conv_maps
 from ..counts import Counts, tensor_bytes
 from ..ops import Op, op_rule
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 
 DEPTH = 64  # products that a gathered row is rounded up to
 TAPS = 16  # of a tile of Winograd's F(2x2, 3x3)
+
+
+def packed_groups(filter_shape: Sequence[int], groups: int) -> tuple[int, int]:
+    """Groups of the filter ``[out_c, group_in_c, kernel_h, kernel_w]`` as it is packed, and products of a sum."""
+    out_c, group_in_c, *kernel = filter_shape
+    if is_depthwise(out_c, group_in_c, kernel, groups):
+        return 1, depthwise_depth(kernel)
+    return groups, math.prod(filter_shape[1:])
 
 
 def product_flops(pixels: int, out_c: int, groups: int, depth: int) -> int:
@@ -51,15 +60,17 @@ def count_module(module: Int8Conv2d, *input_shapes: Sequence[int]) -> Counts:
     """
     weight = torch.empty(module._weight_shape(), device="meta")
     maps, out = conv_maps(module, weight, input_shapes)
-    pixels, depth = out.numel() // max(1, module.out_channels), weight[0].numel()
+    pixels = out.numel() // max(1, module.out_channels)
+    groups, depth = packed_groups(weight.shape, module.groups)
     vectors = (module.packed, module.weight_scale, module.bias, module.activation_param)
     weights = sum(tensor_bytes(v) for v in vectors)
-    sizes = (pixels, module.out_channels, module.groups, depth)
+    sizes = (pixels, module.out_channels, groups, depth)
     if module.tile is not None:
         return count_tiles(module, maps, out.shape)
     read, element = 4 * sum(map(math.prod, maps)) + weights, 4 if module.out_scale is None else 1
     written = element * out.numel()
-    return Counts(product_flops(*sizes), read, written, weights, "int8", streams_of(*sizes))
+    streams = streams_of(*sizes) if groups == module.groups else ()  # a depthwise filter stays in L1
+    return Counts(product_flops(*sizes), read, written, weights, "int8", streams)
 
 
 def tile_sizes(out_shape: Sequence[int], in_c: int) -> tuple[int, int, int, int]:
@@ -97,8 +108,10 @@ def count_call(op: Op) -> Counts:
     depth, pixels = in_c // groups * math.prod(kernel), op.elements // max(1, out_c)
     if not _library.compiled(op.func._schema.name.partition("::")[2], names["input"]):
         return replace(op.work(2 * op.elements * depth), dtype="float64")
-    sizes = (pixels, out_c, groups, depth)
-    return replace(op.work(product_flops(*sizes)), dtype="int8", streams=streams_of(*sizes))
+    packed, depth = packed_groups((out_c, in_c // groups, *kernel), groups)
+    sizes = (pixels, out_c, packed, depth)
+    streams = streams_of(*sizes) if packed == groups else ()
+    return replace(op.work(product_flops(*sizes)), dtype="int8", streams=streams)
 
 
 @op_rule("greenkernels::int8_conv2d_pack")

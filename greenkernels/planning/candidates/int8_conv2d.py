@@ -9,7 +9,7 @@ import torch
 from torch import Size, nn
 
 from ...nn import Int8Conv2d
-from ...ops.int8_packing import packed_bytes, packed_filter_bytes
+from ...ops.int8_packing import is_depthwise, packed_bytes, packed_filter_bytes
 from . import KINDS, FusedActivation, Options, Stem, stand_in
 from .direct_conv2d import l2_bytes
 
@@ -24,7 +24,9 @@ TAPS, MAX_TAP_BYTES = 16, 36 << 20  # of csrc/cpu/int8_winograd_conv2d: of the t
 
 
 def refuses(conv: nn.Module) -> str | None:
-    if conv.groups > 1 and conv.out_channels // conv.groups < MIN_GROUP_CHANNELS:
+    sizes = (conv.out_channels, conv.in_channels // conv.groups, conv.kernel_size, conv.groups)
+    few = conv.groups > 1 and conv.out_channels // conv.groups < MIN_GROUP_CHANNELS
+    if few and not is_depthwise(*sizes):
         return (
             f"groups={conv.groups} leave fewer than {MIN_GROUP_CHANNELS} output channels to a matrix product"
         )
