@@ -16,10 +16,10 @@ def data(tmp_path):
 
 def test_data_is_read_packed_or_not_and_scaled(data):
     found = load(data)
-    assert found.train.images.shape == (96, 1, 28, 28)
+    assert found.train.inputs.shape == (96, 1, 28, 28)
     assert found.test.labels.dtype == torch.int64
-    assert float(found.train.images.mean()) == pytest.approx(0, abs=1e-5)
-    assert float(found.train.images.std(correction=0)) == pytest.approx(1, abs=1e-5)
+    assert float(found.train.inputs.mean()) == pytest.approx(0, abs=1e-5)
+    assert float(found.train.inputs.std(correction=0)) == pytest.approx(1, abs=1e-5)
     assert found.name == "unknown"
     name = FILES[0]
     (data / name).write_bytes(gzip.decompress((data / f"{name}.gz").read_bytes()))

@@ -3,7 +3,8 @@
 import pytest
 import torch
 from conv_cases import needs_kernels
-from test_compress_quantize import BATCHES, error, net
+from rounding_bounds import EPS
+from test_compress_quantize import BATCHES, assert_within_rounding, error, net
 from torch import nn
 
 import greenkernels as gk
@@ -22,9 +23,25 @@ def test_each_layer_has_few_weights_and_computes_nearly_the_same(bits, group):
     assert [type(done[i]) for i in (0, 4, 6)] == [Int8Conv2d, CodebookLinear, CodebookLinear]
     assert len(done[0].weight_int8.unique()) <= 1 << bits
     assert (done[4].bits, done[4].group) == (bits, group or 128)
-    assert error(shared, stock) < (0.1 if bits == 4 else 0.5)
-    # Entries in 7 bits, inputs in 8.
-    assert error(done, shared) < (0.03 if bits == 4 else 0.1)
+    for i in (0, 4, 6):
+        assert_nearest_and_means(shared[i], stock[i])
+        # Entries are rounded to steps of a 32nd of the largest or less, and scales to bfloat16 numbers.
+        weight, found = shared[i].weight.detach().flatten(1), done[i].weight.detach().flatten(1)
+        assert ((found - weight).abs() <= (1 / 64 + 2.0**-8) * weight.abs().max()).all()
+    assert_within_rounding(done, stock)
+
+
+@torch.no_grad()
+def assert_nearest_and_means(shared: nn.Module, stock: nn.Module) -> None:
+    """What makes k-means done: each weight is at its nearest entry, and each entry is the mean of its weights."""
+    parts = shared.parametrizations.weight
+    codebook, index = parts.original, parts[0].index.flatten(1).long()
+    scaled = stock.weight.flatten(1) / (shared.weight.flatten(1) / codebook[index])  # by the steps of groups
+    rounding = 8 * EPS * scaled.abs().max()
+    distance = (scaled[..., None] - codebook).abs()
+    assert (distance.gather(-1, index[..., None])[..., 0] <= distance.amin(-1) + rounding).all()
+    for entry in index.unique():
+        assert abs(scaled[index == entry].double().mean() - codebook[entry]) <= rounding
 
 
 def test_training_moves_the_codebook_alone():

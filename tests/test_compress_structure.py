@@ -50,3 +50,9 @@ def test_every_kind_of_layer_comes_back(tmp_path, channels_last):
     with torch.no_grad():
         assert torch.equal(again(x), made(x))
     assert again[0].weight.is_contiguous(memory_format=torch.channels_last) == channels_last
+
+
+def test_a_layer_that_no_description_speaks_of_is_named():
+    layer = gk.nn.DirectConv2d.from_module(nn.Conv2d(2, 2, 3))
+    with pytest.raises(ValueError, match="0: a recipe cannot keep a DirectConv2d yet"):
+        structure.require_known(nn.Sequential(layer))

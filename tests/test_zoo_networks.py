@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn.functional import pad
+from zoo_files import fetched
 
 from greenkernels import zoo
 from greenkernels.measure.rotation import relative_error
@@ -23,12 +24,10 @@ from greenkernels.zoo.networks import (
     waifu2x,
 )
 from greenkernels.zoo.speech import FIRST_WORD_S, RATE, in_noise, load_talk
-from greenkernels.zoo.wheels import FetchError
 from greenkernels.zoo.wordpiece import WordPiece
 
 PAGE = Path(__file__).resolve().parent.parent / "docs/zoo.md"
 MAX_ERROR = 1e-5  # what plan() promises by default
-LIGHT_MB = 25  # a test fetches no more than that for a network
 
 # Untrained networks on small, ragged inputs: planning by rule needs no weights.
 UNTRAINED = {
@@ -68,23 +67,6 @@ FIGURES = {
     "silero-vad": (99.93, 0.02),
     "minilm": (75.0, 0.01),
 }
-
-
-def fetched(name):
-    """Skips where the files of a network cannot be had, or are many megabytes that nobody has asked for yet."""
-    network = zoo.named(name)
-    if network.fetch_mb > LIGHT_MB and not all(file.path.is_file() for file in network.files):
-        pytest.skip(f"{network.fetch_mb:.0f} MB to fetch first: python -m greenkernels.zoo fetch {name}")
-    try:
-        for file in network.files:
-            zoo.fetch(file)
-    except FetchError as problem:
-        pytest.skip(f"offline: {problem}")
-    for package in {"hed": ["h5py"], "minilm": ["safetensors"], "silero-vad": ["safetensors"]}.get(name, []):
-        pytest.importorskip(package)
-    if name in ("centerface", "dnsmos"):
-        pytest.importorskip("onnx")
-    return network
 
 
 def untrained(name):

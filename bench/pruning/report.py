@@ -33,6 +33,7 @@ HEAD = (
     "mJ a batch, modelled",
     "accuracy / J, modelled",
 )
+FLOOR = 0.85  # accuracy from which accuracy per joule is shown
 NUMBERS = len(HEAD) - 2  # columns that are numbers
 COLOURS = {"magnitude": OURS, "gradient": LOSES, "fisher": SECOND, "obs": THIRD}
 
@@ -64,7 +65,7 @@ def table(rows: list[dict[str, Any]]) -> str:
             f"{row['speedup'][1]:.2f}x [{row['speedup'][0]:.2f}, {row['speedup'][2]:.2f}]" if timed else "-",
             ", ".join(row["sparse_layers"]) or "none" if timed else "-",
             f"{energy * 1e3:.3g}" if energy else "-",
-            f"{row['accuracy'] / energy:.0f}" if energy else "-",
+            f"{row['accuracy'] / energy:.0f}" if energy and row["accuracy"] >= FLOOR else "-",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
@@ -128,5 +129,6 @@ def write(folder: Path) -> None:
     machines = sorted({row["machine"] for row in rows if "machine" in row})
     timed = next((row for row in rows if "time_s" in row), None)
     words = f"Batch {timed['batch']}, {timed['threads']} thread(s), {', '.join(machines)}." if timed else ""
+    words += f" Accuracy per joule is shown from {FLOOR:.0%} accuracy on."
     text = f"# {drawn.title}\n\n{words}\n\n![{drawn.alt}]({drawn.name}.svg)\n\n{table(rows)}\n\n{spread(folder)}\n"
     (folder / "report.md").write_text(text)

@@ -22,7 +22,7 @@ import fashion
 import report
 import torch
 from torch import nn
-from training import NETWORKS, RETRAIN_RATE, accuracy, pruner_for, train
+from training import CUTS, NETWORKS, RETRAIN_RATE, accuracy, pruner_for, train
 
 import greenkernels as gk
 from greenkernels.measure.contender import Contender
@@ -59,10 +59,12 @@ def write(path: Path, row: dict[str, Any]) -> None:
 
 
 class Training(NamedTuple):
-    """Epochs of the dense network, of each pruned one after that, and the seed of weights and orders."""
+    """Epochs of the dense network, of each pruned one after that, how often these are cut, and the seed of weights and
+    orders."""
 
     epochs: int
     retrain: int
+    cuts: int
     seed: int
 
 
@@ -72,12 +74,12 @@ def dense_network(
     """The trained dense network, from its file if it is there."""
     torch.manual_seed(how.seed)
     model = NETWORKS[network]()
-    path = out / f"{network}.pt"
+    path = out / f"{network}.safetensors"
     if path.exists():
-        model.load_state_dict(torch.load(path, weights_only=True))
+        gk.load(model, path)
     else:
         train(model, data[0], range(how.epochs), how.epochs, seed=how.seed)
-        torch.save(model.state_dict(), path)
+        gk.save(model, path)
     return model
 
 
@@ -94,7 +96,7 @@ def train_cell(out: Path, cell: tuple[str, str, float], data: Any, how: Training
     began = time.perf_counter()
     pruner = None
     if importance != "dense":
-        pruner = pruner_for(model, data[0], amount, importance, how.retrain)
+        pruner = pruner_for(model, data[0], amount, importance, how.retrain, how.cuts)
     last = how.epochs + how.retrain
     train(model, data[0], range(how.epochs, last), last, RETRAIN_RATE[network], pruner, how.seed)
     gk.compress.apply_masks(model)
@@ -111,6 +113,7 @@ def train_cell(out: Path, cell: tuple[str, str, float], data: Any, how: Training
         "file_bytes": file.stat().st_size,
         "train_s": time.perf_counter() - began,
         "epochs": [how.epochs, how.retrain],
+        "cuts": how.cuts,
         "seed": how.seed,
         "retrain_rate": RETRAIN_RATE[network],
         "layers": [[layer.name, layer.kind, layer.zeros, layer.weights] for layer in counted.layers],
@@ -192,6 +195,12 @@ def main() -> None:
     parser.add_argument(
         "--seeds", default="0", help="of weights and orders; the spread of accuracies over them"
     )
+    parser.add_argument(
+        "--retrain", type=int, default=RETRAIN, help="epochs after those of the dense network, for all cells"
+    )
+    parser.add_argument(
+        "--cuts", type=int, default=CUTS, help="steps in which a network is pruned, 2 or more"
+    )
     parser.add_argument("--stage", choices=("all", "train", "time"), default="all")
     parser.add_argument(
         "--minutes", type=float, default=1e9, help="begin no cell after this time; call again to go on"
@@ -201,7 +210,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     data = fashion.load(arguments.data)
-    epochs, retrain = EPOCHS, RETRAIN
+    epochs, retrain = EPOCHS, arguments.retrain
     if arguments.quick:
         epochs = retrain = 1
         data = tuple(fashion.Split(split.images[:2000], split.labels[:2000]) for split in data)
@@ -209,7 +218,7 @@ def main() -> None:
     for seed in map(int, arguments.seeds.split(",")):
         folder = arguments.out / f"seed-{seed}" if seed else arguments.out
         folder.mkdir(parents=True, exist_ok=True)
-        run(arguments, folder, data, Training(epochs, retrain, seed), stop)
+        run(arguments, folder, data, Training(epochs, retrain, arguments.cuts, seed), stop)
     report.write(arguments.out)
 
 

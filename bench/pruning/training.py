@@ -17,7 +17,7 @@ RATE = 1e-3  # of Adam, for the dense networks
 # one, with 2e-3 to 0.3 (2 seeds, 10,000 of the training images held out).
 RETRAIN_RATE = {"mlp": 1e-3, "cnn": 2e-3}
 CALIBRATION = 16  # batches that importances take their gradients of
-PRUNINGS = 5  # times that the schedule prunes
+CUTS = 5  # times that the schedule prunes
 
 Batch = tuple[Tensor, Tensor]
 
@@ -94,10 +94,10 @@ def train(
 
 
 def pruner_for(
-    model: nn.Module, split: Split, amount: float, importance: str, epochs: int
+    model: nn.Module, split: Split, amount: float, importance: str, epochs: int, cuts: int = CUTS
 ) -> gk.compress.Pruner:
     """Cubic over the first half of ``epochs`` of retraining."""
     end = max(1, epochs * -(-len(split.labels) // BATCH) // 2)
-    schedule = gk.compress.Cubic(amount, end=end, frequency=max(1, end // (PRUNINGS - 1)))
+    schedule = gk.compress.Cubic(amount, end=end, frequency=max(1, end // (cuts - 1)))
     calibration = [batch for batch, _ in zip(batches(split, 1000), range(CALIBRATION), strict=False)]
     return gk.compress.Pruner(model, schedule, importance=importance, loss=loss, batches=calibration)

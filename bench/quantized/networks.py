@@ -1,182 +1,228 @@
-"""What 8 bits cost and give four real networks: quality, difference of the output, ms, J with its kind, bytes.
+"""What few bits cost and give five real networks: quality, difference of the output, ms, J with its kind, bytes.
 
-    python bench/quantized/networks.py [--only minilm,hed] [--topics FOLDER] [--fashion FOLDER] [--cnn FILE]
+    python bench/quantized/networks.py --out FOLDER [--only minilm,hed] [--ways TEXT] [--topics DIR] [--fashion DIR]
+    python bench/quantized/networks.py --out FOLDER --times
+    python bench/quantized/networks.py --out FOLDER --report
 
-minilm, demosaicnet and hed are the zoo's; fashion is the CNN of bench/pruning, trained here for five epochs unless
---cnn has its state. Every linear layer and convolution that is wide enough goes to 8 bits: with inputs quantized
-dynamically; with 8 bits between layers, ranges found on inputs that are not judged; with Winograd's tiles. Texts and
-images come from Debian packages, as `topics.py` and `bench/pruning/fashion.py` say.
+minilm, demosaicnet and hed are the zoo's; fashion is the CNN of bench/pruning and residual the one of `greenkernels
+compress`, trained here. The first command makes a JSON row and a file of weights for each network and way, and goes on
+where it was stopped; onnxruntime and torchao are among the ways where the Python that runs has them. The second takes
+times of all that is there, in turns, and joules; it should be alone on the machine. The third writes the table and the
+plot of docs/quantization.md. Texts and images come from Debian packages, as `topics.py` and `bench/pruning/fashion.py`
+say.
 """
 
 from __future__ import annotations
 
 import argparse
 import copy
-import math
-import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import importlib.util
+import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import rivals
+import topics
 import torch
-from torch import Tensor, nn
+from subjects import SUBJECTS, Subject, fashion
+from torch import nn
+from ways import STOCK, WAYS, NotForThisError, weight_bytes
 
 import greenkernels as gk
+from greenkernels.compress.pipeline.structure import describe, rebuild
 from greenkernels.measure.clock import Clock
-from greenkernels.measure.turns import Contender, Schedule, take_turns
-from greenkernels.planning.candidates import named
-from greenkernels.zoo.networks import demosaicnet, hed, minilm
-from greenkernels.zoo.photo import ASTRONAUT, bayer_mosaic, load_photo
-
-sys.path.append(str(Path(__file__).resolve().parents[1] / "pruning"))
-import fashion
-import topics
-import training
+from greenkernels.measure.contender import Contender
+from greenkernels.measure.machine import cpu_facts
+from greenkernels.measure.turns import Schedule, take_turns
+from greenkernels.planning.convert import PLAN_ATTRIBUTE
+from greenkernels.report.plots.canvas import (
+    LOSES,
+    OURS,
+    SECOND,
+    THIRD,
+    drawing,
+    finish,
+    put_title,
+)
+from greenkernels.report.plots.canvas import (
+    STOCK as GREY,
+)
+from greenkernels.report.tables import markdown_table
 
 SCHEDULE = Schedule(rounds=5, min_rounds=5, timed=2, untimed=1)
-EPOCHS = 5
-STEMS = {"int8_gemm", "int8_conv2d"}
+HEAD = (
+    "network",
+    "weights",
+    "score",
+    "difference of the output",
+    "ms",
+    "mJ, modelled",
+    "bytes of weights",
+    "file",
+)
+COLOURS = dict(zip(SUBJECTS, (OURS, LOSES, SECOND, THIRD, GREY), strict=True))
+MARKS = dict(zip(SUBJECTS, "osD^v", strict=True))
+
+Row = dict[str, Any]
 
 
-@dataclass
-class Subject:
-    """A network, an input to time and compare, and what judges it.
-
-    Attributes:
-        calibration: arguments of a call that ranges are taken from; judged by nothing.
-        score: of a network, the higher the better; None where no truth is published.
-    """
-
-    name: str
-    network: nn.Module
-    inputs: tuple[Any, ...]
-    calibration: tuple[Any, ...]
-    score: Callable[[nn.Module], float] | None
-    score_name: str = ""
+def path_of(out: Path, network: str, way: str, suffix: str = ".json") -> Path:
+    name = f"{network}-{way}".replace(",", "").replace("'", "").replace(" ", "_")
+    return out / (name + suffix)
 
 
-def of_minilm(options: argparse.Namespace) -> Subject:
-    texts, labels = topics.texts_of(options.topics, 200)
-    job = minilm.job()
-    pieces = topics.WordPiece(topics.fetch(minilm.VOCABULARY))
-
-    def score(network: nn.Module) -> float:
-        found = topics.right(topics.directions_of(network, texts, pieces), labels)
-        return 100 * float(found.double().mean())
-
-    return Subject("minilm", job.network, job.inputs, job.inputs, score, "topics right, %")
-
-
-def of_demosaicnet(options: argparse.Namespace) -> Subject:
-    job, other = demosaicnet.job(), bayer_mosaic(load_photo(default=ASTRONAUT))
-
-    def score(network: nn.Module) -> float:
-        return float(job.quality(network(*in_channels_last(job.inputs))))
-
-    return Subject("demosaicnet", job.network, job.inputs, (other,), score, "PSNR, dB")
+def ways_here() -> dict[str, Callable[[Subject, Path], nn.Module]]:
+    """Ours, and those of rivals that this Python has."""
+    ours = {name: lambda subject, path, make=make: make(subject) for name, make in WAYS.items()}
+    theirs = {
+        name: make
+        for name, make in rivals.MADE_BY.items()
+        if importlib.util.find_spec(name.partition(",")[0]) is not None
+    }
+    return ours | theirs
 
 
-def of_hed(options: argparse.Namespace) -> Subject:
-    job = hed.job()
-    return Subject("hed", job.network, job.inputs, (hed.prepare(load_photo(default=ASTRONAUT)),), None)
+@torch.inference_mode()
+def judged(network: nn.Module, subject: Subject) -> Row:
+    exact, found = subject.network(*subject.inputs), network(*subject.inputs)
+    error = float((found - exact).norm() / exact.norm())
+    return {"error": error, "score": subject.score(network) if subject.score else None}
 
 
-def of_fashion(options: argparse.Namespace) -> Subject:
-    train, test = fashion.load(options.fashion)
-    torch.manual_seed(0)
-    network = training.cnn()
-    if options.cnn:
-        network.load_state_dict(torch.load(options.cnn, weights_only=True))
-    else:
-        training.train(network, train, range(EPOCHS), EPOCHS)
-    judged = fashion.Split(test.images.contiguous(memory_format=torch.channels_last), test.labels)
-
-    def score(network: nn.Module) -> float:
-        return 100 * training.accuracy(network, judged)
-
-    return Subject(
-        "fashion", network.eval(), (test.images[:256],), (train.images[:1000],), score, "accuracy, %"
-    )
-
-
-SUBJECTS = {"minilm": of_minilm, "demosaicnet": of_demosaicnet, "hed": of_hed, "fashion": of_fashion}
+def row_of(subject: Subject, way: str, make: Callable[[Subject, Path], nn.Module], out: Path) -> Row:
+    row = {"network": subject.name, "way": way, "score_name": subject.score_name, "torch": torch.__version__}
+    row |= {"machine": {name: cpu_facts()[name] for name in ("name", "family_model", "cores")}}
+    path = path_of(out, subject.name, way, ".onnx" if way.startswith("onnx") else ".safetensors")
+    try:
+        network = make(subject, path)
+    except NotForThisError as problem:
+        return row | {"left_out": str(problem)}
+    if way in WAYS:
+        gk.save(network, path)
+        row |= {"structure": describe(network), "weight_bytes": weight_bytes(network)}
+        row |= {"planned": getattr(network, PLAN_ATTRIBUTE, None) is not None}
+    if path.exists():
+        row |= {"file_bytes": path.stat().st_size}
+    return row | judged(network, subject)
 
 
-def in_channels_last(inputs: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(
-        x.contiguous(memory_format=torch.channels_last) if isinstance(x, Tensor) and x.dim() == 4 else x
-        for x in inputs
-    )
+def network_of(row: Row, subject: Subject, out: Path) -> nn.Module | None:
+    """The network of a row, from its file; None where it has none that can be timed."""
+    path = path_of(out, row["network"], row["way"], ".safetensors")
+    if row["way"] == STOCK:
+        return subject.network
+    if row["way"].startswith("onnx"):
+        return rivals.InOnnxruntime(path.with_suffix(".onnx"))
+    if row["way"] not in WAYS:
+        return None
+    stock = copy.deepcopy(subject.network)
+    return gk.load(stock if row["planned"] else rebuild(stock, row["structure"]), path)
 
 
-def variants(network: nn.Module, calibration: tuple[Any, ...]) -> Iterator[tuple[str, nn.Module]]:
-    """Name and network: everything that is wide enough in 8 bits."""
-    options = {"precision": STEMS, "max_error": math.inf, "measure": False, "cache": False, "progress": False}
-    linked = gk.plan(network, calibration, **options)
-    dynamic, tiled = copy.deepcopy(linked), copy.deepcopy(linked)
-    for layer in dynamic.layers + tiled.layers:
-        layer.options = {}
-    for layer in tiled.replaced:
-        choices = named(layer.stem).options(network.get_submodule(layer.names[0]))
-        layer.options = next((choice for choice in choices if "tile" in choice), {})
-    yield "8 bit", dynamic.apply(network)
-    if any("output_range" in layer.options for layer in linked.layers):
-        yield "8 bit, also between layers", linked.apply(network)
-    if any(layer.options for layer in tiled.layers):
-        yield "8 bit, Winograd's tiles", tiled.apply(network)
+def rows_of(out: Path, network: str) -> dict[str, Row]:
+    """Rows that are there, in the order of the ways."""
+    paths = {way: path_of(out, network, way) for way in (*WAYS, *rivals.MADE_BY)}
+    return {way: json.loads(path.read_text()) for way, path in paths.items() if path.exists()}
 
 
-def weight_bytes(network: nn.Module) -> int:
-    """Of all linear layers and convolutions, as their kernels read them."""
-    total = 0
-    for module in network.modules():
-        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)):
-            parts = [module.taps, module.tap_scale] if hasattr(module, "taps") else []
-            if hasattr(module, "packed") and not parts:
-                parts = [module.packed, module.weight_scale]
-            total += sum(part.nbytes for part in parts or [module.weight])
-    return total
-
-
-def times_of(networks: dict[str, nn.Module], inputs: tuple[Any, ...]) -> dict[str, float]:
-    """Lower quartiles in ms, in turns."""
-    contenders = [Contender(name, network, keep=True) for name, network in networks.items()]
-    turns = take_turns(contenders, inputs, SCHEDULE, clock=Clock(), progress=lambda share: None)
-    return {name: 1e3 * turns.time(name).value for name in networks}
-
-
-def report(subject: Subject) -> None:
-    network = copy.deepcopy(subject.network).to(memory_format=torch.channels_last)
-    inputs, calibration = in_channels_last(subject.inputs), in_channels_last(subject.calibration)
-    networks = {"float32": network} | dict(variants(network, calibration))
+def take_times(subject: Subject, out: Path) -> None:
+    """Lower quartiles in turns, and J, into the rows."""
+    rows = {way: row for way, row in rows_of(out, subject.name).items() if "left_out" not in row}
+    if importlib.util.find_spec("onnxruntime") is None:
+        rows = {way: row for way, row in rows.items() if not way.startswith("onnx")}
+    networks = {way: network_of(row, subject, out) for way, row in rows.items()}
+    contenders = [Contender(way, made, keep=True) for way, made in networks.items() if made is not None]
     with torch.inference_mode():
-        exact = network(*inputs)
-        times = times_of(networks, inputs)
-        for name, candidate in networks.items():
-            error = float((candidate(*inputs) - exact).norm() / exact.norm())
-            score = f"{subject.score(candidate):.2f} {subject.score_name}" if subject.score else ""
-            joules = gk.energy.measure(lambda run=candidate: run(*inputs), min_seconds=0.2, trials=1).energy_j
-            said = "" if joules is None else f"{1e3 * joules.value:.3g} ({joules.kind.value})"
-            row = (subject.name, name, score, f"{error:.1e}" if error else "", f"{times[name]:.3g}", said)
-            print(f"| {' | '.join(row)} | {weight_bytes(candidate):,} |", flush=True)
+        turns = take_turns(contenders, subject.inputs, SCHEDULE, clock=Clock(), progress=lambda share: None)
+        for contender in contenders:
+            way = contender.name
+            seen = {"time_s": turns.time(way).value, "threads": turns.threads, "foreign": turns.foreign_cores}
+            if way in WAYS:
+                joules = gk.energy.measure(
+                    partial(networks[way], *subject.inputs), min_seconds=0.1, trials=1
+                ).energy_j
+                seen |= {} if joules is None else {"energy_j": joules.value, "energy_kind": joules.kind.value}
+            path_of(out, subject.name, way).write_text(json.dumps(rows[way] | seen))
+
+
+def text_of(row: Row) -> tuple[str, ...]:
+    number = {
+        name: "" if row.get(name) is None else f"{row[name]:,}" for name in ("weight_bytes", "file_bytes")
+    }
+    score = "" if row.get("score") is None else f"{row['score']:.2f} {row['score_name']}"
+    error = f"{row['error']:.1e}" if row["error"] else ""
+    ms = f"{1e3 * row['time_s']:.3g}" if "time_s" in row else ""
+    mj = f"{1e3 * row['energy_j']:.3g}" if "energy_j" in row else ""
+    return row["network"], row["way"], score, error, ms, mj, number["weight_bytes"], number["file_bytes"]
+
+
+def write_report(out: Path) -> None:
+    """The table, and the plot where matplotlib is there."""
+    rows = [row for name in SUBJECTS for row in rows_of(out, name).values() if "left_out" not in row]
+    (out / "report.md").write_text(
+        markdown_table(HEAD, [text_of(row) for row in rows], right=range(2, 8)) + "\n"
+    )
+    whole = {row["network"]: row["weight_bytes"] for row in rows if row["way"] == STOCK}
+    try:
+        with drawing(6, 4) as figure:
+            axes = figure.subplots()
+            for name in whole:
+                mine = [r for r in rows if r["network"] == name and r["error"] and "weight_bytes" in r]
+                share = [100 * r["weight_bytes"] / whole[name] for r in mine]
+                errors = [r["error"] for r in mine]
+                axes.loglog(
+                    share, errors, MARKS[name], color=COLOURS[name], label=name, markersize=5, alpha=0.8
+                )
+            axes.set_xlabel("bytes of the weights in memory, % of float32")
+            axes.set_ylabel("relative difference of the output")
+            axes.set_xticks([6.25, 12.5, 25, 50], ["6.25", "12.5", "25", "50"])
+            axes.grid()
+            axes.legend(fontsize=7)
+            title = "What fewer bytes cost the output"
+            put_title(figure, title)
+            alt = f"Difference of the output over bytes of the weights, {len(rows)} ways of {len(whole)} networks."
+            finish(figure, "quantized-networks", title, alt).save(out)
+    except ImportError as problem:
+        print(f"no plot: {problem}")
+
+
+def make_rows(subject: Subject, ways: str, out: Path) -> None:
+    for way, make in ways_here().items():
+        path = path_of(out, subject.name, way)
+        if ways not in way or path.exists():
+            continue
+        row = row_of(subject, way, make, out)
+        path.write_text(json.dumps(row))
+        print(subject.name, way, row.get("left_out") or text_of(row)[2:], flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default=",".join(SUBJECTS))
+    parser.add_argument("--out", type=Path, required=True, help="folder for rows, weights, table and plot")
+    parser.add_argument("--only", default=",".join(SUBJECTS), help="networks")
+    parser.add_argument("--ways", default="", help="ways whose name has this in it")
+    parser.add_argument(
+        "--times", action="store_true", help="take times and joules of the rows that are there"
+    )
+    parser.add_argument("--report", action="store_true", help="write the table and the plot")
     parser.add_argument("--topics", type=Path, default=topics.FOLDER)
     parser.add_argument("--fashion", type=Path, default=fashion.FOLDER)
-    parser.add_argument("--cnn", type=Path, help="state of the CNN, as bench/pruning/story.py writes it")
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    print("| network | layers | score | difference of the output | ms | mJ | bytes of weights |")
-    print("|---|---|---:|---:|---:|---:|---:|")
+    options.out.mkdir(parents=True, exist_ok=True)
+    if options.report:
+        return write_report(options.out)
     for name in options.only.split(","):
-        report(SUBJECTS[name](options))
+        subject = SUBJECTS[name](options)
+        if options.times:
+            take_times(subject, options.out)
+        else:
+            make_rows(subject, options.ways, options.out)
 
 
 if __name__ == "__main__":

@@ -17,47 +17,23 @@ from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 import greenkernels as gk
+from greenkernels.compress.pipeline.topics import (
+    BATCH,
+    CALIBRATION,
+    FOLDER,
+    MOST,
+    MOST_CALIBRATION,
+    TOPICS,
+    right,
+    texts_of,
+)
 from greenkernels.nn import CodebookLinear
 from greenkernels.zoo.networks.minilm import VOCABULARY, build
 from greenkernels.zoo.wheels import fetch
 from greenkernels.zoo.wordpiece import WordPiece
-
-FOLDER = Path("/usr/share/games/fortunes")  # of the Debian package fortunes
-HOW = (
-    "get the Debian package fortunes: apt-get install fortunes, or without root apt-get download fortunes && dpkg -x "
-    "fortunes_*.deb DIR, then --data DIR/usr/share/games/fortunes"
-)
-TOPICS = (
-    *("food", "law", "medicine", "computers", "sports", "love"),
-    *("kids", "art", "education", "pets", "politics", "science"),
-)
-CALIBRATION = ("literature", "miscellaneous", "people", "wisdom")  # 256 texts of each
-LENGTHS = (40, 250)  # characters of the texts that are taken
-BATCH = 32
-
-
-def texts_of(folder: Path, topics: tuple[str, ...], most: int) -> tuple[list[str], Tensor]:
-    """Texts, at most ``most`` of a topic, drawn with a fixed seed, and the number of the topic of each.
-
-    Raises:
-        FileNotFoundError: the folder does not hold them; the message says where to get them.
-    """
-    texts: list[str] = []
-    numbers: list[int] = []
-    for number, topic in enumerate(topics):
-        path = folder / topic
-        if not path.is_file():
-            raise FileNotFoundError(f"{folder} does not hold the quotations: {HOW}")
-        whole = (" ".join(t.split()) for t in path.read_text("utf-8", errors="replace").split("\n%\n"))
-        fitting = [text for text in whole if LENGTHS[0] <= len(text) <= LENGTHS[1]]
-        order = torch.randperm(len(fitting), generator=torch.Generator().manual_seed(1)).tolist()
-        texts += [fitting[i] for i in order[:most]]
-        numbers += [number] * min(most, len(fitting))
-    return texts, torch.tensor(numbers)
 
 
 def directions_of(network: nn.Module, texts: list[str], pieces: WordPiece) -> Tensor:
@@ -70,15 +46,6 @@ def directions_of(network: nn.Module, texts: list[str], pieces: WordPiece) -> Te
             for i, direction in zip(batch, network(*pieces([texts[i] for i in batch])), strict=True):
                 found[i] = direction
     return torch.stack(found)
-
-
-def right(directions: Tensor, topics: Tensor) -> Tensor:
-    """Which texts find their topic, each left out of the mean of its own."""
-    sums = torch.stack([directions[topics == topic].sum(0) for topic in range(len(TOPICS))])
-    near = directions @ F.normalize(sums, dim=1).T
-    own = F.normalize(sums[topics] - directions, dim=1)
-    near[torch.arange(len(topics)), topics] = (directions * own).sum(1)
-    return near.argmax(1) == topics
 
 
 def converted(network: nn.Module, convert: Callable[[nn.Linear], nn.Module]) -> nn.Module:
@@ -119,12 +86,12 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--data", type=Path, default=FOLDER)
-    parser.add_argument("--most", type=int, default=200, help="texts of a topic")
+    parser.add_argument("--most", type=int, default=MOST, help="texts of a topic")
     parser.add_argument("--only", default="", help="variants whose name has this in it")
     arguments = parser.parse_args()
     texts, topics = texts_of(arguments.data, TOPICS, arguments.most)
     network, pieces = build(), WordPiece(fetch(VOCABULARY))
-    others, _ = texts_of(arguments.data, CALIBRATION, 256)
+    others, _ = texts_of(arguments.data, CALIBRATION, MOST_CALIBRATION)
     batches = [tuple(pieces(others[i : i + BATCH])) for i in range(0, len(others), BATCH)]
     stock = directions_of(network, texts, pieces)
     was = right(stock, topics)

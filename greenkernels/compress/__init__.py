@@ -10,6 +10,7 @@ picks a method for each by it.
 
 from .channels import shrink
 from .conversion import to_sparse
+from .costs import measured_seconds, modelled_joules, weight_bytes
 from .distillation import Distiller, attention_loss, hint_loss, logit_loss
 from .factorization import FactoredLayer, Factorization, factorization, factorize
 from .factors import Factored, factor
@@ -61,6 +62,8 @@ __all__ = [
     "finish_shared",
     "hint_loss",
     "logit_loss",
+    "measured_seconds",
+    "modelled_joules",
     "prune",
     "quantize",
     "round_second_order",
@@ -72,4 +75,5 @@ __all__ = [
     "sparsity",
     "to_sparse",
     "transfer",
+    "weight_bytes",
 ]

@@ -20,8 +20,8 @@ def compress(
     out: Annotated[
         Path | None, typer.Option(help="Folder for networks and report; default: the recipe's name.")
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Folder with the four files of the images.")] = None,
-    quick: Annotated[bool, typer.Option(help="One epoch a step, 2,000 images: to see that it runs.")] = False,
+    data: Annotated[Path | None, typer.Option(help="Folder with the data that the recipe reads.")] = None,
+    quick: Annotated[bool, typer.Option(help="One epoch a step, little data: to see that it runs.")] = False,
     ready: Annotated[bool, typer.Option("--list", help="Name the ready recipes.")] = False,
 ) -> None:
     """Train, prune, factorize, distill, quantize and optimize a network by a recipe.
@@ -40,4 +40,7 @@ def compress(
     except ValueError as problem:  # a recipe, data or a step that cannot be: the message says which
         typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted; what was done is kept, and the same command goes on", err=True)
+        raise typer.Exit(130) from None  # as a shell reports a program that was interrupted
     typer.echo(f"wrote {folder / 'report.md'}")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from torch import nn
 
 from .conversion import copy_pruned
+from .costs import Cost, cost_of
 from .layers import apply_masks
-from .sensitivity import Cell, Method, Metric, Sensitivity, compressed, methods_of, quality_of
+from .methods import Method, compressed, methods_of
+from .sensitivity import Cell, Metric, Sensitivity, quality_of
 
 CHOICE = "_greenkernels_methods"
 
@@ -23,13 +24,13 @@ def search(
     floor: float,
     methods: Iterable[str] | Mapping[str, Method] | None = None,
     budget: float = 0,
-    cost: Callable[[nn.Module], float] | None = None,
+    cost: Cost | None = None,
 ) -> nn.Module:
-    """A copy of a network with a method for each layer that the table speaks for, without retraining.
+    """A copy of a network with a method for each layer that the table speaks for: zeros, bits or kernel, untrained.
 
-    Layers alone tell little of layers together, so the table only gives the order: the step that loses least for the
-    bytes it saves comes first, is tried on the network as it is by then, and stays if the quality keeps to the floor.
-    Each step costs one call of the metric.
+    Layers alone tell little of layers together, so the table only gives the order: the step that loses least for what
+    it saves, in cost if the table has costs and else in bytes, comes first, is tried on the network as it is by then,
+    and stays if it makes the cost less and the quality keeps to the floor. Each step takes one call of the metric.
 
     Args:
         model: the network that ``found`` is of, in eval mode; it is not changed.
@@ -38,8 +39,8 @@ def search(
         floor: least quality of the result.
         methods: those of ``found``, if they were functions of your own.
         budget: bytes of weights, or what ``cost`` counts, at which the search ends; 0 to go as low as the floor allows.
-        cost: what the budget is of, as measured seconds or modelled joules of a network; a step that does not make it
-            less is not taken. Default: bytes of weights.
+        cost: what the budget is of: `measured_seconds`, `modelled_joules`, or a function of a network of your own, best
+            the one that ``found`` was made with. Default: bytes of weights.
 
     Returns:
         The network; `chosen_methods` says which method each layer got.
@@ -56,31 +57,24 @@ def search(
     stock = apply_masks(copy_pruned(model))
     picked: dict[str, Cell] = {}
     best = copy.deepcopy(stock)
-    spent = _bytes(found, picked) if cost is None else _finite(cost(best.eval()))
+    spent = _bytes(found, picked) if cost is None else cost_of(cost, best.eval(), "search")
     for cell in _steps(found):
-        now = picked[cell.layer].bytes if cell.layer in picked else found.weight_bytes[cell.layer]
-        if spent <= budget or cell.bytes >= now:
+        if spent <= budget or (
+            cell.layer in picked and _saved(found, cell) <= _saved(found, picked[cell.layer])
+        ):
             continue
         tried = picked | {cell.layer: cell}
         made_of = copy.deepcopy(stock)
         for layer, step in tried.items():
             made_of = compressed(made_of, layer, made[step.method])
-        costs = _bytes(found, tried) if cost is None else _finite(cost(made_of.eval()))
+        costs = _bytes(found, tried) if cost is None else cost_of(cost, made_of.eval(), "search")
         if costs < spent and quality_of(metric, made_of.eval(), f"{cell.layer} with {cell.method}") >= floor:
             picked, best, spent = tried, made_of, costs
     if budget and spent > budget:
-        unit = " bytes" if cost is None else ""
-        raise ValueError(
-            f"search: budget must be at least {spent}{unit} for a quality of {floor}, got {budget}"
-        )
+        least = f"{spent} bytes" if cost is None else f"{spent:.6g}"
+        raise ValueError(f"search: budget must be at least {least} for a quality of {floor}, got {budget}")
     setattr(best, CHOICE, {layer: cell.method for layer, cell in picked.items()})
     return best
-
-
-def _finite(cost: float) -> float:
-    if not math.isfinite(cost):
-        raise ValueError(f"search: cost must give a finite number, got {cost}")
-    return cost
 
 
 def chosen_methods(model: nn.Module) -> dict[str, str]:
@@ -95,15 +89,23 @@ def chosen_methods(model: nn.Module) -> dict[str, str]:
     return found
 
 
+def _saved(found: Sensitivity, cell: Cell) -> float:
+    """Of cost, if the table has costs, else of bytes of weights."""
+    if found.cost is not None:
+        return found.cost - cell.cost
+    return found.weight_bytes[cell.layer] - cell.bytes
+
+
 def _steps(found: Sensitivity) -> list[Cell]:
-    """Cells that save bytes, the least loss for a byte first."""
-    cells = [c for c in found.cells if c.quality is not None and c.bytes < found.weight_bytes[c.layer]]
+    """Cells that save something, the least loss for it first."""
 
-    def loss_of_a_byte(cell: Cell) -> tuple[float, int]:
-        saved = found.weight_bytes[cell.layer] - cell.bytes
-        return max(0.0, found.quality - cell.quality) / saved if saved else math.inf, -saved
+    def loss_of_a_unit(cell: Cell) -> tuple[float, float]:
+        saved = _saved(found, cell)
+        return max(0.0, found.quality - cell.quality) / saved, -saved
 
-    return sorted(cells, key=loss_of_a_byte)
+    return sorted(
+        (c for c in found.cells if c.quality is not None and _saved(found, c) > 0), key=loss_of_a_unit
+    )
 
 
 def _bytes(found: Sensitivity, picked: Mapping[str, Cell]) -> int:

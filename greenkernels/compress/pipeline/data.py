@@ -1,4 +1,4 @@
-"""Labelled images: the four files that MNIST and its likes come in, or what a function of the user's gives."""
+"""What networks are trained and tested on, and a reader of the four files that MNIST and its likes come in."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import gzip
 import hashlib
 import struct
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 FOLDER = Path("/usr/share/datasets/fashion-mnist")  # of the Debian package dataset-fashion-mnist, MIT licence
@@ -31,40 +34,79 @@ class DataError(ValueError):
 
 
 class Split(NamedTuple):
-    """Images ``[count, 1, h, w]`` float32 of mean 0 and spread 1 over the training images; labels ``[count]`` int64."""
+    """Inputs of a network ``[count, ...]`` and a label of each, ``[count]`` int64."""
 
-    images: Tensor
+    inputs: Tensor
     labels: Tensor
 
 
-class Data(NamedTuple):
+def share_right(output: Tensor, labels: Tensor) -> float:
+    """Share of rows whose largest score is that of the label, 0 to 1."""
+    return float((output.argmax(1) == labels).double().mean())
+
+
+@dataclass(frozen=True)
+class Data:
     """What to train and to test on.
 
     Attributes:
+        train: images are ``[count, 1, h, w]`` float32 of mean 0 and spread 1 over the training images.
+        test: the same of those that nothing is trained on.
         name: of a known set, else "unknown".
-        checksum: of all files.
+        checksum: of all of it.
+        judge: of outputs of the network for all labels: a number from 0 to 1, higher is better.
+        loss: of the outputs for a batch of labels, to train on; None where nothing can be trained on it.
+        timed: inputs of a call that is timed.
+        quick: inputs of each split in a quick run, at most.
     """
 
     train: Split
     test: Split
     name: str
     checksum: str
+    judge: Callable[[Tensor, Tensor], float] = share_right
+    loss: Callable[[Tensor, Tensor], Tensor] | None = F.cross_entropy
+    timed: int = 256
+    quick: int = 2000
+
+    def sample(self, most: int) -> Split:
+        """So many of the test inputs, evenly over all of them."""
+        return spread_over(self.test, most)
 
 
-def load(folder: Path, checksum: str = "") -> Data:
+def spread_over(split: Split, most: int) -> Split:
+    """At most so many of a split, evenly over all of it."""
+    every = max(1, len(split.labels) // most)
+    return Split(split.inputs[::every][:most].contiguous(), split.labels[::every][:most])
+
+
+def shortened(data: Data) -> Data:
+    """What a quick run takes of both splits."""
+    train, test = (spread_over(split, data.quick) for split in (data.train, data.test))
+    return replace(data, train=train, test=test)
+
+
+def checked(found: str, wanted: str, where: object) -> str:
+    """A checksum. Raises DataError where another one is wanted; "" is any."""
+    if wanted and wanted != found:
+        raise DataError(f"{where}: the checksum must be {wanted}, got {found}")
+    return found
+
+
+def load(folder: Path | None, checksum: str = "") -> Data:
     """The images of a folder with the four files of MNIST's format, packed by gzip or not.
 
     Args:
-        folder: with ``train-images-idx3-ubyte.gz`` and so on.
+        folder: with ``train-images-idx3-ubyte.gz`` and so on; None for that of the Debian package.
         checksum: what they must have; "" for any.
 
     Raises:
         DataError: a file is missing or broken, or the checksum is another one.
     """
+    folder = folder or FOLDER
     raw = [_read(folder, name) for name in FILES]
-    found = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in raw)).hexdigest()
-    if checksum and checksum != found:
-        raise DataError(f"{folder}: the checksum must be {checksum}, got {found}")
+    whole = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in raw)).hexdigest()
+    found = checked(whole, checksum, folder)
     train_x, test_x = (_images(raw[at], FILES[at]) for at in (0, 2))
     spread, mean = torch.std_mean(train_x, correction=0)
     splits = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,9 @@ from ...measure.suite import calmest
 from ...measure.turns import Schedule, take_turns
 from ...saving import save
 from ..conversion import to_sparse
-from .data import Data, Split
-from .fitting import accuracy, right
+from .data import Data
+from .fitting import accuracy
 
-TIMED_BATCH = 256
 TIMING = Schedule(rounds=9, budget_s=6.0)
 
 
@@ -31,7 +30,7 @@ class Row:
 
     Attributes:
         step: "0 start", "1 train", ...
-        accuracy: on the test images, 0 to 1.
+        accuracy: on the test inputs, 0 to 1.
         nonzeros, weights: of Linear and Conv2d.
         file_bytes: of `greenkernels.save`, pruned layers as their nonzeros.
     """
@@ -55,54 +54,58 @@ def look_at(model: nn.Module, step: str, data: Data, file: Path) -> Row:
             weight = module.weight.detach()
             nonzeros, weights = nonzeros + int(weight.count_nonzero()), weights + weight.numel()
     saved = save(to_sparse(model, warn=False), file)
-    return Row(step, accuracy(model, data.test), nonzeros, weights, saved.stat().st_size)
+    return Row(step, accuracy(model, data), nonzeros, weights, saved.stat().st_size)
 
 
 def take_times(models: dict[str, nn.Module], data: Data) -> dict[str, dict[str, Any]]:
-    """Seconds an image of each, measured in turns on batches of the test images, and over the first one's."""
-    images = data.test.images[:TIMED_BATCH]
+    """Seconds an input of each, measured in turns on batches of the test inputs, and over the first one's."""
+    inputs = data.sample(data.timed).inputs
     names = list(models)
     contenders = [Contender(name, models[name], keep=True) for name in names]
-    turns = calmest(lambda: take_turns(contenders, (images,), TIMING, twin=names[0]))
+    turns = calmest(lambda: take_turns(contenders, (inputs,), TIMING, twin=names[0]))
     found = {}
     for name in names:
         time = turns.time(name)
         row = {
-            "time_s": time.value / len(images),
+            "time_s": time.value / len(inputs),
             "noise": turns.noise(),
             "foreign_cores": turns.foreign_cores,
         }
         if name != names[0]:
             said = turns.compare(names[0], name)
             row |= {"speedup": [said.ratio.low, said.ratio.value, said.ratio.high], "verdict": said.verdict}
-        found[name] = row | {"threads": torch.get_num_threads(), "batch": len(images)}
+        found[name] = row | {"threads": torch.get_num_threads(), "batch": len(inputs)}
     return found
 
 
 def take_joules(model: nn.Module, data: Data, floor: float, quality: float) -> dict[str, Any]:
-    """J an image with its source, accuracy per joule above the floor, and the modelled split by layer.
+    """J an input with its source, accuracy per joule above the floor, and the modelled split by layer.
 
     Args:
-        quality: accuracy on all test images, which the floor is for; joules are those of one batch.
+        quality: accuracy on all test inputs, which the floor is for; joules are those of one batch.
     """
-    images, labels = data.test.images[:TIMED_BATCH], data.test.labels[:TIMED_BATCH]
+    batch = data.sample(data.timed)
     accuracy(
-        model, Split(images, labels)
-    )  # the first call takes longer, and static power is paid by the second
-    found = efficiency(model, [(images, labels)], right, floor=0.0, items=lambda x, _: len(x))
+        model, replace(data, test=batch)
+    )  # a first call takes longer: static power is paid by the second
+    found = efficiency(model, [tuple(batch)], data.judge, floor=0.0, items=lambda x, _: len(x))
     each = found.per_joule
     if each is not None:
         share = quality / found.quality if found.quality else 0.0
         value, low, high = (share * v for v in (each.value, each.low, each.high))
         each = None if quality < floor else Measurement(value, each.unit, each.kind, low, high)
-    split = estimate(model, images)
+    split = estimate(model, batch.inputs)
     return {
         "energy_j": None if found.energy_j is None else found.energy_j.to_json(),
         "per_joule": None if each is None else each.to_json(),
         "source": found.source,
         "reason": found.reason,
         "layers": [
-            [layer.name, layer.kind, None if layer.joules is None else layer.joules.total.value / len(images)]
+            [
+                layer.name,
+                layer.kind,
+                None if layer.joules is None else layer.joules.total.value / len(batch.inputs),
+            ]
             for layer in split.layers
         ],
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers import apply_masks, prunable, set_mask
@@ -27,6 +27,7 @@ class Job:
         batch, seed: of training; the seed moves on with every epoch, so that no two have the same order.
         advance: told of the share of a step that is done.
         teacher: the most accurate network so far, for distillation; None before the first step.
+        notes: file of a step that keeps what it knows so far, to go on from; None for none.
     """
 
     data: Data
@@ -34,18 +35,22 @@ class Job:
     seed: int
     advance: Callable[[float, str], None] = lambda share, note: None
     teacher: nn.Module | None = None
+    notes: Path | None = None
     epochs_done: int = field(default=0)
 
     def batches(self, split: Split, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """One epoch in an order of its own."""
         generator = torch.Generator().manual_seed(10_000 * self.seed + epoch)
         for index in torch.randperm(len(split.labels), generator=generator).split(self.batch):
-            yield split.images[index], split.labels[index]
+            yield split.inputs[index], split.labels[index]
 
-
-def task_loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
-    """Cross entropy of a batch."""
-    return F.cross_entropy(model(batch[0]), batch[1])
+    def loss(self, model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        """Of a batch. Raises ValueError where the data is only to judge by."""
+        if self.data.loss is None:
+            raise ValueError(
+                f"nothing can be trained on the data {self.data.name!r}, which is only to judge by"
+            )
+        return self.data.loss(model(batch[0]), batch[1])
 
 
 def fit(
@@ -73,7 +78,7 @@ def fit(
         for at, batch in enumerate(job.batches(job.data.train, job.epochs_done)):
             if pruner is not None:
                 pruner.step()
-            value = task_loss(model, batch)
+            value = job.loss(model, batch)
             value = value if extra is None else value + extra()
             if not torch.isfinite(value):
                 raise ValueError(
@@ -97,22 +102,16 @@ def _freeze_zeros(model: nn.Module) -> None:
 
 
 @torch.no_grad()
-def right(output: Any, labels: Tensor) -> float:
-    """Share of right answers of a batch, 0 to 1."""
-    return float((output.argmax(1) == labels).float().mean())
-
-
-@torch.no_grad()
-def accuracy(model: nn.Module, split: Split) -> float:
-    """Share of right answers, 0 to 1.
+def accuracy(model: nn.Module, data: Data) -> float:
+    """What the judge of the data says of all test inputs, 0 to 1.
 
     Raises:
-        ValueError: the network's answers are not numbers.
+        ValueError: the network's answers, or what the judge says of them, are no numbers.
     """
-    count = 0
-    for images, labels in zip(split.images.split(TEST_BATCH), split.labels.split(TEST_BATCH), strict=True):
-        output = model(images)
-        if not torch.isfinite(output).all():
-            raise ValueError("the accuracy must be a number, but the network's answers are not")
-        count += int((output.argmax(1) == labels).sum())
-    return count / len(split.labels)
+    outputs = torch.cat([model(inputs) for inputs in data.test.inputs.split(TEST_BATCH)])
+    if not torch.isfinite(outputs).all():
+        raise ValueError("the accuracy must be a number, but the network's answers are not")
+    found = float(data.judge(outputs, data.test.labels))
+    if not math.isfinite(found):
+        raise ValueError(f"the accuracy must be a number, got {found}")
+    return found

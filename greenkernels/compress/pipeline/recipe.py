@@ -38,7 +38,8 @@ class Recipe:
         network: ``package.module:factory``, built without arguments.
         steps: in order.
         weights: file of a state of the network to begin from, or "".
-        data: folder of the images, "" for that of the Debian package.
+        reader: ``package.module:function`` of a folder, or None, and a checksum that gives the `Data`.
+        data: its folder, "" for the one that it looks in by itself.
         checksum: of the data, "" for any.
         seed, batch: of training.
         floor: accuracy from which accuracy per joule is shown.
@@ -48,6 +49,7 @@ class Recipe:
     network: str
     steps: tuple[Step, ...]
     weights: str = ""
+    reader: str = "greenkernels.compress.pipeline.data:load"
     data: str = ""
     checksum: str = ""
     seed: int = 0
@@ -56,7 +58,7 @@ class Recipe:
 
     def fingerprint(self, step: int, more: str) -> str:
         """Of what the network after so many steps depends on, so that a changed recipe goes on where it changed."""
-        head = [self.network, self._weights_digest(), self.seed, self.batch, __version__, more]
+        head = [self.network, self.reader, self._weights_digest(), self.seed, self.batch, __version__, more]
         steps = [[s.do, sorted(s.options.items())] for s in self.steps[:step]]
         return hashlib.sha256(json.dumps([head, steps]).encode()).hexdigest()
 
@@ -70,6 +72,7 @@ HEAD = {
     "name": str,
     "network": str,
     "weights": str,
+    "reader": str,
     "data": str,
     "checksum": str,
     "seed": int,

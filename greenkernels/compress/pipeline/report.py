@@ -20,9 +20,9 @@ HEAD = (
     "accuracy",
     "nonzeros",
     "file, bytes",
-    "ms / image",
+    "ms / input",
     "speed-up",
-    "J / image",
+    "J / input",
     "source",
     "accuracy / J",
 )
@@ -35,13 +35,13 @@ def write_report(
     first = facts[rows[0].step]
     parts = [
         f"# {recipe.name}",
-        f"{data.name} data, {len(data.test.labels):,} test images, batches of {first['batch']}, {first['threads']} "
+        f"{data.name} data, {len(data.test.labels):,} test inputs, batches of {first['batch']}, {first['threads']} "
         f"thread(s), seed {recipe.seed}. Times are in turns, speed-ups over the first row with quartiles; files hold "
         f"the nonzeros alone where that is smaller; accuracy per joule is shown from {recipe.floor:.0%} accuracy on.",
         "A quick run: it shows that the recipe works, and its figures mean nothing." if quick else "",
         markdown_table(HEAD, [_cells(row, facts[row.step]) for row in rows], right=range(1, 9)),
         *(_plots(out, rows, facts)),
-        f"## Modelled energy of each layer, J an image, without static power\n\n{_split(facts, rows)}",
+        f"## Modelled energy of each layer, J an input, without static power\n\n{_split(facts, rows)}",
     ]
     write_whole(out / "report.md", ("\n\n".join(filter(None, parts)) + "\n").encode())
 
@@ -65,11 +65,11 @@ def _cells(row: Row, fact: dict[str, Any]) -> tuple[str, ...]:
 def _plots(out: Path, rows: Sequence[Row], facts: dict[str, dict[str, Any]]) -> list[str]:
     try:
         drawn = [
-            _pareto("time", [facts[row.step]["time_s"] * 1e3 for row in rows], "ms an image, measured", rows)
+            _pareto("time", [facts[row.step]["time_s"] * 1e3 for row in rows], "ms an input, measured", rows)
         ]
         joules = [facts[row.step]["energy_j"] for row in rows]
         if all(joules):
-            label = f"mJ an image, {joules[0]['kind']}"
+            label = f"mJ an input, {joules[0]['kind']}"
             drawn.append(_pareto("energy", [energy["value"] * 1e3 for energy in joules], label, rows))
     except ImportError:
         return [f"No plots: {NEEDS}"]

@@ -17,8 +17,8 @@ from torch import nn
 from ...measure.progress import progress_bar
 from ...report.files import write_whole
 from ...saving import load, save
-from .data import FOLDER, Data, Split
-from .data import load as load_data
+from ...zoo.wheels import FetchError
+from .data import Data, DataError, shortened
 from .evaluation import Row, look_at, take_joules, take_times
 from .fitting import Job
 from .recipe import Recipe, RecipeError, Step
@@ -26,7 +26,6 @@ from .report import write_report
 from .steps import STEPS
 from .structure import describe, rebuild
 
-QUICK_IMAGES = 2000  # of each split
 Say = Callable[[str], None]
 
 
@@ -36,27 +35,28 @@ def run(
     """Follows a recipe and writes ``report.md`` with plots; a run that was stopped goes on where it was.
 
     Each step leaves ``NN-name.safetensors`` (its weights, packed), ``NN-name.state.safetensors`` (the same as the next
-    step takes them) and, last, ``NN-name.json`` (its row, and what the network is built of). Nothing is pickled. Steps
-    of a recipe that was changed since are done again from the first change on.
+    step takes them) and, last, ``NN-name.json`` (its row, and what the network is built of). Nothing is pickled. A
+    search keeps what it knows in ``NN-search.notes.json`` and goes on in the middle. Steps of a recipe that was changed
+    since are done again from the first change on.
 
     Args:
         recipe: of `read_recipe`.
         out: folder for all of it.
-        data: folder of the images; default: that of the recipe, else that of the Debian package.
-        quick: one epoch a step and 2,000 images: to see that it runs.
+        data: folder for the recipe's reader; default: that of the recipe, else the one that the reader looks in.
+        quick: one epoch a step and a small part of the data: to see that it runs.
         say: told of each step.
 
     Returns:
         A row for the network as it was given and for each step.
 
     Raises:
-        RecipeError: the network or its weights cannot be had.
+        RecipeError: the network, its weights or the reader cannot be had.
         DataError: the data cannot be read.
         ValueError: a step failed, as by a loss that is not a number; the message names it. Steps before it are kept.
     """
-    found = load_data(data or Path(recipe.data or FOLDER), recipe.checksum)
+    found = _read(recipe, data)
     if quick:
-        found = _shortened(found)
+        found = shortened(found)
         recipe = replace(recipe, steps=tuple(_quick(step) for step in recipe.steps))
     out.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(recipe.seed)
@@ -89,18 +89,38 @@ def run(
 START = Step("start", {})
 
 
-def _built(recipe: Recipe) -> nn.Module:
-    """As the recipe's factory builds it."""
-    module, _, factory = recipe.network.partition(":")
+def _imported(what: str, name: str) -> Callable[..., Any]:
+    """What a recipe names as ``package.module:function``."""
+    module, _, function = name.partition(":")
     folder = os.getcwd()
     if folder not in sys.path:
-        sys.path.insert(0, folder)  # a network of the user's own stands beside the recipe
+        sys.path.insert(0, folder)  # what is the user's own stands beside the recipe
     try:
-        model = getattr(importlib.import_module(module), factory)()
-    except (ImportError, AttributeError, TypeError) as problem:
-        raise RecipeError(
-            f"network must be package.module:factory, got {recipe.network!r}: {problem}"
-        ) from problem
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as problem:
+        raise RecipeError(f"{what} must be package.module:function, got {name!r}: {problem}") from problem
+
+
+def _read(recipe: Recipe, folder: Path | None) -> Data:
+    """What the recipe's reader gives."""
+    folder = folder or (Path(recipe.data) if recipe.data else None)
+    try:
+        found = _imported("reader", recipe.reader)(folder, recipe.checksum)
+    except TypeError as problem:
+        raise RecipeError(f"reader {recipe.reader!r} cannot give data: {problem}") from problem
+    if not isinstance(found, Data):
+        raise RecipeError(f"reader {recipe.reader!r} must give a Data, got {type(found).__name__}")
+    if not len(found.train.labels) or not len(found.test.labels):
+        raise DataError(f"{found.name} data must hold something to train and to test on, got nothing")
+    return found
+
+
+def _built(recipe: Recipe) -> nn.Module:
+    """As the recipe's factory builds it."""
+    try:
+        model = _imported("network", recipe.network)()
+    except (TypeError, FetchError) as problem:
+        raise RecipeError(f"network {recipe.network!r} cannot be built: {problem}") from problem
     if not isinstance(model, nn.Module):
         raise RecipeError(f"network {recipe.network!r} must give an nn.Module, got {type(model).__name__}")
     return model
@@ -147,12 +167,13 @@ def _follow(step: Step, model: nn.Module, job: Job, path: Path, key: str) -> tup
         missing_ok=True
     )  # else it would vouch for files that are written before it
     torch.manual_seed(job.seed + job.epochs_done)
+    job.notes = path.with_suffix(".notes.json")
     try:
         with progress_bar(path.name) as job.advance:
             if step is not START:
                 model = STEPS[step.do].run(model, job, **step.options)
         row = look_at(model.eval(), path.name, job.data, path.with_suffix(".safetensors"))
-    except ValueError as problem:
+    except (ValueError, RuntimeError) as problem:
         raise ValueError(
             f"{path.name}: {problem}; what was done before is kept in {path.parent}"
         ) from problem
@@ -176,11 +197,6 @@ def _measured(path: Path, recipe: Recipe, data: Data, rows: list[Row], key: str)
         facts[row.step] |= take_joules(models[row.step], data, recipe.floor, row.accuracy)
     write_whole(path, json.dumps({"key": key, "facts": facts}, indent=1).encode())
     return facts
-
-
-def _shortened(data: Data) -> Data:
-    splits = (Split(split.images[:QUICK_IMAGES], split.labels[:QUICK_IMAGES]) for split in data[:2])
-    return Data(*splits, data.name, data.checksum)
 
 
 def _quick(step: Step) -> Step:

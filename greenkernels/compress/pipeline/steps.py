@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -13,18 +15,25 @@ from torch import nn
 from ...nn import PairedMaxPool2d
 from ..channels import shrink
 from ..conversion import to_sparse
+from ..costs import measured_seconds, modelled_joules
 from ..distillation import Distiller
 from ..factorization import factorize
-from ..layers import prunable
+from ..layers import apply_masks, prunable
 from ..pruning import Pruner
+from ..pruning import prune as at_once
 from ..quantization import QuantizationAware, finish_shared, share
 from ..quantization import quantize as to_few_bits
 from ..schedules import Cubic
-from .fitting import Job, fit, task_loss
+from ..search import search
+from ..sensitivity import sensitivity
+from .data import spread_over
+from .fitting import Job, accuracy, fit
+from .structure import require_known
 
 CALIBRATION = 16  # batches that scores by gradients are taken of
 PRUNINGS = 5  # times that the schedule prunes
-TIMED_IMAGES = 64  # of the batch that networks are planned for
+LOOKED = 500  # training inputs that a search asks for the quality of
+TIMED_INPUTS = 64  # of the batch that networks are planned for
 
 
 class Kind(NamedTuple):
@@ -56,26 +65,27 @@ def prune(
     epochs: int,
     rate: float,
 ) -> nn.Module:
-    """Along a cubic schedule over the first half of retraining; whole channels then leave the network.
+    """Along a cubic schedule over the first half of retraining, at once without; whole channels leave the network.
 
     Of whole channels those of the layer that is called last stay: they are the answers.
     """
-    steps = epochs * -(-len(job.data.train.labels) // job.batch)
-    end = max(1, steps // 2)
     calibration = [
         batch for batch, _ in zip(job.batches(job.data.train, -1), range(CALIBRATION), strict=False)
     ]
-    pruner = Pruner(
-        model,
-        Cubic(amount, end=end, frequency=max(1, end // (PRUNINGS - 1))),
-        importance=importance,
-        structure=structure,
-        scope=scope,
-        layers=_called(model, job)[:-1] if structure == "channels" else None,
-        loss=task_loss,
-        batches=calibration,
-    )
-    fit(model, job, epochs, rate, pruner)
+    chosen = {
+        "importance": importance,
+        "structure": structure,
+        "scope": scope,
+        "layers": _called(model, job)[:-1] if structure == "channels" else None,
+        "loss": job.loss,
+        "batches": calibration,
+    }
+    if not epochs:
+        model = apply_masks(at_once(model, amount, **chosen))
+    else:
+        end = max(1, epochs * -(-len(job.data.train.labels) // job.batch) // 2)
+        schedule = Cubic(amount, end=end, frequency=max(1, end // (PRUNINGS - 1)))
+        fit(model, job, epochs, rate, Pruner(model, schedule, **chosen))
     return shrink(model).eval() if structure == "channels" else model
 
 
@@ -91,7 +101,7 @@ def _called(model: nn.Module, job: Job) -> list[str]:
             order[name] = None
 
         handles.append(module.register_forward_hook(note))
-    model.eval()(job.data.test.images[:1])
+    model.eval()(job.data.test.inputs[:1])
     for handle in handles:
         handle.remove()
     return list(order)
@@ -99,7 +109,7 @@ def _called(model: nn.Module, job: Job) -> list[str]:
 
 def factor(model: nn.Module, job: Job, *, budget: float, cost: str, epochs: int, rate: float) -> nn.Module:
     """`factorize` within a share of operations or modelled joules, then training."""
-    small = factorize(model.eval(), job.data.test.images[:1], budget=budget, cost=cost)
+    small = factorize(model.eval(), job.data.test.inputs[:1], budget=budget, cost=cost)
     fit(small, job, epochs, rate)
     return small
 
@@ -111,7 +121,7 @@ def distill(
     if job.teacher is None:
         raise ValueError("there is no network to learn from before the first step")
     distiller = Distiller(
-        model, copy.deepcopy(job.teacher), job.data.test.images[:1], logits=logits, temperature=temperature
+        model, copy.deepcopy(job.teacher), job.data.test.inputs[:1], logits=logits, temperature=temperature
     )
     fit(distiller, job, epochs, rate, extra=distiller.loss)
     return model.eval()
@@ -166,19 +176,37 @@ def layout(model: nn.Module, job: Job, *, channels_last: bool) -> nn.Module:
 
 
 def optimize(model: nn.Module, job: Job, *, precision: str, objective: str, max_error: float) -> nn.Module:
-    """`greenkernels.optimize` on a batch of the test images: kernels that were measured to be faster."""
+    """`greenkernels.optimize` on some of the test inputs: kernels that were measured to be faster."""
     from ...planning import optimize as plan_and_apply
 
-    images = job.data.test.images[:TIMED_IMAGES]
+    inputs = job.data.sample(min(TIMED_INPUTS, job.data.timed)).inputs
     with torch.no_grad():
         return plan_and_apply(
             model.eval(),
-            images,
+            inputs,
             precision=precision,
             objective=objective,
             max_error=max_error,
             progress=False,
         )
+
+
+def search_methods(
+    model: nn.Module, job: Job, *, methods: list[str], cost: str, budget: float, lost: float
+) -> nn.Module:
+    """`sensitivity`, then `search`, on training inputs: a method for each layer, kernels included."""
+    model, inputs = model.eval(), job.data.sample(min(TIMED_INPUTS, job.data.timed)).inputs
+    looked = replace(job.data, test=spread_over(job.data.train, LOOKED))
+    makers = {
+        "bytes": lambda: None,
+        "joules": lambda: modelled_joules(inputs),
+        "seconds": lambda: measured_seconds(model, inputs),
+    }
+    if cost not in makers:
+        raise ValueError(f"cost must be one of {', '.join(makers)}, got {cost!r}")
+    of, metric = makers[cost](), partial(accuracy, data=looked)
+    found = sensitivity(model, metric, methods=methods, cost=of, path=job.notes, progress=False)
+    return require_known(search(model, metric, found, floor=found.quality - lost, budget=budget, cost=of))
 
 
 STEPS = {
@@ -201,10 +229,14 @@ STEPS = {
         quantize, {"bits": 8, "rounding": "nearest", "correct_bias": False, "epochs": 0, "rate": 2e-4}
     ),
     "share": Kind(share_weights, {"bits": 4, "values": "k-means", "group": 0, "epochs": 2, "rate": 2e-4}),
+    "search": Kind(
+        search_methods,
+        {"methods": ["int8", "int4"], "cost": "bytes", "budget": 0.0, "lost": 0.005},
+    ),
     "pool": Kind(pool, {}),
     "layout": Kind(layout, {"channels_last": True}),
     "optimize": Kind(optimize, {"precision": "float32", "objective": "latency", "max_error": 1e-3}),
 }
 FINAL = frozenset(
-    {"sparse", "quantize", "share", "pool", "layout", "optimize"}
+    {"sparse", "quantize", "search", "share", "pool", "layout", "optimize"}
 )  # what they make is not trained on by this pipeline

@@ -14,12 +14,14 @@ from torch import nn
 
 from ...nn import (
     CodebookLinear,
+    HalfLinear,
     Int4Linear,
     Int8Conv2d,
     Int8Linear,
     PairedMaxPool2d,
     SparseConv2d,
     SparseLinear,
+    WinogradConv2d,
 )
 from ...planning import restore
 from ...planning.convert import PLAN_ATTRIBUTE
@@ -40,7 +42,7 @@ def _linear(layer: Any, *more: str) -> Described:
     return {name: getattr(layer, name) for name in names} | {"bias": layer.bias is not None}
 
 
-def _conv(layer: Any) -> Described:
+def _conv(layer: Any, *more: str) -> Described:
     names = (
         "in_channels",
         "out_channels",
@@ -50,6 +52,7 @@ def _conv(layer: Any) -> Described:
         "dilation",
         "groups",
         "padding_mode",
+        *more,
     )
     return {name: getattr(layer, name) for name in names} | {"bias": layer.bias is not None}
 
@@ -78,9 +81,11 @@ KINDS: Mapping[str, Kind] = {
     "Factored": Kind(_chain, _make_chain),
     "SparseLinear": Kind(_linear, SparseLinear),
     "SparseConv2d": Kind(_conv, SparseConv2d),
+    "WinogradConv2d": Kind(lambda layer: _conv(layer, "tile"), WinogradConv2d),
     "Int8Linear": Kind(_linear, Int8Linear),
     "Int8Conv2d": Kind(_conv, Int8Conv2d),
     "Int4Linear": Kind(lambda layer: _linear(layer, "group"), Int4Linear),
+    "HalfLinear": Kind(lambda layer: _linear(layer, "storage"), HalfLinear),
     "CodebookLinear": Kind(lambda layer: _linear(layer, "group", "bits"), CodebookLinear),
 }
 _CLASSES = {kind: getattr(nn, kind, None) or kinds.build for kind, kinds in KINDS.items()} | {
@@ -106,6 +111,15 @@ def describe(model: nn.Module) -> Described:
             chains.append(name)
         layers.append([name, kind, KINDS[kind].describe(module)])
     return {"layers": layers, "channels_last": _is_channels_last(model)}
+
+
+def require_known(model: nn.Module) -> nn.Module:
+    """The network. Raises ValueError for a layer of this package that a description does not speak of."""
+    for name, module in model.named_modules():
+        kind = type(module)
+        if kind.__module__.startswith("greenkernels.nn.") and kind.__name__ not in KINDS:
+            raise ValueError(f"{name}: a recipe cannot keep a {kind.__name__} yet")
+    return model
 
 
 def rebuild(model: nn.Module, described: Described) -> nn.Module:
