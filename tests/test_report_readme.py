@@ -67,6 +67,27 @@ def test_networks_stand_before_layers(checkout):
     assert "differs from torch by 2.0e-07" in text
 
 
+def test_sparse_layers_have_a_table_and_their_points_of_break_even(checkout):
+    root, folder, add = checkout
+    for day in (1, 2, 3):
+        add(
+            day,
+            [
+                r
+                for zeros in (0.5, 0.9)
+                for r in case_rows(
+                    0.1, 0.12 - 0.1 * zeros, case=f"{zeros}", extra={"zeros": zeros, "shape": [16, 30, 40]}
+                )
+            ],
+        )
+    text, figures = readme.results(folder, root)
+    assert [figure.name for figure in figures] == ["break-even-warm-1-threads-some-6-1-2"]
+    assert "40 to 30" in figures[0].svg
+    assert "Sparse layers (2 ahead)" in text
+    assert "Single layers" not in text
+    assert f"docs/figures/{figures[0].name}.svg" in text
+
+
 def test_losses_and_stale_rows_are_shown(checkout):
     root, folder, add = checkout
     for day in (1, 2, 3):

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..measure.provenance import Measurement, require_one_kind
 from ..report.tables import error, millijoules, milliseconds, ratio, text_table
+from .hints import hint_lines
 from .plans import LayerPlan, NetworkVerdict, Plan
 
 HEADERS = ("layer", "kernel", "ms before", "ms after", "mJ before", "mJ after", "error", "MB more", "note")
@@ -49,7 +50,7 @@ def summary_lines(plan: Plan) -> list[str]:
         scratch = max(layer.scratch_bytes for layer in replaced) / 1e6
         lines.append(f"memory: packed weights {packed:.1f} MB, scratch up to {scratch:.1f} MB")
     lines.append(f"{plan.threads} thread(s), memory format {plan.memory_format}")
-    return lines + _cache_lines(plan.about)
+    return lines + _cache_lines(plan.about) + hint_lines(plan)
 
 
 def _cache_lines(about: dict[str, Any]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -178,6 +179,7 @@ def _put_blocks(model: nn.Module, run: Call, sites: list[Site], seen: _Seen, ste
         return
     by_module = {site.module: site for site in sites}
 
+    @functools.cache  # it builds the layer
     def refusal(layer: nn.Module) -> str:
         return by_module[layer].reason or of_blocks[0].refuses(layer) or ""
 

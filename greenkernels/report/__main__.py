@@ -1,4 +1,4 @@
-"""``python -m greenkernels.report``: the README's results from the rows in bench/results; ``--html`` a page of all."""
+"""``python -m greenkernels.report``: the results in the README and docs from bench/results; ``--html`` a page."""
 
 from __future__ import annotations
 
@@ -41,9 +41,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _write(options: argparse.Namespace, rows: Path, root: Path | None) -> list[Path]:
     if options.html is None:
+        from . import home
         from .readme import write
 
-        return write(root, rows)
+        return write(root, rows) + home.write(root, rows)
     from .bench_page import bench_page
     from .cases import load_runs
 

@@ -31,7 +31,7 @@ def plots_of(suite: str, cases: Sequence[Case], number: int = 0) -> list[plots.P
             drawn += _roofline(of_type, f"{where}-roofline-{dtype}", f"Roofline, {words}, {dtype}")
         for cache in CACHES:
             at_once = [case for case in mine if case.key.cache == cache]
-            drawn += _break_even(at_once, f"{where}-break-even-{cache}", f"Break-even, {words}, {cache}")
+            drawn += break_even_of(at_once, f"{where}-break-even-{cache}", f"Break-even, {words}, {cache}")
     drawn += _errors(cases, f"{prefix}-errors", f"Error against speed, {suite}")
     return drawn + _scaling(cases, f"{prefix}-scaling", f"Scaling, {suite}")
 
@@ -46,23 +46,28 @@ def _speedups(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:
     return [plots.speed_ups(panels, name, title)] if panels else []
 
 
-def _break_even(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:
-    """The best of ours against the fastest dense contender, where rows tell the share of zeros of a layer."""
+def break_even_of(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:
+    """Where linear layers break even, if rows tell that of any."""
+    layers = break_even_layers(cases)
+    return [plots.break_even(layers, name, title)] if layers else []
+
+
+def break_even_layers(cases: Sequence[Case]) -> dict[str, dict[int, dict[float, float]]]:
+    """Layer -> rows of its input -> share of zeros -> times as fast as the fastest dense contender."""
     layers: dict[str, dict[int, dict[float, float]]] = {}
     for case in cases:
         extra = case.standings[0].last.extra
         dense = [s for s in case.ranked(ours=False) if s.contender not in extra.get("sparse_rivals", ())]
-        if "zeros" not in extra or case.best is None or not dense:
+        if "zeros" not in extra or len(extra["shape"]) != 3 or case.best is None or not dense:
             continue
         m, n, k = extra["shape"]
         of_batch = layers.setdefault(f"{k} to {n}", {}).setdefault(m, {})
         of_batch[extra["zeros"]] = (dense[0].time / case.best.time).value
-    layers = {
+    return {
         layer: found
         for layer, batches in layers.items()
         if (found := {m: of_batch for m, of_batch in batches.items() if len(of_batch) > 1})
     }
-    return [plots.break_even(layers, name, title)] if layers else []
 
 
 def _errors(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..measure import kernel_facts
 from ..measure.rows import Run
 from . import gpu, plots
+from .bench_plots import break_even_of
 from .cases import Case, by_machine, cases_of, load_runs, require_measured, speedup_of, thread_words
 from .files import write_whole
 from .tables import error, markdown_table
@@ -47,6 +48,11 @@ class Line:
     def is_network(self) -> bool:
         """A whole network; its rows tell how many layers were replaced."""
         return any("replaced" in standing.last.extra for standing in self.first.standings)
+
+    @property
+    def is_sparse(self) -> bool:
+        """A layer with zeros left out; its rows tell their share."""
+        return any("zeros" in standing.last.extra for standing in self.first.standings)
 
 
 def lines_of(cases: Sequence[Case]) -> list[Line]:
@@ -92,16 +98,19 @@ def _section(
     if any(case.stale for line in lines for case in line.caches):
         head += " **Rows marked stale were taken with other kernels than those of this checkout.**"
     parts = [head]
-    networks, layers = ([x for x in lines if x.is_network is wanted] for wanted in (True, False))
+    networks = [x for x in lines if x.is_network]
+    layers = [x for x in lines if not x.is_network and not x.is_sparse]
+    sparse = [x for x in lines if x.is_sparse]
     if networks:
         parts += [
             f"Whole networks ({counted(line.first.word for line in networks)}):",
             _table("network", networks),
         ]
     parts += [f"![{plot.alt}](docs/figures/{plot.name}.svg)" for plot in figures]
-    if layers:
-        summary = f"<summary>Single layers ({counted(line.first.word for line in layers)})</summary>"
-        parts += [f"<details>\n{summary}", _table("layer", layers), "</details>"]
+    for what, group in (("Single layers", layers), ("Sparse layers", sparse)):
+        if group:
+            summary = f"<summary>{what} ({counted(line.first.word for line in group)})</summary>"
+            parts += [f"<details>\n{summary}", _table("layer", group), "</details>"]
     return parts
 
 
@@ -149,17 +158,32 @@ def _remarks(line: Line) -> list[str]:
 
 
 def _figures(machine: str, lines: Sequence[Line]) -> list[plots.Plot]:
-    """Speed-ups of every line, losing ones included: one figure a cache, one panel a thread number."""
+    """Speed-ups of every line, losing ones included: one figure a cache, one panel a thread number; for sparse layers
+    where they break even in its place.
+    """
     drawn = []
     for cache in CACHES:
         panels: dict[str, list[plots.SpeedUp]] = {}
         for line in sorted(lines, key=lambda line: not line.is_network):
             case = getattr(line, cache)
-            if case is not None and case.ratio() is not None:
+            if case is not None and case.ratio() is not None and not line.is_sparse:
                 panels.setdefault(thread_words(case.key.threads), []).append(speedup_of(case))
         if panels:
             name = f"speed-ups-{cache}-{_slug(machine)}"
             drawn.append(plots.speed_ups(panels, name, f"Speed-up over the best rival, {cache}"))
+    return drawn + _break_even(machine, lines)
+
+
+def _break_even(machine: str, lines: Sequence[Line]) -> list[plots.Plot]:
+    """One figure a cache and thread number."""
+    drawn = []
+    for cache in CACHES:
+        cases = [case for line in lines if line.is_sparse and (case := getattr(line, cache)) is not None]
+        for threads in sorted({case.key.threads for case in cases}):
+            of_number = [case for case in cases if case.key.threads == threads]
+            name = f"break-even-{cache}-{threads}-threads-{_slug(machine)}"
+            title = f"Break-even of sparse layers, {thread_words(threads)}, {cache}"
+            drawn += break_even_of(of_number, name, title)
     return drawn
 
 

@@ -28,9 +28,12 @@ class EnergyBar:
 
 
 def energy_bars(
-    layers: Sequence[EnergyBar], name: str = "energies", title: str = "Modelled energy of each layer"
+    layers: Sequence[EnergyBar],
+    name: str = "energies",
+    title: str = "Modelled energy of each layer",
+    width: float | None = None,
 ) -> Plot:
-    """A stacked bar a layer in millijoules, first layer on top.
+    """A stacked bar a layer in millijoules, first layer on top. `width` in inches puts the legend below, None above.
 
     Raises:
         MixedKindsError: energies of different kinds.
@@ -41,7 +44,7 @@ def energy_bars(
     require_one_kind([getattr(layer, part) for layer in layers for part, _ in PARTS])
     costly = sorted(range(len(layers)), key=lambda i: -layers[i].total_j)[:MOST_LAYERS]
     shown = [layers[i] for i in sorted(costly)]
-    with drawing(10, 1.3 + 0.27 * len(shown)) as figure:
+    with drawing(width or 10, 1.3 + 0.27 * len(shown)) as figure:
         axes = figure.subplots()
         left = [0.0] * len(shown)
         for part, colour in PARTS:
@@ -52,7 +55,7 @@ def energy_bars(
         axes.invert_yaxis()
         axes.set_xlabel("mJ a call, modelled")
         axes.grid(axis="x")
-        figure.legend(loc="outside upper right", ncols=len(PARTS))
+        figure.legend(loc=f"outside {'upper' if width is None else 'lower'} right", ncols=len(PARTS))
         put_title(figure, title)
         alt = f"Modelled energy of {len(shown)} of {len(layers)} layers, split into compute, memory, communication."
         return finish(figure, name, title, alt)

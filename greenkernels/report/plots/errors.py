@@ -32,8 +32,9 @@ def error_against_speed(
     bound: float | None = None,
     name: str = "error-against-speed",
     title: str = "Error against speed",
+    width: float | None = None,
 ) -> Plot:
-    """Logarithmic both ways; the bound is a dashed line.
+    """Logarithmic both ways; the bound is a dashed line. `width` in inches puts the legend below, None beside.
 
     Raises:
         ValueError: there is no point.
@@ -43,7 +44,7 @@ def error_against_speed(
     errors = [p.error for p in points if p.error > 0] + ([bound] if bound else [])
     floor = min(errors, default=1e-6) / 10
     groups = list(dict.fromkeys(p.group for p in points))
-    with drawing(10, max(4.5, 1 + 0.2 * len(groups))) as figure:
+    with drawing(width or 10, max(4.5, 1 + 0.2 * len(groups))) as figure:
         axes = figure.subplots()
         axes.set_xscale("log")
         axes.set_yscale("log")
@@ -66,7 +67,8 @@ def error_against_speed(
         _frame(axes, [p.speedup for p in points])
         axes.set_ylim(floor / 2, max(errors, default=1e-6) * 5)
         put_title(figure, title)
-        figure.legend(loc="outside right upper")
+        beside = width is None
+        figure.legend(loc=f"outside {'right upper' if beside else 'lower left'}", ncols=1 if beside else 4)
         kept = "" if not bound else f" The bound is {bound:.0e}."
         return finish(figure, name, title, f"{len(points)} points of {len(groups)} kinds.{kept}")
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LONGEST_NAME = 44  # characters
+NAME_AN_INCH = 6  # characters of a name for each inch of a narrow figure: two fifths of it
 TICKS = (0.05, 0.1, 0.2, 0.5, 1, 1.5, 2, 3, 4, 6, 8, 10, 15, 20, 30, 50, 100)
 
 
@@ -52,8 +53,14 @@ def speed_ups(
     panels: Mapping[str, Sequence[SpeedUp]],
     name: str = "speed-ups",
     title: str = "Speed-up over the best rival",
+    width: float | None = None,
 ) -> Plot:
     """One row a case, one panel a heading (cold beside warm, one thread beside two); rows keep their order.
+
+    Args:
+        panels: heading -> its rows.
+        name, title: of the plot.
+        width: in inches; None: as wide as the panels need.
 
     Raises:
         MixedKindsError: ratios of different kinds.
@@ -65,14 +72,17 @@ def speed_ups(
     every = [s for panel in panels.values() for s in panel]
     require_one_kind([s.ratio for s in every])
     limits = _limits([s.ratio for s in every])
-    with drawing(max(10, 3 + 3.6 * len(panels)), 1.5 + 0.26 * len(rows)) as figure:
+    longest = LONGEST_NAME if width is None else min(LONGEST_NAME, int(NAME_AN_INCH * width))
+    with drawing(width or max(10, 3 + 3.6 * len(panels)), 1.5 + 0.26 * len(rows)) as figure:
         grid = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
         for axes, (heading, panel) in zip(grid, panels.items(), strict=True):
             for s in panel:
                 _draw(axes, rows.index(s.name), s, limits)
-            _frame(axes, heading if len(panels) > 1 else "", limits, rows)
+            _frame(
+                axes, heading if len(panels) > 1 else "", limits, [shortened(row, longest) for row in rows]
+            )
         put_title(figure, title)
-        _legend(figure)
+        _legend(figure, below=width is not None)
         losing = sum(s.side < 0 for s in every)
         winning = sum(s.side > 0 for s in every)
         alt = f"{len(every)} ratios with their intervals: {winning} faster, {losing} slower, the rest undecided."
@@ -112,7 +122,7 @@ def _frame(axes: Axes, heading: str, limits: tuple[float, float], rows: Sequence
     axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
     axes.axvline(1, color=INK, lw=1.2)
     axes.grid(axis="x")
-    axes.set_yticks(range(len(rows)), [shortened(row, LONGEST_NAME) for row in rows])
+    axes.set_yticks(range(len(rows)), rows)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("times as fast (logarithmic); right of 1 is better")
@@ -124,7 +134,7 @@ def _no_ticks() -> object:
     return NullLocator()
 
 
-def _legend(figure: object) -> None:
+def _legend(figure: object, below: bool) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -133,4 +143,5 @@ def _legend(figure: object) -> None:
         for shape, fill, word in MARKS.values()
     ]
     handles += [Line2D([], [], color=INK, lw=1, label="interval"), Patch(color=BAND, label="noise")]
-    figure.legend(handles=handles, loc="outside upper right", ncols=5)
+    place, columns = ("lower", 3) if below else ("upper", 5)
+    figure.legend(handles=handles, loc=f"outside {place} right", ncols=columns)
