@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 KERNEL_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
-.PHONY: help setup demo test test-python test-cpp test-all raw bench architectures gpu-gate lint format clean
+.PHONY: help setup demo test test-python test-cpp test-arm test-all raw bench architectures gpu-gate docs lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -42,8 +42,14 @@ test-cpp: setup  ## the C++ tests alone, under ASan and UBSan
 	cmake --build --preset asan
 	ctest --preset asan
 
-test-all: .ci/run  ## what must pass before a change lands: the above, and every way to build
-	bash .ci/run
+test-arm: setup  ## the C++ tests on 64-bit Arm: cross-compiled, run by qemu with and without SDOT
+	cmake --preset aarch64
+	cmake --build --preset aarch64
+	ctest --preset aarch64 --parallel 2
+	ctest --preset aarch64-oldest --parallel 2
+
+test-all: setup  ## the long run: what CI runs and all that is too long for it (ARGS=--list shows the steps)
+	$(BIN)/python tools/long_tests $(ARGS)
 
 raw: setup  ## greenkernels_raw without torch, in build/release; and the C++ tests as shipped
 	cmake --preset release -DPython_EXECUTABLE=$(abspath $(BIN))/python
@@ -65,9 +71,20 @@ $(NETWORKS_VENV)/.installed: Makefile
 architectures: setup $(NETWORKS_VENV)/.installed  ## networks of torchvision, timm and transformers, on another torch, with the same binary
 	PYTHONPATH=$(CURDIR) $(NETWORKS_VENV)/bin/python tools/architectures $(ARGS)
 
+versions: setup  ## the wheel in every Python and torch that it promises; downloads several gigabytes, removed after each
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python tools/versions $(ARGS)
+
 gpu-gate: setup  ## registers, spills, occupancy and hot loops of the CUDA kernels against their budgets; needs nvcc
 	$(BIN)/python -m pip install --quiet --no-deps nvidia-cuda-nvdisasm==13.2.86
 	$(BIN)/python tools/gpu_gate
+
+$(VENV)/.docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --no-build-isolation --editable '.[docs]'
+	@touch $@
+
+docs: $(VENV)/.docs  ## the site, in build/site; a broken link fails it
+	NO_MKDOCS_2_WARNING=1 mkdocs build --quiet --strict --config-file tools/site/mkdocs.yml
 
 lint: setup  ## formatting and spelling, as CI checks them
 	ruff format --check .
@@ -81,4 +98,4 @@ format: setup  ## formats what lint would complain about
 	git ls-files '*.cpp' '*.h' '*.inl' '*.cu' '*.cuh' | xargs --no-run-if-empty clang-format -i
 
 clean:  ## removes what was built, but not .venv
-	rm -rf build dist *.egg-info greenkernels/*.so $(VENV)/.installed
+	rm -rf build dist *.egg-info greenkernels/*.so $(VENV)/.installed $(VENV)/.docs

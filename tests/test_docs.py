@@ -22,6 +22,11 @@ if not (ROOT / "docs").is_dir():
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOTEBOOKS = sorted((ROOT / "examples").glob("*.ipynb"))
+QUICK_NOTEBOOKS = {
+    "winograd_conv2d",
+    "kernel_variant",
+    "prune_and_retrain",
+}  # the others run in `make test-all` alone
 FIGURES = sorted((ROOT / "docs/figures").glob("*.svg"))
 SOURCES = [*sorted((ROOT / "greenkernels").rglob("*.py")), ROOT / "setup.py"]
 
@@ -88,9 +93,13 @@ def cells(notebook: Path) -> list[dict[str, object]]:
 @pytest.mark.usefixtures("sandbox")
 @pytest.mark.filterwarnings("ignore:.*non-interactive:UserWarning")
 @pytest.mark.parametrize("notebook", NOTEBOOKS, ids=name_of)
-def test_notebook_runs(notebook: Path) -> None:
+def test_notebook_runs(notebook: Path, request: pytest.FixtureRequest) -> None:
+    if notebook.stem not in QUICK_NOTEBOOKS and not request.config.getoption("--long"):
+        pytest.skip("too long for CI; with --long")
     pytest.importorskip("matplotlib")
     pytest.importorskip("PIL")
+    if notebook.stem == "kernel_variant" and not can_compile():
+        pytest.skip("no compiler")
     namespace: dict[str, object] = {"__name__": "notebook"}
     for cell in cells(notebook):
         if cell["cell_type"] == "code":

@@ -1,0 +1,59 @@
+"""What the long run does: one entry a step, in order. A step passes if its command exits with 0."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Step(NamedTuple):
+    """One command of the long run, started in the root of the checkout with .venv/bin first on PATH."""
+
+    name: str
+    what: str
+    command: tuple[str, ...]
+
+
+STEPS = (
+    Step("ci", "what CI runs", ("bash", ".ci/run")),
+    Step(
+        "architectures",
+        "every network of torchvision, timm and transformers on another torch",
+        ("make", "architectures", "ARGS=--all"),
+    ),
+    Step(
+        "recipes",
+        "greenkernels compress: every ready recipe, and one killed at every step by both signals",
+        ("python", "-m", "pytest", "--long", "tests/test_compress_killed.py", "tests/test_compress_ready.py"),
+    ),
+    Step(
+        "distributed",
+        "layers under DDP, FSDP2 and tensor parallelism on four processes",
+        ("python", "-m", "pytest", "--long", "tests/test_distributed.py"),
+    ),
+    Step(
+        "notebooks",
+        "every notebook of examples, each in less than two minutes on two cores",
+        ("python", "-m", "pytest", "-q", "--long", "--durations=0", "-k", "notebook", "tests/test_docs.py"),
+    ),
+    Step(
+        "site",
+        "the site of the pages, strictly, and pictures of it on a phone and a desktop; needs chromium",
+        ("bash", "-c", "make docs && python tools/site/screenshots.py"),
+    ),
+    Step(
+        "newcomer",
+        "the README's first command in a fresh clone, and the demo's report that comes out",
+        ("bash", "tools/newcomer.sh"),
+    ),
+    Step("arm", "the C++ tests of all kernels on 64-bit Arm, under qemu", ("make", "test-arm")),
+    Step(
+        "arm-counts",
+        "instructions that the kernels execute on 64-bit Arm, against those of their ideal",
+        ("python", "tools/arm_counts"),
+    ),
+    Step(
+        "versions",
+        "the one wheel in every Python and the oldest and newest torch that it promises",
+        ("make", "versions"),
+    ),
+)
