@@ -82,8 +82,21 @@ void copy_patch_nhwc(const WinogradConv2dArgs<T>& args, int64_t image, int64_t y
   }
 }
 
+// Fetches into L2 what a tile has of the map, a line of 16 channels, beyond its neighbour to the left: m
+// columns.
+template <typename T, int m>
+GK_INLINE void fetch_tile(const WinogradConv2dArgs<T>& args, const WinogradTile& tile, int64_t channel) {
+  const int64_t y = tile.row * m - args.pad_h, x = tile.col * m - args.pad_w + 2;
+  const int64_t top = y > 0 ? y : 0, bottom = y + m + 2 < args.h ? y + m + 2 : args.h;
+  const int64_t left = x > 0 ? x : 0, right = x + m < args.w ? x + m : args.w;
+  for (int64_t row = top; row < bottom; ++row) {
+    const T* pixel = args.input + ((tile.image * args.h + row) * args.w + left) * args.in_c + channel;
+    for (int64_t col = left; col < right; ++col, pixel += args.in_c) __builtin_prefetch(pixel, 0, 2);
+  }
+}
+
 // Channel blocks [begin, end) of all tiles, those of one tile after the other: their lines are neighbours in
-// the map.
+// the map. A map from outside of L2 is fetched a tile ahead.
 template <typename T, int m>
 void transform_input_nhwc(const WinogradJob<T>& job, int64_t block, int64_t begin, int64_t end, T* v,
                           T* stage) {
@@ -94,9 +107,12 @@ void transform_input_nhwc(const WinogradJob<T>& job, int64_t block, int64_t begi
     const WinogradTile tile = winograd_tile(job, job.first_tile(block) + r);
     const int64_t y = tile.row * m - args.pad_h, x = tile.col * m - args.pad_w;
     const bool inside = y >= 0 && x >= 0 && y + kAlpha <= args.h && x + kAlpha <= args.w;
+    const WinogradTile next = winograd_tile(job, job.first_tile(block) + r + 1);
+    const bool fetch = job.fetch_input && next.image < args.batch;
     for (int64_t channel_block = begin; channel_block < end; ++channel_block) {
       // A tile within the map is read where it lies, any other from a copy with zeros around.
       const int64_t channel = channel_block * 16;
+      if (fetch) fetch_tile<T, m>(args, next, channel);
       const T* d = stage;
       int64_t row_stride = kAlpha * 16, pixel_stride = 16;
       if (inside && channel + 16 <= args.in_c) {
