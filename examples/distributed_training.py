@@ -2,7 +2,8 @@
 
     torchrun --nproc-per-node 2 examples/distributed_training.py
 
-Without torchrun it is one process. Prints the loss of every step, and how far the weights of the processes are apart.
+Without torchrun it is one process. Prints the loss of every step, how far the weights of the processes are apart, and
+the joules of all processes with those of communication.
 """
 
 from __future__ import annotations
@@ -40,19 +41,21 @@ def main() -> None:
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     images = torch.randn(8 * world, 3, 16, 16, generator=torch.Generator().manual_seed(1))
     labels = torch.arange(8 * world) % 4
-    for step in range(STEPS):
-        loss = nn.functional.cross_entropy(net(images.chunk(world)[rank]), labels.chunk(world)[rank])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        dist.all_reduce(total := loss.detach() / world)
-        if rank == 0:
-            print(f"step {step}: loss {total:.4f} on {world} process(es)")
+    with gk.energy.DistributedMeter() as meter:
+        for step in range(STEPS):
+            loss = nn.functional.cross_entropy(net(images.chunk(world)[rank]), labels.chunk(world)[rank])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            dist.all_reduce(total := loss.detach() / world)
+            if rank == 0:
+                print(f"step {step}: loss {total:.4f} on {world} process(es)")
     mine = torch.cat([p.detach().flatten() for p in net.parameters()])
     dist.broadcast(first := mine.clone(), src=0)
     dist.all_reduce(apart := (mine - first).abs().max(), dist.ReduceOp.MAX)
     if rank == 0:
         print(f"weights are {apart:.1e} apart")
+        print(meter.total)
     dist.destroy_process_group()
 
 

@@ -13,6 +13,7 @@ import traceback
 import warnings
 from pathlib import Path
 
+import distributed_energy_checks
 import pytest
 import torch
 import torch.distributed as dist
@@ -229,7 +230,7 @@ CHECKS = {
         int8_fsdp,
         state_dict_of_shards,
     )
-}
+} | distributed_energy_checks.CHECKS
 
 
 def main(rank: int, world: int, store: str, out: str) -> None:

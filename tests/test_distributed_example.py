@@ -30,3 +30,5 @@ def test_example_runs():
     assert done.returncode == 0, done.stderr
     assert "on 2 process(es)" in done.stdout
     assert "weights are 0.0e+00 apart" in done.stdout
+    assert "J communication" in done.stdout
+    assert "could not count" not in done.stdout

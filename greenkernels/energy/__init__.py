@@ -4,12 +4,14 @@ from .backends import DeviceReading, sources
 from .breakdown import Estimate, estimate
 from .calibration import Calibration, calibrate
 from .counts import Counted, Counts, Uncounted, count
+from .distributed import DistributedMeter, sum_over_ranks
 from .hardware_table import hardware, hardware_names
 from .idle import idle_power
 from .links import Transfer, all_gather, all_reduce, transfer
 from .meter import EnergyMeter
 from .model import Joules, joules, split_joules
 from .per_call import EnergyPerCall, compare, measure
+from .processes import DistributedEnergy, ProcessEnergy
 from .quality import Efficiency, efficiency
 from .simulated import PtxCounts, simulated
 from .training import EpochEnergy, TrainingMeter, lightning_callback, trainer_callback
@@ -20,12 +22,15 @@ __all__ = [
     "Counted",
     "Counts",
     "DeviceReading",
+    "DistributedEnergy",
+    "DistributedMeter",
     "Efficiency",
     "EnergyMeter",
     "EnergyPerCall",
     "EpochEnergy",
     "Estimate",
     "Joules",
+    "ProcessEnergy",
     "PtxCounts",
     "TrainingMeter",
     "Transfer",
@@ -50,6 +55,7 @@ __all__ = [
     "simulated",
     "sources",
     "split_joules",
+    "sum_over_ranks",
     "trainer_callback",
     "transfer",
 ]

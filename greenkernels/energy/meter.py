@@ -12,6 +12,8 @@ from ..measure.provenance import Kind, Measurement
 from .backends import DeviceReading, Reading, Request, choose, working_device
 from .breakdown import Estimate
 from .hardware_table import DEFAULT
+from .links import Transfer
+from .model import Joules
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -44,6 +46,8 @@ class EnergyMeter:
         source: where ``energy_j`` comes from; None where there is none.
         reason: why there is none, or what else there is to say.
         devices: what each device said: updates, clocks, temperature, throttling; empty for the model.
+        parts: modelled J of compute, memory, communication and static power; None for a counter.
+        transfers: bytes that this process sent over each link; empty for a counter.
 
     Raises:
         ValueError: no such table or source.
@@ -93,6 +97,14 @@ class EnergyMeter:
     @property
     def devices(self) -> tuple[DeviceReading, ...]:
         return self._read().devices
+
+    @property
+    def parts(self) -> Joules | None:
+        return self._read().parts
+
+    @property
+    def transfers(self) -> tuple[Transfer, ...]:
+        return self._read().transfers
 
     @property
     def needed_s(self) -> float:

@@ -71,7 +71,8 @@ class Op:
         return Counts(flops, read, written, weight, self.dtype)
 
 
-OpRule = Callable[[Op], "Counts | int"]  # an int is operations, with all inputs read and all outputs written
+# An int is operations, with all inputs read and all outputs written; several counts are of different types.
+OpRule = Callable[[Op], "Counts | int | tuple[Counts, ...]"]
 _RULES: dict[str, OpRule] = {}
 
 
@@ -101,23 +102,24 @@ def has_rule(func: Any) -> bool:
     return func._schema.name in op_rules() or func.is_view
 
 
-def count_op(op: Op) -> Counted:
-    """The work of an executed operation, or None with the reason."""
+def count_op(op: Op) -> tuple[Counted, ...]:
+    """The work of an executed operation, for each type that it computes in; or None with the reason."""
     name = op.func._schema.name
     if op.func.is_view:
-        return Counted(Counts(0, 0, 0, 0, op.dtype))  # exactly nothing is computed or moved
+        return (Counted(Counts(0, 0, 0, 0, op.dtype)),)  # exactly nothing is computed or moved
     found = op_rules().get(name)
     if found is None:
-        return Counted(None, f"{name}: no counting rule")
+        return (Counted(None, f"{name}: no counting rule"),)
     if any(t.layout is not torch.strided for t in (*op.inputs, *op.outputs)):
-        return Counted(None, f"{name}: sparse tensors have no counting rule")
+        return (Counted(None, f"{name}: sparse tensors have no counting rule"),)
     try:
         result = found(op)
-        return Counted(op.work(result) if isinstance(result, int) else result)
+        whole = op.work(result) if isinstance(result, int) else result
+        return tuple(map(Counted, whole if isinstance(whole, tuple) else (whole,)))
     except Uncounted as reason:
-        return Counted(None, f"{name}: {reason}")
+        return (Counted(None, f"{name}: {reason}"),)
     except Exception as problem:  # the work that is metered must not fail for its count
-        return Counted(None, f"{name}: its counting rule fails on this call: {problem!r}")
+        return (Counted(None, f"{name}: its counting rule fails on this call: {problem!r}"),)
 
 
 def tensors(value: Any) -> Iterator[Tensor]:

@@ -9,9 +9,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.nn.parameter import Parameter, is_lazy
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._python_dispatch import TorchDispatchMode, is_traceable_wrapper_subclass_type
 
+from ..nn.sharding import local
 from .counts import Counted, Counts
 from .hardware_table import DEFAULT, Hardware
 from .model import NONE, Joules, NoFigureError, split_joules, storage_bytes
@@ -115,7 +117,11 @@ class CountOperations(TorchDispatchMode):
         kwargs = kwargs or {}
         for tensor in tensors((args, kwargs)):
             if isinstance(tensor, Parameter):
-                self._note(tensor)
+                self._note(local(tensor))
+            if isinstance(tensor, FakeTensor):
+                return func(*args, **kwargs)  # someone wants to know a shape: nothing is computed
+        if any(map(is_traceable_wrapper_subclass_type, types)):
+            return NotImplemented  # a DTensor and the like: what it does with the tensors inside comes here again
         if not hasattr(func, "_schema"):  # control flow and the like
             self._sink(Counted(None, f"{func}: no counting rule"))
             return func(*args, **kwargs)
@@ -125,5 +131,6 @@ class CountOperations(TorchDispatchMode):
             if out is not NotImplemented:
                 return out
         out = func(*args, **kwargs)
-        self._sink(count_op(Op(func, args, kwargs, out, self._weights)))
+        for counted in count_op(Op(func, args, kwargs, out, self._weights)):
+            self._sink(counted)
         return out

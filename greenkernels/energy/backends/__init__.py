@@ -18,6 +18,8 @@ import torch
 from ...measure.clock import Clock
 from ...measure.provenance import Measurement
 from ..breakdown import Estimate
+from ..links import Transfer
+from ..model import Joules
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,15 @@ class Reading:
         energy_j: J with its kind, or None.
         reason: why there is none, or what else there is to say.
         devices: the parts, where devices were read.
+        parts: compute, memory, communication and static J, where they were modelled.
+        transfers: bytes that were sent over each link, where they were counted.
     """
 
     energy_j: Measurement | None
     reason: str = ""
     devices: tuple[DeviceReading, ...] = ()
+    parts: Joules | None = None
+    transfers: tuple[Transfer, ...] = ()
 
 
 class Window(Protocol):

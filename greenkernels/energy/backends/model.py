@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ...measure.provenance import Measurement
 from ..hardware_table import Hardware, hardware
+from ..links import summed
 from ..model import split_static
 from ..tally import CountOperations, Tally
 from . import Backend, Reading, Request
@@ -38,16 +41,19 @@ class ModelWindow:
 
     def reading(self, time_s: Measurement) -> Reading:
         found, missing = self._tally.joules(self._hardware, self._weight_bytes)
+        sent = summed([one for counts in self._tally.work.values() for one in counts.transfers])
         if missing:
-            return Reading(None, "could not count: " + "; ".join(missing))
+            return Reading(None, "could not count: " + "; ".join(missing), transfers=sent)
         if found is None:
             return Reading(None, NOTHING_RAN)
         static = split_static(self._table, time_s)
         if static is None:
-            return Reading(found.total, f"without static power, for which {self._hardware} has no figure")
-        whole = found.total + static
-        share = (static / whole).value if whole.value else 0.0
-        return Reading(whole, f"static power, {_basis(self._table)}, is {share:.0%} of it")
+            reason = f"without static power, for which {self._hardware} has no figure"
+            return Reading(found.total, reason, parts=found, transfers=sent)
+        parts = replace(found, static=static)
+        share = (static / parts.total).value if parts.total.value else 0.0
+        reason = f"static power, {_basis(self._table)}, is {share:.0%} of it"
+        return Reading(parts.total, reason, parts=parts, transfers=sent)
 
 
 def _basis(table: Hardware) -> str:
