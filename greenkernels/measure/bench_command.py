@@ -12,9 +12,11 @@ from typing import Annotated
 import torch
 import typer
 
+from ..report.cases import by_machine
 from .bench_table import table
 from .kernel_sources import hash_of_suite
 from .machine import checkout
+from .merged import merge as merged_runs
 from .progress import progress_bar
 from .rows import Row, Run
 from .selftest import a_against_a, layer, report
@@ -47,7 +49,8 @@ class Wish:
 
 def bench(
     suites: Annotated[
-        list[str] | None, typer.Argument(help="Stems of kernels or networks; default: all.")
+        list[str] | None,
+        typer.Argument(help="Stems of kernels or networks; default: all. With --merge: files or folders."),
     ] = None,
     quick: Annotated[bool, typer.Option(help="A few small cases, warm: shows that it works.")] = False,
     threads: Annotated[
@@ -59,13 +62,22 @@ def bench(
     case: Annotated[str, typer.Option(help="Only cases with this in their name.")] = "",
     peers: Annotated[bool, typer.Option(help="Also against the other software that is installed.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Full runs, each in a fresh process.")] = 1,
-    out: Annotated[Path | None, typer.Option(help="Folder for the rows; default: bench/results.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Folder for the rows; default: bench/results. With --merge: the file to write."),
+    ] = None,
+    merge: Annotated[
+        bool, typer.Option("--merge", help="Measure nothing: put rows of many machines into one file.")
+    ] = False,
     resume: Annotated[Path | None, typer.Option(help="File of an interrupted run, to complete.")] = None,
     selftest: Annotated[bool, typer.Option(help="Only compare a layer with itself, 20 times.")] = False,
 ) -> None:
     """Measure kernels and networks against their rivals, in turns; one JSON file of rows a suite and run."""
     if selftest:
         compare_with_itself()
+        return
+    if merge:
+        merge_rows([Path(source) for source in suites or []], out)
         return
     try:
         before = interrupted(resume) if resume else None
@@ -84,6 +96,24 @@ def bench(
         run_suite(name, cases, wish, resume or folder)
     rows = resume.parent if resume else folder
     typer.echo(f"all rows on one page: python -m greenkernels.report --rows {rows} --html bench.html")
+
+
+def merge_rows(sources: list[Path], out: Path | None) -> None:
+    """Write one file of all runs in the files and folders named, and say what is in it."""
+    try:
+        if out is None or out.suffix != ".json":
+            raise ValueError(f"--merge needs --out FILE.json, got {out}")
+        merged = merged_runs(sources)
+    except ValueError as problem:
+        typer.echo(str(problem), err=True)
+        raise typer.Exit(1) from None
+    for words in merged.left_out:
+        typer.echo(f"left out: {words}", err=True)
+    for machine, runs in by_machine(merged.runs).items():
+        rows = sum(len(run.rows) for run in runs)
+        typer.echo(f"{machine}: {len(runs)} run(s), {rows} rows, {runs[0].date[:10]} to {runs[-1].date[:10]}")
+    typer.echo(f"wrote {merged.save(out)}")
+    typer.echo(f"all rows on one page: python -m greenkernels.report --rows {out} --html bench.html")
 
 
 def run_suite(name: str, cases: list[Case], wish: Wish, target: Path) -> None:

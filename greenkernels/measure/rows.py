@@ -116,8 +116,11 @@ class Run:
         return cls(list(rows), date, machine_facts(), version_facts(), source_facts(), partial)
 
     def save(self, path: Path) -> Path:
-        """Write to a temporary name and rename, so that a reader never sees half a file."""
-        data = {
+        """All or nothing."""
+        return write_json(path, self.to_json())
+
+    def to_json(self) -> dict[str, object]:
+        return {
             "schema": SCHEMA,
             "date": self.date,
             "machine": self.machine,
@@ -126,21 +129,29 @@ class Run:
             "partial": self.partial,
             "rows": [row.to_json() for row in self.rows],
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        half.write_text(json.dumps(data, indent=1) + "\n")
-        half.replace(path)
-        return path
 
     @classmethod
     def load(cls, path: Path) -> Run:
-        data = json.loads(path.read_text())
+        return cls.from_json(json.loads(path.read_text()), path)
+
+    @classmethod
+    def from_json(cls, data: dict, path: Path) -> Run:
+        """The run that `to_json` wrote; ``path`` is for messages."""
         if data.get("schema") not in READABLE:
             known = " or ".join(map(str, READABLE))
             raise ValueError(f"{path}: schema must be {known}, got {data.get('schema')}")
         rows = [Row.from_json(row) for row in data["rows"]]
         facts = (data[name] for name in ("date", "machine", "versions", "source"))
         return cls(rows, *facts, data.get("partial", False))
+
+
+def write_json(path: Path, data: object) -> Path:
+    """Write to a temporary name and rename, so that a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    half = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    half.write_text(json.dumps(data, indent=1) + "\n")
+    half.replace(path)
+    return path
 
 
 def rows_from_turns(turns: Turns, suite: str, case: str, ours: Sequence[str], **extra: object) -> list[Row]:

@@ -13,7 +13,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m greenkernels.report", description=__doc__.partition(":")[2]
     )
-    parser.add_argument("--rows", type=Path, help="folder of rows; default: bench/results of this checkout")
+    parser.add_argument(
+        "--rows", type=Path, help="folder or file of rows; default: bench/results of this checkout"
+    )
     parser.add_argument(
         "--html", type=Path, metavar="FILE", help="write a page of all rows instead of the README"
     )

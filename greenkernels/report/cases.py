@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from ..measure.compare import NOISE_FLOOR
 from ..measure.kernel_sources import hash_of_suite
+from ..measure.merged import runs_in
 from ..measure.provenance import Kind, Measurement, require_one_kind
 from ..measure.rows import Row, Run
 from .plots import SpeedUp
@@ -158,8 +159,9 @@ class Case:
 
 
 def load_runs(folder: Path) -> list[Run]:
-    """Every run in the folder, oldest first; of one date, by name."""
-    return sorted((Run.load(path) for path in sorted(folder.glob("*.json"))), key=lambda run: run.date)
+    """Every run in the folder, or in that file, oldest first; of one date, by name. Merged files hold several."""
+    files = sorted(folder.glob("*.json")) if folder.is_dir() else [folder]
+    return sorted((run for path in files for run in runs_in(path)), key=lambda run: run.date)
 
 
 def machine_of(run: Run) -> str:
