@@ -96,7 +96,7 @@ GK_INLINE void fetch_tile(const WinogradConv2dArgs<T>& args, const WinogradTile&
 }
 
 // Channel blocks [begin, end) of all tiles, those of one tile after the other: their lines are neighbours in
-// the map. A map from outside of L2 is fetched a tile ahead.
+// the map. It comes from outside of L2 as a rule, so that it is fetched a tile ahead.
 template <typename T, int m>
 void transform_input_nhwc(const WinogradJob<T>& job, int64_t block, int64_t begin, int64_t end, T* v,
                           T* stage) {
@@ -108,7 +108,7 @@ void transform_input_nhwc(const WinogradJob<T>& job, int64_t block, int64_t begi
     const int64_t y = tile.row * m - args.pad_h, x = tile.col * m - args.pad_w;
     const bool inside = y >= 0 && x >= 0 && y + kAlpha <= args.h && x + kAlpha <= args.w;
     const WinogradTile next = winograd_tile(job, job.first_tile(block) + r + 1);
-    const bool fetch = job.fetch_input && next.image < args.batch;
+    const bool fetch = next.image < args.batch;
     for (int64_t channel_block = begin; channel_block < end; ++channel_block) {
       // A tile within the map is read where it lies, any other from a copy with zeros around.
       const int64_t channel = channel_block * 16;

@@ -125,7 +125,6 @@ WinogradJob<T, S> winograd_job(const WinogradConv2dArgs<T, S>& args, int64_t max
   job.taps = int64_t{args.tile + 2} * (args.tile + 2);
   job.channel_blocks = ceil_div(args.in_c, 16);
   job.panels = ceil_div(args.out_c, kWinogradPanel);
-  job.fetch_input = args.batch * args.in_c * args.h * args.w * int64_t{sizeof(S)} > l2_bytes;
   job.plan = winograd_plan(
       {job.tiles, args.in_c, args.out_c, args.tile, int64_t{sizeof(T)}, max_rows, threads, l2_bytes});
   return job;

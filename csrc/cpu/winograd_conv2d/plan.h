@@ -46,7 +46,6 @@ struct WinogradJob {
   int64_t taps;            // (m + 2)^2
   int64_t channel_blocks;  // ceil(in_c / 16)
   int64_t panels;          // ceil(out_c / 32)
-  bool fetch_input;        // the map comes from outside of L2: stage 1 fetches it ahead
 
   int64_t first_tile(int64_t block) const { return tiles * block / plan.blocks; }
   int64_t rows(int64_t block) const { return first_tile(block + 1) - first_tile(block); }
