@@ -18,13 +18,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import fashion
 import report
 import torch
 from torch import nn
 from training import CUTS, NETWORKS, RETRAIN_RATE, accuracy, pruner_for, train
 
 import greenkernels as gk
+from greenkernels.compress.pipeline.data import FOLDER, Split, load, shortened
 from greenkernels.measure.contender import Contender
 from greenkernels.measure.machine import cpu_facts
 from greenkernels.measure.turns import Schedule, take_turns
@@ -68,9 +68,7 @@ class Training(NamedTuple):
     seed: int
 
 
-def dense_network(
-    out: Path, network: str, data: tuple[fashion.Split, fashion.Split], how: Training
-) -> nn.Module:
+def dense_network(out: Path, network: str, data: tuple[Split, Split], how: Training) -> nn.Module:
     """The trained dense network, from its file if it is there."""
     torch.manual_seed(how.seed)
     model = NETWORKS[network]()
@@ -164,7 +162,7 @@ def time_cell(out: Path, cell: tuple[str, str, float], images: torch.Tensor) -> 
 def run(
     arguments: argparse.Namespace,
     out: Path,
-    data: tuple[fashion.Split, fashion.Split],
+    data: tuple[Split, Split],
     how: Training,
     stop: float,
 ) -> None:
@@ -179,16 +177,14 @@ def run(
         for cell in todo:
             path = path_of(out, *cell, "json")
             if time.monotonic() < stop and path.exists() and "time_s" not in json.loads(path.read_text()):
-                time_cell(out, cell, data[1].images)
+                time_cell(out, cell, data[1].inputs)
 
 
 def main() -> None:
     """See the top of this file."""
     parser = argparse.ArgumentParser(description="From a dense network to a sparse one on Fashion-MNIST.")
     parser.add_argument("--out", type=Path, required=True, help="folder for cells and report")
-    parser.add_argument(
-        "--data", type=Path, default=fashion.FOLDER, help="folder with the four files of the data"
-    )
+    parser.add_argument("--data", type=Path, default=FOLDER, help="folder with the four files of the data")
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--importances", default=",".join(IMPORTANCES))
     parser.add_argument("--amounts", default=",".join(map(str, AMOUNTS)), help="shares of zeros")
@@ -209,11 +205,12 @@ def main() -> None:
         "--quick", action="store_true", help="one epoch each, 2,000 images: to see that it runs"
     )
     arguments = parser.parse_args()
-    data = fashion.load(arguments.data)
+    whole = load(arguments.data)
     epochs, retrain = EPOCHS, arguments.retrain
     if arguments.quick:
         epochs = retrain = 1
-        data = tuple(fashion.Split(split.images[:2000], split.labels[:2000]) for split in data)
+        whole = shortened(whole)
+    data = whole.train, whole.test
     stop = time.monotonic() + 60 * arguments.minutes
     for seed in map(int, arguments.seeds.split(",")):
         folder = arguments.out / f"seed-{seed}" if seed else arguments.out

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
-from fashion import Split
 from torch import Tensor, nn
 
 import greenkernels as gk
+from greenkernels.compress.pipeline.data import Split
 
 BATCH = 128
 RATE = 1e-3  # of Adam, for the dense networks
@@ -51,7 +51,7 @@ def batches(split: Split, epoch: int, seed: int = 0) -> Iterator[Batch]:
     generator = torch.Generator().manual_seed(10_000 * seed + epoch)
     order = torch.randperm(len(split.labels), generator=generator)
     for index in order.split(BATCH):
-        yield split.images[index], split.labels[index]
+        yield split.inputs[index], split.labels[index]
 
 
 def loss(model: nn.Module, batch: Batch) -> Tensor:
@@ -64,7 +64,7 @@ def accuracy(model: nn.Module, split: Split) -> float:
     """Share of right answers, 0 to 1."""
     model.eval()
     right = 0
-    for images, labels in zip(split.images.split(1000), split.labels.split(1000), strict=True):
+    for images, labels in zip(split.inputs.split(1000), split.labels.split(1000), strict=True):
         right += int((model(images).argmax(1) == labels).sum())
     return right / len(split.labels)
 

@@ -21,10 +21,10 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "pruning"))
 
-import fashion
 from training import accuracy, batches, cnn, train
 
 import greenkernels as gk
+from greenkernels.compress.pipeline.data import FOLDER, Split, load, shortened
 from greenkernels.compress.pipeline.structure import describe, rebuild
 from greenkernels.measure.contender import Contender
 from greenkernels.measure.turns import Schedule, take_turns
@@ -35,13 +35,13 @@ EPOCHS, TUNED, TUNING_RATE = 8, 2, 2e-4
 LOOKED_AT = 16
 TIMED_BATCH = 256
 STOCK = "float32"
-Make = Callable[[nn.Module, fashion.Split, int], nn.Module]
+Make = Callable[[nn.Module, Split, int], nn.Module]
 
 
 def looking(bits: int, **options: object) -> Make:
     """Rounded after a look at training images."""
 
-    def make(model: nn.Module, split: fashion.Split, epochs: int) -> nn.Module:
+    def make(model: nn.Module, split: Split, epochs: int) -> nn.Module:
         seen = [x for (x, _), _ in zip(batches(split, 1000), range(LOOKED_AT), strict=False)]
         return gk.compress.quantize(model, bits, batches=seen, **options)
 
@@ -51,7 +51,7 @@ def looking(bits: int, **options: object) -> Make:
 def aware(bits: int, learns_steps: bool) -> Make:
     """Trained on with rounding."""
 
-    def make(model: nn.Module, split: fashion.Split, epochs: int) -> nn.Module:
+    def make(model: nn.Module, split: Split, epochs: int) -> nn.Module:
         wrapped = gk.compress.QuantizationAware(model, bits, learns_steps=learns_steps)
         train(wrapped, split, range(epochs), epochs, TUNING_RATE)
         return wrapped.finished()
@@ -62,7 +62,7 @@ def aware(bits: int, learns_steps: bool) -> Make:
 def shared(bits: int, values: str = "k-means", trains: bool = False) -> Make:
     """Codebooks, trained on or not."""
 
-    def make(model: nn.Module, split: fashion.Split, epochs: int) -> nn.Module:
+    def make(model: nn.Module, split: Split, epochs: int) -> nn.Module:
         made = gk.compress.share(model, bits, values=values, group=64)
         if trains:
             train(made, split, range(epochs), epochs, TUNING_RATE)
@@ -93,7 +93,7 @@ def path_of(out: Path, name: str) -> Path:
     return out / (name.replace(", ", "-").replace(" ", "_") + ".json")
 
 
-def stock_network(out: Path, split: fashion.Split, epochs: int) -> nn.Module:
+def stock_network(out: Path, split: Split, epochs: int) -> nn.Module:
     """The trained network, from its file if it is there."""
     torch.manual_seed(0)
     model, path = cnn(), out / "stock.safetensors"
@@ -104,7 +104,7 @@ def stock_network(out: Path, split: fashion.Split, epochs: int) -> nn.Module:
     return model.eval()
 
 
-def row_of(model: nn.Module, name: str, out: Path, test: fashion.Split) -> dict[str, object]:
+def row_of(model: nn.Module, name: str, out: Path, test: Split) -> dict[str, object]:
     file = gk.save(model, path_of(out, name).with_suffix(".safetensors"))
     about = {"structure": describe(model), "torch": torch.__version__}
     return {"name": name, "accuracy": accuracy(model, test), "file_bytes": file.stat().st_size} | about
@@ -178,17 +178,18 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for rows and report")
-    parser.add_argument("--data", type=Path, default=fashion.FOLDER)
+    parser.add_argument("--data", type=Path, default=FOLDER)
     parser.add_argument("--only", default="", help="ways whose name has this in it")
     parser.add_argument("--untimed", action="store_true", help="round and train alone")
     parser.add_argument(
         "--quick", action="store_true", help="one epoch each, 2,000 images: to see that it runs"
     )
     arguments = parser.parse_args()
-    data, epochs, tuned = fashion.load(arguments.data), EPOCHS, TUNED
+    whole, epochs, tuned = load(arguments.data), EPOCHS, TUNED
     if arguments.quick:
         epochs = tuned = 1
-        data = tuple(fashion.Split(split.images[:2000], split.labels[:2000]) for split in data)
+        whole = shortened(whole)
+    data = whole.train, whole.test
     arguments.out.mkdir(parents=True, exist_ok=True)
     stock = stock_network(arguments.out, data[0], epochs)
     for name, make in WAYS.items():
@@ -200,7 +201,7 @@ def main() -> None:
     rows = [json.loads(path.read_text()) for path in there]
     if not arguments.untimed:
         found = take_times(
-            {r["name"]: network_of(r, arguments.out) for r in rows}, data[1].images[:TIMED_BATCH]
+            {r["name"]: network_of(r, arguments.out) for r in rows}, data[1].inputs[:TIMED_BATCH]
         )
         rows = [row | found[row["name"]] for row in rows]
         for path, row in zip(there, rows, strict=True):

@@ -8,8 +8,8 @@ minilm, demosaicnet and hed are the zoo's; fashion is the CNN of bench/pruning a
 compress`, trained here. The first command makes a JSON row and a file of weights for each network and way, and goes on
 where it was stopped; onnxruntime and torchao are among the ways where the Python that runs has them. The second takes
 times of all that is there, in turns, and joules; it should be alone on the machine. The third writes the table and the
-plot of docs/quantization.md. Texts and images come from Debian packages, as `topics.py` and `bench/pruning/fashion.py`
-say.
+plot of docs/quantization.md. Texts and images come from Debian packages, as `topics.py` and
+`greenkernels/compress/pipeline/data.py` say.
 """
 
 from __future__ import annotations
@@ -26,15 +26,16 @@ from typing import Any
 import rivals
 import topics
 import torch
-from subjects import SUBJECTS, Subject, fashion
+from subjects import SUBJECTS, Subject
 from torch import nn
 from ways import STOCK, WAYS, NotForThisError, weight_bytes
 
 import greenkernels as gk
+from greenkernels.compress.pipeline import data
 from greenkernels.compress.pipeline.structure import describe, rebuild
 from greenkernels.measure.clock import Clock
 from greenkernels.measure.contender import Contender
-from greenkernels.measure.machine import cpu_facts
+from greenkernels.measure.machine import cpu_facts, source_facts
 from greenkernels.measure.turns import Schedule, take_turns
 from greenkernels.planning.convert import PLAN_ATTRIBUTE
 from greenkernels.report.plots.canvas import (
@@ -94,6 +95,7 @@ def judged(network: nn.Module, subject: Subject) -> Row:
 def row_of(subject: Subject, way: str, make: Callable[[Subject, Path], nn.Module], out: Path) -> Row:
     row = {"network": subject.name, "way": way, "score_name": subject.score_name, "torch": torch.__version__}
     row |= {"machine": {name: cpu_facts()[name] for name in ("name", "family_model", "cores")}}
+    row |= {name: source_facts()[name] for name in ("commit", "dirty", "csrc_hash")}
     path = path_of(out, subject.name, way, ".onnx" if way.startswith("onnx") else ".safetensors")
     try:
         network = make(subject, path)
@@ -210,7 +212,7 @@ def main() -> None:
     )
     parser.add_argument("--report", action="store_true", help="write the table and the plot")
     parser.add_argument("--topics", type=Path, default=topics.FOLDER)
-    parser.add_argument("--fashion", type=Path, default=fashion.FOLDER)
+    parser.add_argument("--fashion", type=Path, default=data.FOLDER)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

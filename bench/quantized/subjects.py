@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 import greenkernels as gk
+from greenkernels.compress.pipeline import data
 from greenkernels.compress.pipeline.networks import residual
 from greenkernels.zoo.networks import demosaicnet, hed, minilm
 from greenkernels.zoo.photo import ASTRONAUT, bayer_mosaic, load_photo
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "pruning"))
-import fashion
 import topics
 import training
 
@@ -96,7 +96,8 @@ def of_hed(options: argparse.Namespace) -> Subject:
 
 def of_images(name: str, build: Callable[[], nn.Module], options: argparse.Namespace) -> Subject:
     """A network for Fashion-MNIST, trained once; its state is kept in the folder of the rows."""
-    train, test = fashion.load(options.fashion)
+    read = data.load(options.fashion)
+    train, test = read.train, read.test
     torch.manual_seed(0)
     network, path = build(), options.out / f"{name}-stock.safetensors"
     if path.exists():
@@ -108,11 +109,11 @@ def of_images(name: str, build: Callable[[], nn.Module], options: argparse.Names
         in_channels_last((x,))
         for (x, _), _ in zip(training.batches(train, 1000), range(LOOKED_AT), strict=False)
     ]
-    judged = fashion.Split(*in_channels_last((test.images,)), test.labels)
+    judged = data.Split(*in_channels_last((test.inputs,)), test.labels)
     return Subject(
         name,
         network.eval().to(memory_format=torch.channels_last),
-        in_channels_last((test.images[:256],)),
+        in_channels_last((test.inputs[:256],)),
         looked_at,
         lambda network: 100 * training.accuracy(network, judged),
         "% of images",

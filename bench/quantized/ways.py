@@ -22,9 +22,9 @@ class NotForThisError(ValueError):
     """The way has nothing to do in this network; the message says why."""
 
 
-def quantized(bits: int, subject: Subject, looks: bool = False) -> nn.Module:
-    """All layers, inputs dynamically."""
-    found = {"batches": subject.calibration, "rounding": "second-order"} if looks else {}
+def quantized(bits: int, subject: Subject, **options: object) -> nn.Module:
+    """All layers; options are looked for in what ranges are found on."""
+    found = {"batches": subject.calibration, **options} if options else {}
     return gk.compress.quantize(subject.network, bits, **found)
 
 
@@ -69,11 +69,11 @@ def aware(bits: int, subject: Subject) -> nn.Module:
     return wrapped.finished()
 
 
-def shared(bits: int, subject: Subject, trains: bool = False) -> nn.Module:
+def shared(bits: int, subject: Subject, trains: bool = False, values: str = "k-means") -> nn.Module:
     """Codebooks of linear layers, and of filters; trained on or not."""
     if trains and subject.tune is None:
         raise NotForThisError("nothing to train on")
-    made = gk.compress.share(subject.network, bits, group=64)
+    made = gk.compress.share(subject.network, bits, values=values, group=64)
     if trains:
         subject.tune(made)
     return gk.compress.finish_shared(made)
@@ -86,10 +86,16 @@ WAYS: dict[str, Callable[[Subject], nn.Module]] = {
     "8 bit": partial(planned, "dynamic"),
     "8 bit, also between layers": partial(planned, "linked"),
     "8 bit, Winograd's tiles": partial(planned, "tiled"),
+    "8 bit, second order": partial(quantized, 8, rounding="second-order"),
+    "8 bit, inputs fixed by their largest": partial(quantized, 8, inputs="largest"),
+    "8 bit, inputs fixed by least squares": partial(quantized, 8, inputs="squares"),
     "4 bit": partial(quantized, 4),
-    "4 bit, second order": partial(quantized, 4, looks=True),
+    "4 bit, bias corrected": partial(quantized, 4, correct_bias=True),
+    "4 bit, second order": partial(quantized, 4, rounding="second-order"),
     "4 bit, trained": partial(aware, 4),
     "4-bit codebook": partial(shared, 4),
+    "4-bit codebook, trained": partial(shared, 4, trains=True),
+    "4-bit powers of two": partial(shared, 4, values="power-of-two"),
     "2-bit codebook": partial(shared, 2),
     "2-bit codebook, trained": partial(shared, 2, trains=True),
 }
