@@ -2,6 +2,7 @@
 #include "api/codebook_gemm.h"
 
 #include "check.h"
+#include "cpu/codebook_gemm/byte_look_up.h"
 #include "cpu/half.h"
 #include "quantized_rows.h"
 
@@ -59,8 +60,9 @@ void matches_double(const Size& s, int64_t bits, bool ends) {
 
 int main() {
   for_each_isa([](cpu::Isa) {
-    for (const bool vnni : {true, false}) {
-      cpu::set_vnni(vnni);
+    for (const int had : {3, 2, 1, 0}) {  // bits: vpdpbusd, vpermb
+      cpu::set_vnni(had & 1);
+      cpu::set_vbmi(had & 2);
       for (const Size& s : kSizes) {
         for (const int64_t bits : {2, 4}) {
           for (const bool ends : {false, true}) matches_double(s, bits, ends);

@@ -1,6 +1,7 @@
 // codebook_gemm on the CPU: the part few_bits with codes that a table is read by.
 #include "api/codebook_gemm.h"
 
+#include "cpu/codebook_gemm/byte_look_up.h"
 #include "cpu/few_bits/gemm.h"
 #include "cpu/int8_range.h"
 #include "cpu/isa.h"
@@ -11,13 +12,13 @@ static_assert(kFewBitPanel == kCodebookPanel);
 }  // namespace greenkernels::cpu
 
 #define GK_KERNEL "cpu/codebook_gemm/stages.inl"
-#include "cpu/foreach_isa.h"  // defines {scalar,avx2,avx512}::codebook_stages(bits, has_vnni)
+#include "cpu/foreach_isa.h"  // defines {scalar,avx2,avx512}::codebook_stages(bits, has_vnni, has_vbmi)
 
 namespace greenkernels::cpu {
 
 namespace {
 
-CodebookStages select_stages(int64_t bits) { return GK_SELECT_ISA(codebook_stages)(bits, vnni()); }
+CodebookStages select_stages(int64_t bits) { return GK_SELECT_ISA(codebook_stages)(bits, vnni(), vbmi()); }
 
 }  // namespace
 

@@ -14,12 +14,14 @@ GK_INLINE Quads bit_field(const uint8_t* p) {
   for (int i = 0; i < 4; ++i) found.v[i] = uint8_t(p[i] >> kBits * kField & ((1 << kBits) - 1));
   return found;
 }
-// 16 bytes, and those that places in [0, 16) name.
+// 16 bytes, and those that the codes at p name; where these have fewer than 4 bits, the bytes repeat.
 struct Table {
   const uint8_t* v;
 };
 GK_INLINE Table load_table(const uint8_t* p) { return {p}; }
-GK_INLINE Quads look_up(Table table, Quads at) {
+template <int kField, int kBits, bool kVbmi>
+GK_INLINE Quads look_up(Table table, const uint8_t* p) {
+  Quads at = bit_field<kField, kBits>(p);
   for (uint8_t& v : at.v) v = table.v[v];
   return at;
 }
@@ -45,7 +47,10 @@ struct Table {
   uint8x16_t v;
 };
 GK_INLINE Table load_table(const uint8_t* p) { return {vld1q_u8(p)}; }
-GK_INLINE Quads look_up(Table table, Quads at) { return {vqtbl1q_u8(table.v, at.v)}; }
+template <int kField, int kBits, bool kVbmi>
+GK_INLINE Quads look_up(Table table, const uint8_t* p) {
+  return {vqtbl1q_u8(table.v, bit_field<kField, kBits>(p).v)};
+}
 template <bool kVnni>
 GK_INLINE Ints dot_quads(Ints sum, Quads b, const int8_t* a) {
   const int8x16_t b_quads = vreinterpretq_s8_u8(b.v), a_quad = load_quad(a);
@@ -75,7 +80,10 @@ struct Table {
 GK_INLINE Table load_table(const uint8_t* p) {
   return {_mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
-GK_INLINE Quads look_up(Table table, Quads at) { return {_mm256_shuffle_epi8(table.v, at.v)}; }
+template <int kField, int kBits, bool kVbmi>
+GK_INLINE Quads look_up(Table table, const uint8_t* p) {
+  return {_mm256_shuffle_epi8(table.v, bit_field<kField, kBits>(p).v)};
+}
 template <bool kVnni>
 GK_INLINE Ints dot_quads(Ints sum, Quads b, const int8_t* a) {
   int32_t quad;
@@ -106,7 +114,17 @@ struct Table {
 GK_INLINE Table load_table(const uint8_t* p) {
   return {_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)))};
 }
-GK_INLINE Quads look_up(Table table, Quads at) { return {_mm512_shuffle_epi8(table.v, at.v)}; }
+// vpermb reads the low 6 bits of a place. The table is in its register four times, so that those above a code
+// do not count and need no `and`: a code costs as many instructions as a 4-bit integer. (Without it vpshufb
+// reads 4 bits, but gives 0 where the highest bit of the byte is set.)
+template <int kField, int kBits, bool kVbmi>
+GK_INLINE Quads look_up(Table table, const uint8_t* p) {
+  if (!kVbmi) return {_mm512_shuffle_epi8(table.v, bit_field<kField, kBits>(p).v)};
+  __m512i at = _mm512_loadu_si512(p), found;
+  if (kField > 0) at = _mm512_srli_epi16(at, kBits * kField);
+  asm("vpermb %2, %1, %0" : "=v"(found) : "v"(at), "v"(table.v));  // written out: no level has AVX512-VBMI
+  return {found};
+}
 template <bool kVnni>
 GK_INLINE Ints dot_quads(Ints sum, Quads b, const int8_t* a) {
   if (kVnni) {  // written out: see cpu/int8_dot.inl
