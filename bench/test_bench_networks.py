@@ -22,6 +22,7 @@ from greenkernels.zoo.contest import (
     contestants,
     facts,
     float64_reference,
+    judged_by_joules,
 )
 
 
@@ -35,6 +36,7 @@ def prepare(name: str, measure: bool = True) -> Trial:
     with torch.inference_mode():
         outputs = {name: call(*job.inputs) for name, call in calls.items()}
     scores = {name: job.quality(output) for name, output in outputs.items()}
+    joules = made.network.energy_after if made.accepted else made.network.energy_before
     return Trial(
         contenders=[Contender(name, call, keep=True) for name, call in calls.items()],
         arguments=job.inputs,
@@ -49,6 +51,7 @@ def prepare(name: str, measure: bool = True) -> Trial:
             "score": f"{job.score_name} {job.score_unit}".strip(),
             "scores": scores,
             "simple_score": job.simple_score,
+            **judged_by_joules(job, scores, {TORCH: made.network.energy_before, OURS: joules}),
         },
     )
 

@@ -2,14 +2,15 @@
 
     python bench/quantized/networks.py --out FOLDER [--only minilm,hed] [--ways TEXT] [--topics DIR] [--fashion DIR]
     python bench/quantized/networks.py --out FOLDER --times
-    python bench/quantized/networks.py --out FOLDER --report
+    python bench/quantized/networks.py --out FOLDER --keep
+    python bench/quantized/networks.py --report
 
 minilm, demosaicnet and hed are the zoo's; fashion is the CNN of bench/pruning and residual the one of `greenkernels
 compress`, trained here. The first command makes a JSON row and a file of weights for each network and way, and goes on
 where it was stopped; onnxruntime and torchao are among the ways where the Python that runs has them. The second takes
-times of all that is there, in turns, and joules; it should be alone on the machine. The third writes the table and the
-plot of docs/quantization.md. Texts and images come from Debian packages, as `topics.py` and
-`greenkernels/compress/pipeline/data.py` say.
+times of all that is there, in turns, and joules; it should be alone on the machine. The third puts all rows into
+`networks.json` beside this file, and the last makes the table and the plot of docs/quantization.md of that. Texts and
+images come from Debian packages, as `topics.py` and `greenkernels/compress/pipeline/data.py` say.
 """
 
 from __future__ import annotations
@@ -28,14 +29,16 @@ import topics
 import torch
 from subjects import SUBJECTS, Subject
 from torch import nn
-from ways import STOCK, WAYS, NotForThisError, weight_bytes
+from ways import STOCK, WAYS, weight_bytes
 
 import greenkernels as gk
 from greenkernels.compress.pipeline import data
 from greenkernels.compress.pipeline.structure import describe, rebuild
+from greenkernels.energy.quality import quality_per_joule
 from greenkernels.measure.clock import Clock
 from greenkernels.measure.contender import Contender
 from greenkernels.measure.machine import cpu_facts, source_facts
+from greenkernels.measure.provenance import Kind, Measurement
 from greenkernels.measure.turns import Schedule, take_turns
 from greenkernels.planning.convert import PLAN_ATTRIBUTE
 from greenkernels.report.plots.canvas import (
@@ -50,7 +53,8 @@ from greenkernels.report.plots.canvas import (
 from greenkernels.report.plots.canvas import (
     STOCK as GREY,
 )
-from greenkernels.report.tables import markdown_table
+from greenkernels.report.readme import write_between_markers
+from greenkernels.report.tables import each_joule, markdown_table
 
 SCHEDULE = Schedule(rounds=5, min_rounds=5, timed=2, untimed=1)
 HEAD = (
@@ -62,7 +66,12 @@ HEAD = (
     "mJ, modelled",
     "bytes of weights",
     "file",
+    "score / J",
 )
+KEPT = Path(__file__).resolve().with_name("networks.json")
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+BEGIN, END = "<!-- networks:begin -->", "<!-- networks:end -->"
+FLOOR = 0.99  # of the score of float32: below it there is no score per joule
 COLOURS = dict(zip(SUBJECTS, (OURS, LOSES, SECOND, THIRD, GREY), strict=True))
 MARKS = dict(zip(SUBJECTS, "osD^v", strict=True))
 
@@ -99,7 +108,7 @@ def row_of(subject: Subject, way: str, make: Callable[[Subject, Path], nn.Module
     path = path_of(out, subject.name, way, ".onnx" if way.startswith("onnx") else ".safetensors")
     try:
         network = make(subject, path)
-    except NotForThisError as problem:
+    except rivals.NotForThisError as problem:
         return row | {"left_out": str(problem)}
     if way in WAYS:
         gk.save(network, path)
@@ -149,23 +158,43 @@ def take_times(subject: Subject, out: Path) -> None:
             path_of(out, subject.name, way).write_text(json.dumps(rows[way] | seen))
 
 
-def text_of(row: Row) -> tuple[str, ...]:
+def score_per_joule(row: Row, stock: Row | None) -> Measurement | None:
+    """From `FLOOR` of the score of float32 on."""
+    if stock is None or row.get("score") is None or "energy_j" not in row:
+        return None
+    joules = Measurement(row["energy_j"], "J", Kind(row["energy_kind"]), row["energy_j"], row["energy_j"])
+    return quality_per_joule(row["score"], joules, FLOOR * stock["score"])
+
+
+def text_of(row: Row, stock: Row | None = None) -> tuple[str, ...]:
     number = {
         name: "" if row.get(name) is None else f"{row[name]:,}" for name in ("weight_bytes", "file_bytes")
     }
     score = "" if row.get("score") is None else f"{row['score']:.2f} {row['score_name']}"
+    if "left_out" in row:
+        return row["network"], row["way"], row["left_out"], *[""] * (len(HEAD) - 3)
     error = f"{row['error']:.1e}" if row["error"] else ""
     ms = f"{1e3 * row['time_s']:.3g}" if "time_s" in row else ""
     mj = f"{1e3 * row['energy_j']:.3g}" if "energy_j" in row else ""
-    return row["network"], row["way"], score, error, ms, mj, number["weight_bytes"], number["file_bytes"]
+    each = each_joule(score_per_joule(row, stock)).replace("-", "")
+    sizes = number["weight_bytes"], number["file_bytes"]
+    return row["network"], row["way"], score, error, ms, mj, *sizes, each
 
 
-def write_report(out: Path) -> None:
-    """The table, and the plot where matplotlib is there."""
-    rows = [row for name in SUBJECTS for row in rows_of(out, name).values() if "left_out" not in row]
-    (out / "report.md").write_text(
-        markdown_table(HEAD, [text_of(row) for row in rows], right=range(2, 8)) + "\n"
-    )
+def keep(out: Path) -> None:
+    """All rows of the folder in one file of the checkout."""
+    rows = [row for name in SUBJECTS for row in rows_of(out, name).values()]
+    KEPT.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+
+
+def write_report() -> None:
+    """The table and the plot of the docs, of the rows that are kept."""
+    kept = json.loads(KEPT.read_text())
+    stock = {row["network"]: row for row in kept if row["way"] == STOCK}
+    shown = [row for row in kept if "left_out" not in row or row["way"] in rivals.MADE_BY]
+    table = markdown_table(HEAD, [text_of(r, stock[r["network"]]) for r in shown], right=range(2, len(HEAD)))
+    write_between_markers(DOCS / "quantization.md", table, BEGIN, END)
+    rows = [row for row in shown if "left_out" not in row]
     whole = {row["network"]: row["weight_bytes"] for row in rows if row["way"] == STOCK}
     try:
         with drawing(6, 4) as figure:
@@ -185,7 +214,7 @@ def write_report(out: Path) -> None:
             title = "What fewer bytes cost the output"
             put_title(figure, title)
             alt = f"Difference of the output over bytes of the weights, {len(rows)} ways of {len(whole)} networks."
-            finish(figure, "quantized-networks", title, alt).save(out)
+            finish(figure, "quantized-networks", title, alt).save(DOCS / "figures")
     except ImportError as problem:
         print(f"no plot: {problem}")
 
@@ -197,28 +226,33 @@ def make_rows(subject: Subject, ways: str, out: Path) -> None:
             continue
         row = row_of(subject, way, make, out)
         path.write_text(json.dumps(row))
-        print(subject.name, way, row.get("left_out") or text_of(row)[2:], flush=True)
+        print(*text_of(row), flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder for rows, weights, table and plot")
+    parser.add_argument("--out", type=Path, help="folder for rows and weights")
     parser.add_argument("--only", default=",".join(SUBJECTS), help="networks")
     parser.add_argument("--ways", default="", help="ways whose name has this in it")
     parser.add_argument(
         "--times", action="store_true", help="take times and joules of the rows that are there"
     )
-    parser.add_argument("--report", action="store_true", help="write the table and the plot")
+    parser.add_argument("--keep", action="store_true", help="put the rows into the checkout")
+    parser.add_argument("--report", action="store_true", help="write the table and the plot of the docs")
     parser.add_argument("--topics", type=Path, default=topics.FOLDER)
     parser.add_argument("--fashion", type=Path, default=data.FOLDER)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
+    if options.report:
+        return write_report()
+    if options.out is None:
+        parser.error("--out must name a folder")
+    if options.keep:
+        return keep(options.out)
     torch.set_num_threads(options.threads)
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.report:
-        return write_report(options.out)
     for name in options.only.split(","):
         subject = SUBJECTS[name](options)
         if options.times:

@@ -18,6 +18,10 @@ from torch import Tensor, nn
 OPSET = 17
 
 
+class NotForThisError(ValueError):
+    """The way has nothing to do in this network, or refuses it; the message says why."""
+
+
 class InOnnxruntime(nn.Module):
     """A session as a module; one thread."""
 
@@ -94,7 +98,10 @@ def by_torchao(subject: Subject) -> nn.Module:
     example = subject.calibration[0]
     graph = torch.export.export(subject.network, example, dynamic_shapes=shapes, strict=False).module()
     quantizer = X86InductorQuantizer().set_global(get_default_x86_inductor_quantization_config())
-    prepared = prepare_pt2e(graph, quantizer)
+    try:
+        prepared = prepare_pt2e(graph, quantizer)
+    except ValueError as problem:
+        raise NotForThisError(f"torchao refuses it: {problem}") from problem
     with torch.no_grad():
         for call in subject.calibration:
             prepared(*call)

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from functools import partial
 
+from rivals import NotForThisError
 from subjects import Subject
 from torch import nn
 
@@ -16,10 +17,6 @@ from greenkernels.planning.candidates import named
 
 STEMS = {"int8_gemm", "int8_conv2d"}
 STOCK = "float32"
-
-
-class NotForThisError(ValueError):
-    """The way has nothing to do in this network; the message says why."""
 
 
 def quantized(bits: int, subject: Subject, **options: object) -> nn.Module:

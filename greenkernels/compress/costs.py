@@ -17,6 +17,7 @@ from ..nn.int8_module import KeepsInt8Weight
 from ..nn.quantized_module import KeepsPackedWeight
 
 Cost = Callable[[nn.Module], float]
+JOULES = "J"  # `unit` of costs that are modelled joules
 INDEX_BYTES = 2  # of the place of a nonzero
 TIMING = Schedule(rounds=7, min_rounds=7, budget_s=0.5)
 
@@ -54,6 +55,7 @@ def modelled_joules(inputs: Any) -> Cost:
             raise ValueError("modelled_joules: the network has layers whose work is not known")
         return found.value
 
+    cost.unit = JOULES
     return cost
 
 

@@ -20,11 +20,12 @@ from ..report.files import write_whole
 from ..report.plots.canvas import Plot, drawing, finish, put_title
 from ..report.tables import text_table
 from .conversion import copy_pruned
-from .costs import Cost, cost_of, weight_bytes
+from .costs import JOULES, Cost, cost_of, weight_bytes
 from .layers import Layers, apply_masks, prunable
 from .methods import METHODS, Method, compressed, methods_of
 
 Metric = Callable[[nn.Module], float]
+FLOOR = 0.99  # of the quality as it is: below it there is no quality per joule
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,14 @@ class Sensitivity:
         cells: layer by layer.
         weight_bytes: layer -> bytes of its weight as it is.
         cost: of the network as it is, if costs were asked for.
+        unit: of costs, "J" for modelled joules; "" where it is not known.
     """
 
     quality: float
     cells: tuple[Cell, ...]
     weight_bytes: dict[str, int]
     cost: float | None = None
+    unit: str = ""
 
     @property
     def layers(self) -> list[str]:
@@ -90,24 +93,51 @@ class Sensitivity:
             return cell.cost / self.cost
         return 1 - (self.weight_bytes[layer] - cell.bytes) / sum(self.weight_bytes.values())
 
+    def per_joule(self, layer: str, method: str) -> float | None:
+        """Quality per modelled joule with this layer compressed; None below `FLOOR`, and where costs are no joules."""
+        cell = self.cell(layer, method)
+        if (
+            self.unit != JOULES
+            or cell.quality is None
+            or not cell.cost
+            or cell.quality < FLOOR * self.quality
+        ):
+            return None
+        return cell.quality / cell.cost
+
     def __str__(self) -> str:
         what = "bytes of weights" if self.cost is None else "cost"
         lost = self._table(self.lost, "3g")
         return (
             f"{lost}\nquality lost by each layer alone, of {self.quality:.4g}\n\n"
-            f"{self._table(self.left, '1%')}\nshare of the {what} that is left then"
+            f"{self._table(self.left, '1%')}\nshare of the {what} that is left then{self._said_of_joules()}"
+        )
+
+    def _said_of_joules(self) -> str:
+        if self.unit != JOULES:
+            return ""
+        return (
+            f"; in the last column the best of its methods that keep {FLOOR:.0%} of the quality, for "
+            f"{self.quality / self.cost:.4g} as it is, joules modelled"
         )
 
     def _table(self, of: Callable[[str, str], float | None], form: str) -> str:
+        with_joules = self.unit == JOULES and of == self.left
         rows = [
             (
                 layer or "(model)",
                 f"{self.weight_bytes[layer]:,}",
                 *(_words(of(layer, method), form) for method in self.methods),
+                *([self._best_per_joule(layer)] if with_joules else []),
             )
             for layer in self.layers
         ]
-        return text_table(("layer", "bytes", *self.methods), rows, right=range(1, 2 + len(self.methods)))
+        heads = ("layer", "bytes", *self.methods, *(["quality / J"] if with_joules else []))
+        return text_table(heads, rows, right=range(1, len(heads)))
+
+    def _best_per_joule(self, layer: str) -> str:
+        found = [self.per_joule(layer, method) for method in self.methods]
+        return _words(max((each for each in found if each is not None), default=None), "4g")
 
     def plot(self) -> Plot:
         """Heat maps of what is lost and what is left; ``plot().save(folder)`` writes ``sensitivity.svg`` and ``.png``.
@@ -185,7 +215,7 @@ def sensitivity(
                     write_whole(file, json.dumps(known, indent=1).encode())
     cells = tuple(Cell(**known["cells"][f"{layer}|{name}"]) for layer in chosen for name in made)
     sizes = {name: weight_bytes(module) for name, module in chosen.items()}
-    return Sensitivity(known["quality"], cells, sizes, known["cost"])
+    return Sensitivity(known["quality"], cells, sizes, known["cost"], getattr(cost, "unit", ""))
 
 
 def _words(value: float | None, form: str = "3g") -> str:

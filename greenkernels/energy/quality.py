@@ -99,10 +99,19 @@ def efficiency(
         reason = f"the quality {quality:.4g} is below the floor {floor:.4g}"
     elif energy_j is not None and energy_j.low <= 0:
         reason = "the network does nothing that costs energy in this model"
-    elif energy_j is not None:
-        ends = sorted((quality / energy_j.low, quality / energy_j.high))
-        per_joule = Measurement(quality / energy_j.value, "1/J", energy_j.kind, *ends)
+    else:
+        per_joule = quality_per_joule(quality, energy_j, floor)
     return Efficiency(quality, floor, len(pairs), count, energy_j, per_joule, source, reason)
+
+
+def quality_per_joule(
+    quality: float | None, energy_j: Measurement | None, floor: float
+) -> Measurement | None:
+    """Quality over joules, in 1/J, of the kind of the joules; None below the floor and where one of both is unknown."""
+    if quality is None or energy_j is None or quality < floor or energy_j.low <= 0:
+        return None
+    ends = sorted((quality / energy_j.low, quality / energy_j.high))
+    return Measurement(quality / energy_j.value, "1/J", energy_j.kind, *ends)
 
 
 def _quality(

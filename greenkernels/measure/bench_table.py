@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from ..report.tables import error, millijoules, milliseconds, ratio, text_table
+from ..report.tables import each_joule, error, millijoules, milliseconds, ratio, text_table
 from .provenance import Kind, Measurement
 from .rows import Row
 
@@ -23,6 +23,7 @@ HEADERS = (
 def table(rows: list[Row]) -> str:
     """Every contender, fastest first, and the ratio against the fastest rival of its case; joules by their kinds."""
     kinds = list(dict.fromkeys(row.energy_j.kind for row in rows if row.energy_j is not None))
+    judged = {row.extra["per_joule_of"]: None for row in rows if row.extra.get("per_joule")}
     lines = []
     ordered = sorted(
         rows, key=lambda row: (row.suite, row.case, row.threads, row.cache)
@@ -40,10 +41,23 @@ def table(rows: list[Row]) -> str:
                 error(row.max_relative_error),
                 *(millijoules(joules_of(row, kind)) for kind in kinds),
                 row.thrown_out or ("noisy" if row.noisy else ""),
+                *(each_joule(per_joule_of(row, score)) for score in judged),
             )
             lines.append((case, str(threads), cache, named(row), *cells))
-    headers = (*HEADERS, *(f"mJ ({kind.value})" for kind in kinds), "note")
-    return text_table(headers, lines, right=(1, *range(4, len(headers) - 1)))
+    headers = (
+        *HEADERS,
+        *(f"mJ ({kind.value})" for kind in kinds),
+        "note",
+        *(f"{score} / J" for score in judged),
+    )
+    note = headers.index("note")
+    return text_table(headers, lines, right=(1, *range(4, note), *range(note + 1, len(headers))))
+
+
+def per_joule_of(row: Row, score: str) -> Measurement | None:
+    """What the row says of its contender's score per joule; None where it is of another score, or below its floor."""
+    found = row.extra.get("per_joule", {}).get(row.contender)
+    return Measurement.from_json(found) if found and row.extra["per_joule_of"] == score else None
 
 
 def joules_of(row: Row, kind: Kind) -> Measurement | None:

@@ -130,6 +130,8 @@ def _whole(page: Page, result: NetworkResult) -> None:
         columns[result.score_name] = [result.scores.get(name, "-") for name in names]
     if thrown_out:
         columns["thrown out"] = [thrown_out.get(name, "") for name in names]
+    if result.per_joule:
+        columns[f"{result.score_name or 'score'} / J"] = [result.per_joule.get(name, "-") for name in names]
     if names:
         caption = f"{result.threads}, {result.plan.memory_format} memory format, A/A noise {result.noise:.1%}"
         page.table(list(columns), list(zip(*columns.values(), strict=True)), (1, 2), caption)

@@ -45,6 +45,7 @@ class NetworkResult:
         difference: relative difference of the converted network's output to the stock one's; None for the plan's.
         scores: contender -> quality of its output, in words; `score_name` is the column's heading.
         score_name: what the score is called, with its unit.
+        per_joule: contender -> score per joule, in words; "-" below the floor of the score.
         pictures: what to show.
         notes: sentences that belong to the result.
     """
@@ -55,6 +56,7 @@ class NetworkResult:
     difference: float | None = None
     scores: Mapping[str, str] = field(default_factory=dict)
     score_name: str = ""
+    per_joule: Mapping[str, str] = field(default_factory=dict)
     pictures: Sequence[Picture] = ()
     notes: Sequence[str] = ()
 

@@ -34,6 +34,11 @@ def ratio(value: Measurement | None, spread: bool = False) -> str:
     return f"{text} [{value.low:.2f}, {value.high:.2f}]" if spread else text
 
 
+def each_joule(value: Measurement | None) -> str:
+    """Quality per joule; ``-`` where there is none, as below its floor."""
+    return "-" if value is None else f"{value.value:.3g}"
+
+
 def error(value: float | None) -> str:
     return "-" if value is None else "0" if value == 0 else f"{value:.1e}"
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..energy.quality import quality_per_joule
 from ..measure.progress import Advance
 from ..measure.provenance import Measurement
 from ..measure.rotation import map_tensors, relative_error
@@ -21,6 +22,26 @@ from .job import Job
 
 TORCH, TORCH_CHANNELS_LAST, OURS = "torch NCHW", "torch channels_last", "greenkernels"
 WRONG = 1e-2  # relative error to float64 that is no rounding
+
+
+FLOOR = 0.99  # of torch's score: below it a network does another job, and gets no score per joule
+
+
+def efficiency(
+    scores: dict[str, float | None], name: str, energy_j: Measurement | None
+) -> Measurement | None:
+    """Score per joule of a contender; None below the floor, without a judge, or without joules."""
+    stock = scores[TORCH]
+    return None if stock is None else quality_per_joule(scores[name], energy_j, FLOOR * stock)
+
+
+def judged_by_joules(
+    job: Job, scores: dict[str, float | None], joules: dict[str, Measurement | None]
+) -> dict[str, object]:
+    """The same for the rows of those contenders, under names that tables of rows know."""
+    found = {name: efficiency(scores, name, energy_j) for name, energy_j in joules.items()}
+    each = {name: value.to_json() for name, value in found.items() if value is not None}
+    return {"per_joule_of": job.score_heading, "per_joule": each} if each else {}
 
 
 @dataclass
@@ -51,6 +72,10 @@ class Result:
         if name == OURS:
             return network.energy_after if self.plan.accepted else network.energy_before
         return network.energy_before if name == self.best_stock else None
+
+    def efficiency(self, name: str) -> Measurement | None:
+        """Score per joule, from `FLOOR` of torch's score on; None below it, without a judge, or without joules."""
+        return efficiency(self.scores, name, self.energy(name))
 
     @property
     def best_stock(self) -> str:
@@ -142,4 +167,5 @@ def _result(job: Job, threads: int, made: Plan, turns: Turns, outputs: dict[str,
     result = Result(threads, made, turns, outputs, scores, difference, rows)
     for row in rows:
         row.energy_j = result.energy(row.contender)
+        row.extra |= judged_by_joules(job, scores, {row.contender: row.energy_j})
     return result

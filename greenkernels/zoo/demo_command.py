@@ -13,7 +13,7 @@ from ..measure.threads import thread_numbers
 from ..measure.turns import FOREIGN_CORES
 from ..report.tables import text_table
 from . import DEFAULT, NETWORKS, FetchError, Job, load, registered
-from .contest import Result, contest, schedule
+from .contest import FLOOR, Result, contest, schedule
 from .demo_report import orientation, table, write
 
 
@@ -71,8 +71,10 @@ def run(job: Job, counts: list[int], repeats: int, quick: bool) -> list[Result]:
 
 def summary(job: Job, results: list[Result]) -> str:
     lines = [f"{job.name} on {job.sizes}, float32, torch {torch.__version__}", job.about, ""]
-    lines += [text_table(*table(job, results), right=(0, 2, 3, 4, 5, 6)), ""]
+    lines += [text_table(*table(job, results), right=(0, *range(2, 8))), ""]
     lines.append(orientation(job))
+    if job.score is not None:
+        lines.append(f"Score per joule is shown from {FLOOR:.0%} of torch's score on.")
     for result in results:
         lines.append(
             f"{result.threads} thread(s): {result.plan.reason} (memory format {result.plan.memory_format})."

@@ -11,7 +11,7 @@ from ..measure.rows import Run
 from ..report import pictures
 from ..report.files import write_whole
 from ..report.network_page import NetworkResult, Picture, network_page
-from ..report.tables import error, millijoules, milliseconds, ratio
+from ..report.tables import each_joule, error, millijoules, milliseconds, ratio
 from .contest import OURS, Result
 from .job import Job
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def table(job: Job, results: list[Result]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Headers and rows: every contender at every thread number."""
-    score = f"{job.score_name} {job.score_unit}".strip() or "score"
+    score = job.score_heading or "score"
     kind = require_one_kind([result.energy(name) for result in results for name in result.outputs])
     joules = f"mJ ({kind.value})" if kind else "mJ"
     headers = (
@@ -32,6 +32,7 @@ def table(job: Job, results: list[Result]) -> tuple[tuple[str, ...], list[tuple[
         joules,
         score,
         "difference to torch",
+        f"{score} / J",
     )
     rows = []
     for result in results:
@@ -47,6 +48,7 @@ def table(job: Job, results: list[Result]) -> tuple[tuple[str, ...], list[tuple[
                     millijoules(result.energy(name)),
                     "-" if result.scores[name] is None else f"{result.scores[name]:.2f}",
                     error(result.difference) if name == OURS else "-",
+                    each_joule(result.efficiency(name)),
                 )
             )
     return headers, rows
@@ -99,6 +101,7 @@ def network_result(job: Job, result: Result) -> NetworkResult:
         ours=OURS,
         difference=result.difference,
         scores={name: f"{score:.2f}" for name, score in result.scores.items() if score is not None},
-        score_name=f"{job.score_name} {job.score_unit}".strip() if job.score else "",
+        score_name=job.score_heading,
+        per_joule={name: each_joule(result.efficiency(name)) for name in result.outputs},
         notes=[part for part in (job.about, orientation(job)) if part],
     )

@@ -48,5 +48,10 @@ class Job:
         """The shapes of the inputs in words: ``1 x 3 x 300 x 451``."""
         return ", ".join(" x ".join(map(str, x.shape)) for x in self.inputs if isinstance(x, Tensor))
 
+    @property
+    def score_heading(self) -> str:
+        """What the score is called, with its unit; "" without a judge."""
+        return f"{self.score_name} {self.score_unit}".strip() if self.score else ""
+
     def quality(self, output: Any) -> float | None:
         return None if self.score is None else self.score(output)

@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from ...energy.breakdown import estimate
-from ...energy.quality import efficiency
+from ...energy.quality import efficiency, quality_per_joule
 from ...measure.contender import Contender
-from ...measure.provenance import Measurement
 from ...measure.suite import calmest
 from ...measure.turns import Schedule, take_turns
 from ...saving import save
@@ -89,11 +88,7 @@ def take_joules(model: nn.Module, data: Data, floor: float, quality: float) -> d
         model, replace(data, test=batch)
     )  # a first call takes longer: static power is paid by the second
     found = efficiency(model, [tuple(batch)], data.judge, floor=0.0, items=lambda x, _: len(x))
-    each = found.per_joule
-    if each is not None:
-        share = quality / found.quality if found.quality else 0.0
-        value, low, high = (share * v for v in (each.value, each.low, each.high))
-        each = None if quality < floor else Measurement(value, each.unit, each.kind, low, high)
+    each = quality_per_joule(quality, found.energy_j, floor)
     split = estimate(model, batch.inputs)
     return {
         "energy_j": None if found.energy_j is None else found.energy_j.to_json(),
