@@ -61,6 +61,13 @@ def test_entropy_cuts_off_an_outlier():
     assert float(RANGES["entropy"](values, 8, True)[1]) < 500
 
 
+def test_entropy_does_not_cut_more_for_the_zeros_of_a_rectifier():
+    values = torch.randn(1, 20_000, generator=torch.Generator().manual_seed(0)).abs()
+    end = float(RANGES["entropy"](values, 8, False)[1])
+    with_zeros = torch.cat((values, torch.zeros(1, 200_000)), 1)
+    assert float(RANGES["entropy"](with_zeros, 8, False)[1]) == end
+
+
 def test_zeros_and_nothing_at_all():
     for ends in RANGES:
         grid = find_grid(torch.zeros(2, 40), ends=ends)

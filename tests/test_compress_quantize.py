@@ -122,6 +122,16 @@ def test_the_largest_inputs_are_those_of_all_calls():
     assert float(made[0].input_scale) == pytest.approx(12 / 255)
 
 
+@pytest.mark.parametrize("inputs", ["percentile", "squares"])
+def test_the_ends_of_inputs_are_not_those_of_one_corner_of_the_maps(inputs):
+    layer = nn.Conv2d(32, 4, 3).eval()
+    maps = torch.randn(128, 32, 7, 7, generator=torch.Generator().manual_seed(0))
+    maps[:, :, 0, 0] *= 0.1  # every 49th value, and 4096 times 49 are all
+    made = gk.compress.quantize(nn.Sequential(layer), batches=[maps], inputs=inputs)
+    # The corners alone end at 0.5; of normal values the outermost 1e-4 begin at 3.7.
+    assert float(made[0].input_scale) > 2 * 2.5 / 255
+
+
 def test_inputs_of_layers_are_the_rows_that_weights_multiply():
     layer = nn.Conv2d(2, 3, 3, stride=2, padding=1)
     x = torch.randn(4, 2, 9, 7)

@@ -52,6 +52,26 @@ def test_each_cell_is_the_network_with_that_layer_alone_compressed():
     assert "convolution with a filter larger than 1x1" in cell.reason
 
 
+def test_the_last_column_is_quality_per_modelled_joule_above_the_floor():
+    model = net()
+    with torch.no_grad():
+        want = model(X)
+    joules = gk.compress.modelled_joules(X)
+
+    def quality(network):
+        return float(10 - (network(X) - want).norm())
+
+    found = gk.compress.sensitivity(model, quality, methods=["int8", "prune 1.0"], cost=joules)
+    cell = found.cell("3", "int8")
+    assert found.per_joule("3", "int8") == pytest.approx(cell.quality / cell.cost)
+    assert found.lost("3", "prune 1.0") > 0.1  # 1 % of 10
+    assert found.per_joule("3", "prune 1.0") is None
+    head = str(found).split("\n\n")[1].splitlines()[0]
+    assert head.endswith("quality / J")
+    timed = gk.compress.sensitivity(model, quality, methods=["int8"], cost=lambda network: 1.0)
+    assert "/ J" not in str(timed)
+
+
 def test_bytes_are_those_that_kernels_keep():
     found = gk.compress.sensitivity(
         net(),

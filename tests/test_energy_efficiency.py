@@ -10,6 +10,7 @@ from torch import nn
 import greenkernels as gk
 from greenkernels.energy import backends, efficiency
 from greenkernels.energy.backends import Backend, Reading
+from greenkernels.energy.quality import quality_per_joule
 from greenkernels.measure.provenance import Kind, Measurement
 
 NET = nn.Sequential(nn.Linear(8, 4), nn.ReLU()).eval()
@@ -30,6 +31,15 @@ def test_quality_per_joule_above_the_floor() -> None:
     assert found.per_joule.value == pytest.approx(2.0 / energy.value)
     assert (found.per_joule.unit, found.per_joule.kind) == ("1/J", Kind.MODELLED)
     assert found.per_joule.low < found.per_joule.value < found.per_joule.high
+
+
+def test_a_quality_over_joules_known_from_elsewhere() -> None:
+    joules = Measurement(2.0, "J", Kind.MODELLED, 1.0, 4.0)
+    each = quality_per_joule(0.8, joules, 0.5)
+    assert (each.value, each.low, each.high, each.kind) == (0.4, 0.2, 0.8, Kind.MODELLED)
+    assert quality_per_joule(0.4, joules, 0.5) is None
+    assert quality_per_joule(None, joules, 0.5) is None
+    assert quality_per_joule(0.8, None, 0.5) is None
 
 
 def test_joules_are_of_one_item() -> None:

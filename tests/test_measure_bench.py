@@ -111,6 +111,16 @@ def test_table_has_cold_first_and_losers_and_shares():
     assert "not installed" in lines[3]
 
 
+def test_score_per_joule_is_the_last_column():
+    rows = [row("case", "a", 2.0), row("case", "b", 1.0, ours=True)]
+    each = Measurement(123.4, "1/J", Kind.MODELLED, 100.0, 150.0)
+    for one in rows:
+        one.extra |= {"per_joule_of": "PSNR dB", "per_joule": {"b": each.to_json()}}
+    lines = table(rows).splitlines()
+    assert lines[0].endswith("PSNR dB / J")
+    assert [line.split()[-1] for line in lines[2:]] == ["123", "-"]
+
+
 # --- rivals
 
 

@@ -79,6 +79,7 @@ def _entropy_end(sizes: Tensor, bits: int) -> Tensor:
     if top == 0:
         return sizes.new_zeros(())
     counts = torch.histc(sizes, BINS, 0, top)
+    counts[0] = counts[1]  # a rectifier's zeros are exact on any grid, and would drown all the rest
     steps = 1 << bits - 1
     best, end = float("inf"), top
     for share in SHARES:

@@ -86,8 +86,7 @@ def _hook(seen: Seen, gram: bool) -> Callable[..., None]:
         if x.numel():
             seen.low, seen.high = min(seen.low, float(x.min())), max(seen.high, float(x.max()))
         if len(seen.values) < SAMPLES:
-            flat = x.flatten()
-            seen.values.append(flat[:: max(1, len(flat) // SAMPLE)].clone())
+            seen.values.append(_sample(x.flatten(), len(seen.values)))
         rows = rows_of(module, x)
         seen.rows += len(rows)
         total = rows.sum(0, dtype=torch.float64)
@@ -97,6 +96,14 @@ def _hook(seen: Seen, gram: bool) -> Callable[..., None]:
             seen.gram = seen.gram + product if len(seen.gram) else product
 
     return hook
+
+
+def _sample(flat: Tensor, seed: int) -> Tensor:
+    """`SAMPLE` of the values, by chance: every n-th value may be the same place of each map, a corner as a rule."""
+    if len(flat) <= SAMPLE:
+        return flat.clone()
+    places = torch.randint(len(flat), (SAMPLE,), generator=torch.Generator().manual_seed(seed))
+    return flat[places.to(flat.device)]
 
 
 def rows_of(module: nn.Module, x: Tensor) -> Tensor:
