@@ -6,6 +6,7 @@ too, or by one of 4 entries, so that errors are those of the input's rounding; p
 contender by itself (`pytest bench --benchmark-enable`), or, without that, the small cases once.
 """
 
+import copy
 from functools import partial
 from typing import NamedTuple
 
@@ -57,6 +58,11 @@ def weight_of(shape: Shape) -> Weight:
     return Weight(values, scale, torch.randn(shape.n, generator=generator) / 10)
 
 
+def float_contender(stock: nn.Linear, work: Work) -> Contender:
+    version, again = torch.__version__, partial(float_contender, stock, work)
+    return Contender(FLOAT, copy.deepcopy(stock), keep=True, version=version, work=work, fresh=again)
+
+
 def codebook_contender(weight: Weight, bits: int, work: Work) -> Contender:
     least = -(1 << bits - 1)
     table = torch.arange(least, -least, dtype=torch.int8)
@@ -85,7 +91,7 @@ def prepare(shape: Shape) -> Trial:
 
     return Trial(
         contenders=[
-            Contender(FLOAT, stock, keep=True, version=torch.__version__, work=work(4.0 * n * k)),
+            float_contender(stock, work(4.0 * n * k)),
             int4_contender(weight, work(int4_packing.packed_bytes(n, k, GROUP))),
             *(
                 codebook_contender(weight, bits, work(codebook_packing.packed_bytes(n, k, GROUP, bits)))

@@ -46,6 +46,13 @@ OURS = "greenkernels Int4Linear"
 INT8 = "greenkernels Int8Linear"
 
 
+def float_contender(stock: nn.Linear, work: Work) -> Contender:
+    version, again = torch.__version__, partial(float_contender, stock, work)
+    return Contender(
+        "torch float32", copy.deepcopy(stock), keep=True, version=version, work=work, fresh=again
+    )
+
+
 def int8_contender(stock: nn.Linear, work: Work) -> Contender:
     module = Int8Linear.from_module(copy.deepcopy(stock))
     return Contender(
@@ -72,7 +79,7 @@ def prepare(shape: Shape) -> Trial:
     dense = Work(operations, operations, maps + 4.0 * n * k)
     return Trial(
         contenders=[
-            Contender("torch float32", stock, keep=True, version=torch.__version__, work=dense),
+            float_contender(stock, dense),
             int8_contender(stock, Work(operations, operations, maps + n * k)),
             our_contender(values, scale, stock.bias.detach(), work),
         ],

@@ -57,11 +57,11 @@ def in_halves(storage: str, subject: Subject) -> nn.Module:
     return copied
 
 
-def aware(bits: int, subject: Subject) -> nn.Module:
+def aware(bits: int, subject: Subject, learns_steps: bool = True) -> nn.Module:
     """Trained on with rounding."""
     if subject.tune is None:
         raise NotForThisError("nothing to train on")
-    wrapped = gk.compress.QuantizationAware(subject.network, bits, learns_steps=True)
+    wrapped = gk.compress.QuantizationAware(subject.network, bits, learns_steps=learns_steps)
     subject.tune(wrapped)
     return wrapped.finished()
 
@@ -85,10 +85,13 @@ WAYS: dict[str, Callable[[Subject], nn.Module]] = {
     "8 bit, Winograd's tiles": partial(planned, "tiled"),
     "8 bit, second order": partial(quantized, 8, rounding="second-order"),
     "8 bit, inputs fixed by their largest": partial(quantized, 8, inputs="largest"),
+    "8 bit, inputs fixed by percentiles": partial(quantized, 8, inputs="percentile"),
     "8 bit, inputs fixed by least squares": partial(quantized, 8, inputs="squares"),
+    "8 bit, inputs fixed by entropy": partial(quantized, 8, inputs="entropy"),
     "4 bit": partial(quantized, 4),
     "4 bit, bias corrected": partial(quantized, 4, correct_bias=True),
     "4 bit, second order": partial(quantized, 4, rounding="second-order"),
+    "4 bit, trained straight through": partial(aware, 4, learns_steps=False),
     "4 bit, trained": partial(aware, 4),
     "4-bit codebook": partial(shared, 4),
     "4-bit codebook, trained": partial(shared, 4, trains=True),
