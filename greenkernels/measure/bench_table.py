@@ -41,7 +41,7 @@ def table(rows: list[Row]) -> str:
                 error(row.max_relative_error),
                 *(millijoules(joules_of(row, kind)) for kind in kinds),
                 row.thrown_out or ("noisy" if row.noisy else ""),
-                *(each_joule(per_joule_of(row, score)) for score in judged),
+                *(each_joule(score_per_joule(row, score)) for score in judged),
             )
             lines.append((case, str(threads), cache, named(row), *cells))
     headers = (
@@ -54,10 +54,11 @@ def table(rows: list[Row]) -> str:
     return text_table(headers, lines, right=(1, *range(4, note), *range(note + 1, len(headers))))
 
 
-def per_joule_of(row: Row, score: str) -> Measurement | None:
-    """What the row says of its contender's score per joule; None where it is of another score, or below its floor."""
+def score_per_joule(row: Row, score: str | None = None) -> Measurement | None:
+    """What the row says of its contender's score per joule; None below its floor, and where it is of another score."""
     found = row.extra.get("per_joule", {}).get(row.contender)
-    return Measurement.from_json(found) if found and row.extra["per_joule_of"] == score else None
+    wanted = found and score in (None, row.extra["per_joule_of"])
+    return Measurement.from_json(found) if wanted else None
 
 
 def joules_of(row: Row, kind: Kind) -> Measurement | None:

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+from ..measure.bench_table import score_per_joule
 from ..measure.compare import NOISE_FLOOR
 from ..measure.rows import Row
-from ..report.tables import error, milliseconds, text_table
+from ..report.tables import each_joule, error, milliseconds, text_table
 from .contest import OURS, TORCH, TORCH_CHANNELS_LAST
 
 SLOWER_ALLOWED = 0.02
@@ -96,6 +97,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
         "replaced",
         "difference",
         "verdict",
+        "score / J",
     )
     lines = []
     for v in verdicts:
@@ -116,6 +118,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
                 replaced,
                 error(extra.get("relative_difference")),
                 verdict,
+                each_joule(score_per_joule(v.ours)) if v.ours else "-",
             )
         )
-    return text_table(headers, lines, right=(1, 3, 4, 5, 6, 7))
+    return text_table(headers, lines, right=(1, 3, 4, 5, 6, 7, 9))
