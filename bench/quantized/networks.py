@@ -41,6 +41,7 @@ from greenkernels.measure.machine import cpu_facts, source_facts
 from greenkernels.measure.provenance import Kind, Measurement
 from greenkernels.measure.turns import Schedule, take_turns
 from greenkernels.planning.convert import PLAN_ATTRIBUTE
+from greenkernels.report.files import write_whole
 from greenkernels.report.plots.canvas import (
     LOSES,
     OURS,
@@ -214,7 +215,8 @@ def write_report() -> None:
             title = "What fewer bytes cost the output"
             put_title(figure, title)
             alt = f"Difference of the output over bytes of the weights, {len(rows)} ways of {len(whole)} networks."
-            finish(figure, "quantized-networks", title, alt).save(DOCS / "figures")
+            plot = finish(figure, "quantized-networks", title, alt)
+        write_whole(DOCS / "figures" / f"{plot.name}.svg", plot.svg.encode())
     except ImportError as problem:
         print(f"no plot: {problem}")
 
