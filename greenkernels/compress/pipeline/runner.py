@@ -200,4 +200,6 @@ def _measured(path: Path, recipe: Recipe, data: Data, rows: list[Row], key: str)
 
 
 def _quick(step: Step) -> Step:
-    return Step(step.do, step.options | ({"epochs": 1} if "epochs" in step.options else {}))
+    """At most an epoch; a step that does not train does not begin to."""
+    epochs = {name: min(1, count) for name, count in step.options.items() if name == "epochs"}
+    return Step(step.do, step.options | epochs)
