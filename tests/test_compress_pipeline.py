@@ -293,10 +293,5 @@ def test_the_command_follows_a_recipe_and_names_what_is_wrong(tmp_path, data):
     assert done.output.split() == sorted(path.stem for path in RECIPES.glob("*.toml"))
 
 
-def test_a_quick_run_trains_an_epoch_only_where_the_recipe_trains(tmp_path):
-    made = recipe(tmp_path, TRAIN.replace("1", "3") + '[[step]]\ndo = "quantize"\n')
-    assert [runner._quick(step).options["epochs"] for step in made.steps] == [1, 0]
-
-
 def test_points_that_nothing_dominates():
     assert nothing_dominates([(1, 0.5), (2, 0.9), (3, 0.9), (3, 0.4)]) == [True, True, False, False]

@@ -8,7 +8,7 @@ from torch import nn
 from zoo_files import fetched
 
 from greenkernels.compress.compress_command import RECIPES
-from greenkernels.compress.pipeline import RecipeError, digits, read_recipe, run, topics
+from greenkernels.compress.pipeline import RecipeError, digits, read_recipe, run, runner, topics
 from greenkernels.compress.pipeline.data import DataError
 
 OURS = "greenkernels.compress.pipeline.networks"
@@ -143,3 +143,10 @@ def test_a_reader_that_gives_no_data_is_named(tmp_path, reader, said):
     path.write_text(f'name = "t"\nnetwork = "{OURS}:classic"\nreader = "{reader}"\n[[step]]\ndo = "train"\n')
     with pytest.raises(RecipeError, match=said):
         run(read_recipe(path), tmp_path / "out", say=quiet)
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_a_quick_run_trains_an_epoch_only_where_the_recipe_trains(name):
+    for step in read_recipe(PATHS[name]).steps:
+        epochs = step.options.get("epochs")
+        assert runner._quick(step).options.get("epochs") == (epochs and 1)
