@@ -3,7 +3,7 @@
 import pytest
 from bench_rows import case_rows, quantity, row, run_of
 
-from greenkernels.measure import Kind, MixedKindsError
+from greenkernels.measure import Kind, MixedKindsError, Row
 from greenkernels.report.cases import by_machine, cases_of, require_measured, speedup_of
 from greenkernels.report.verdicts import counted, verdict
 
@@ -69,6 +69,13 @@ def test_a_rival_of_one_run_is_not_ranked_but_there():
     case = one(runs)
     assert case.rival.contender == "torch channels_last"
     assert "ncnn" in [s.contender for s in case.standings]
+
+
+def test_a_contender_stays_that_a_rival_of_its_name_follows():
+    absent = Row("stem", "case", "torch channels_last", False, None, 1, thrown_out="not in the run: not driven")
+    case = one([run_of([*case_rows(0.1, 0.05), absent], day) for day in (1, 2, 3)])
+    assert case.rival.contender == "torch channels_last"
+    assert case.ratio().value == pytest.approx(2)
 
 
 def test_wrong_once_is_thrown_out():

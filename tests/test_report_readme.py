@@ -176,5 +176,8 @@ def test_the_command_without_a_checkout(checkout, monkeypatch, capsys, tmp_path)
     assert command.main([]) == 1
     assert "--rows FOLDER --html FILE makes a page anywhere" in capsys.readouterr().err
     assert command.main(["--rows", str(folder), "--html", str(tmp_path / "page.html")]) == 0
-    assert command.main(["--rows", str(tmp_path / "none"), "--html", str(tmp_path / "page.html")]) == 1
+    (tmp_path / "empty").mkdir()
+    assert command.main(["--rows", str(tmp_path / "empty"), "--html", str(tmp_path / "page.html")]) == 1
     assert "there must be at least one run" in capsys.readouterr().err
+    assert command.main(["--rows", str(tmp_path / "none"), "--html", str(tmp_path / "page.html")]) == 1
+    assert f"{tmp_path / 'none'}: must be a file of benchmark rows" in capsys.readouterr().err

@@ -133,9 +133,11 @@ def run_case(
     describe(rows, trial.contenders, trial.work)
     for row in rows:
         row.ceilings = limits
+    ran = {row.contender for row in rows}  # one of a rival's name may have been in the run without it
     for name, reason in missing.items():
-        row = Row(suite, case.name, name, False, None, threads, thrown_out=f"not in the run: {reason}")
-        rows.append(row)
+        if name not in ran:
+            reason = f"not in the run: {reason}"
+            rows.append(Row(suite, case.name, name, False, None, threads, thrown_out=reason))
     for row in rows:
         row.cache = "cold" if cold else "warm"
     return rows

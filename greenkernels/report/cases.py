@@ -208,7 +208,9 @@ def _standings(by_run: dict[int, list[Row]]) -> list[Standing]:
     rows: dict[str, dict[int, Row]] = {}
     for number, of_run in by_run.items():
         for row in of_run:
-            rows.setdefault(row.contender, {})[number] = row
+            found = rows.setdefault(row.contender, {})
+            if number not in found or row.time_s is not None:  # the one that ran, if there are two of a name
+                found[number] = row
     return [Standing(contender, found) for contender, found in rows.items()]
 
 
