@@ -1,14 +1,16 @@
 """One wheel in every Python and torch that it promises: a row for each pair in docs/versions.json.
 
-Each pair gets a fresh environment, the wheel without its dependencies, and the checks of smoke.py; the environment is
-removed after it. On a torch that is too old the doctor must say so. Exit status 1 if a pair failed.
+Each pair gets a fresh environment, the wheel without its dependencies, and the checks of smoke.py; the environment and
+its torch are removed after it. On a torch that is too old the doctor must say so. Exit status 1 if a pair failed.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -16,10 +18,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from greenkernels.measure.machine import cpu_facts
+
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "docs" / "versions.json"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-TORCHES = ("2.10.0", "2.14.1")  # the oldest of the stable ABI in use, and the newest there is
+NEWEST = "newest"  # that the installer finds for that Python
+TORCHES = ("2.10.0", NEWEST)  # the oldest of the stable ABI in use, and whatever has come since
 TOO_OLD = "2.9.1"
 NEEDED = ("numpy", "typer>=0.15", "rich>=13", "safetensors", "tomli")
 TAIL = 400  # letters of an error that a row keeps
@@ -34,6 +39,8 @@ def main() -> int:
     chosen = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
+        # What torch needs is shared, and goes with the run.
+        os.environ["UV_CACHE_DIR"] = str(Path(folder) / "cache")
         wheel = (chosen.wheel or build_wheel(Path(folder))).resolve()
         for torch in chosen.torches:
             for python in chosen.pythons if torch != TOO_OLD else chosen.pythons[:1]:
@@ -57,13 +64,14 @@ def row_of(python: str, torch: str, wheel: Path, environment: Path) -> dict[str,
     row: dict[str, Any] = {"python": python, "torch": torch, "passed": False}
     try:
         run("uv", "venv", "--quiet", "--python", interpreter(python), str(environment))
-        install(environment, f"torch=={torch}", *NEEDED)
+        install(environment, "torch" if torch == NEWEST else f"torch=={torch}", *NEEDED)
         install(environment, "--no-deps", str(wheel))
         return row | (refusal(environment) if torch == TOO_OLD else smoke(environment))
     except subprocess.CalledProcessError as problem:
         return row | {"problem": (problem.stderr or problem.stdout)[-TAIL:]}
     finally:
         shutil.rmtree(environment, ignore_errors=True)
+        run("uv", "cache", "clean", "--quiet", "torch")  # each pair has another file of it, a gigabyte
 
 
 def interpreter(python: str) -> str:
@@ -91,7 +99,10 @@ def refusal(environment: Path) -> dict[str, Any]:
         "print(gk.info()['reason'])"
     )
     told = run(str(environment / "bin" / "python"), "-W", "ignore", "-c", code).splitlines()[-1]
-    return {"passed": f"torch {TOO_OLD}" in told and "is older than" in told, "message": told[-TAIL:]}
+    return {
+        "passed": f"torch {TOO_OLD}" in told and "is older than" in told,
+        "message": told.replace(str(environment), "...")[-TAIL:],
+    }
 
 
 def run(*command: str) -> str:
@@ -112,8 +123,13 @@ def line_of(row: dict[str, Any]) -> str:
 
 def write(rows: list[dict[str, Any]], wheel: str) -> None:
     """All or nothing."""
+    about = {
+        "wheel": wheel,
+        "machine": f"{cpu_facts()['name']}, {platform.system()} {platform.machine()}, glibc {platform.libc_ver()[1]}",
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+    }
     temporary = RESULTS.with_suffix(".part")
-    temporary.write_text(json.dumps({"wheel": wheel, "rows": rows}, indent=1) + "\n")
+    temporary.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
     temporary.replace(RESULTS)
 
 
