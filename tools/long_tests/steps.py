@@ -52,6 +52,11 @@ STEPS = (
         ("python", "tools/arm_counts"),
     ),
     Step(
+        "arm-wheel",
+        "the wheel for 64-bit Arm: cross-compiled, audited, imported and run under qemu",
+        ("python", "tools/arm_wheel", "--smoke"),
+    ),
+    Step(
         "versions",
         "the one wheel in every Python and the oldest and newest torch that it promises",
         ("make", "versions"),
