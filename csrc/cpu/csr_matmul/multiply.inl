@@ -8,6 +8,23 @@ inline constexpr int kCsrSums = kCsrVecs<T, kLines> >= 6   ? 1
                                 : kCsrVecs<T, kLines> >= 3 ? 2
                                                            : 4;
 
+#if GK_ISA_WIDTH == 4 && !defined(__SANITIZE_ADDRESS__)
+// Adds weight * line to the sums from kAt on, two vectors a load: gcc 12 joins few loads in pairs by itself.
+template <typename T, int kLines, int kAt = 0>
+GK_INLINE void csr_add_pairs(const char* line, Vec<T> weight, Vec<T> (&sum)[kCsrVecs<T, kLines>]) {
+  constexpr int kBytes = kLines * kCsrLanes * sizeof(T), kVecBytes = Vec<T>::kWidth * sizeof(T);
+  if constexpr (kAt < kCsrVecs<T, kLines>) {
+    Vec<T> a, b;
+    asm("ldp %q0, %q1, [%2, %3]"
+        : "=w"(a.v), "=w"(b.v)
+        : "r"(line), "i"(kAt * kVecBytes), "m"(*reinterpret_cast<const char (*)[kBytes]>(line)));
+    sum[kAt] = fma(weight, a, sum[kAt]);
+    sum[kAt + 1] = fma(weight, b, sum[kAt + 1]);
+    csr_add_pairs<T, kLines, kAt + 2>(line, weight, sum);
+  }
+}
+#endif
+
 // Adds value * x[offset] to one of the sums. Offsets are in bytes of one line of floats.
 template <typename T, int kLines>
 GK_INLINE void csr_step(const T* x, uint64_t offset, T value, Vec<T> (&sum)[kCsrVecs<T, kLines>]) {
@@ -17,6 +34,9 @@ GK_INLINE void csr_step(const T* x, uint64_t offset, T value, Vec<T> (&sum)[kCsr
   // core.
   if constexpr (kCsrVecs<T, kLines> > 1) asm("" : "+r"(line));
   const Vec<T> weight = Vec<T>::broadcast(value);
+#if GK_ISA_WIDTH == 4 && !defined(__SANITIZE_ADDRESS__)
+  csr_add_pairs<T, kLines>(line, weight, sum);
+#else
 #pragma GCC unroll 16
   for (int j = 0; j < kCsrVecs<T, kLines>; ++j) {
     Vec<T> xs = Vec<T>::load(reinterpret_cast<const T*>(line) + j * Vec<T>::kWidth);
@@ -27,6 +47,7 @@ GK_INLINE void csr_step(const T* x, uint64_t offset, T value, Vec<T> (&sum)[kCsr
 #endif
     sum[j] = fma(weight, xs, sum[j]);
   }
+#endif
 }
 
 // Adds the product of the nonzeros of one row of a block with the block's part of the strip to `row`, which
