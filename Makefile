@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 KERNEL_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
-.PHONY: help setup demo test test-python test-cpp test-arm test-all raw bench architectures gpu-gate docs lint format clean
+.PHONY: help setup demo test test-python test-cpp test-arm test-all fuzz raw bench architectures gpu-gate docs lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -50,6 +50,9 @@ test-arm: setup  ## the C++ tests on 64-bit Arm: cross-compiled, run by qemu wit
 
 test-all: setup  ## the long run: what CI runs and all that is too long for it (ARGS=--list shows the steps)
 	$(BIN)/python tools/long_tests $(ARGS)
+
+fuzz: setup  ## ops against float64 on random cases for 30 minutes, on from docs/fuzz.json
+	$(BIN)/python tools/fuzz --record --minutes 30 $(ARGS)
 
 raw: setup  ## greenkernels_raw without torch, in build/release; and the C++ tests as shipped
 	cmake --preset release -DPython_EXECUTABLE=$(abspath $(BIN))/python

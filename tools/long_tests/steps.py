@@ -45,6 +45,7 @@ STEPS = (
         "the README's first command in a fresh clone, and the demo's report that comes out",
         ("bash", "tools/newcomer.sh"),
     ),
+    Step("fuzz", "ops against float64 on random cases, for 30 minutes", ("make", "fuzz")),
     Step("arm", "the C++ tests of all kernels on 64-bit Arm, under qemu", ("make", "test-arm")),
     Step(
         "arm-counts",
