@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import stat
 import sys
 import tempfile
 import time
@@ -61,7 +62,7 @@ def entry(library: Library) -> Path:
 def cached(library: Library) -> Path | None:
     """The binary, if it was built before."""
     path = entry(library) / library.file_name
-    return path if path.exists() else None
+    return path if _trusted(path) else None
 
 
 def build(library: Library, *, retry: bool = False) -> Path:
@@ -83,22 +84,71 @@ def build(library: Library, *, retry: bool = False) -> Path:
     check()
     folder = entry(library)
     binary = folder / library.file_name
-    if binary.exists():
+    if _trusted(binary):
         return binary
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make_private(binary)
         with _lock(folder / "lock"):
-            if binary.exists():  # another process was faster
+            if _trusted(binary):  # another process was faster
                 return binary
             _forget_leftovers(folder)
             _raise_remembered_failure(folder, retry)
             with tempfile.TemporaryDirectory(prefix="work-", dir=folder) as work:
-                os.replace(_compile(library, folder, Path(work)), binary)
+                built = _compile(library, folder, Path(work))
+                _sum_of(binary).write_text(_hash(built))  # before it: a binary without its sum is built again
+                for path in (_sum_of(binary), built):
+                    path.chmod(0o700)
+                os.replace(built, binary)
             return binary
     except OSError as error:
         raise BuildError(
             f"cannot write to the cache: {error}", "export GREENKERNELS_CACHE=$(mktemp -d)"
         ) from error
+
+
+def _make_private(binary: Path) -> None:
+    """Creates the folder of an entry and that of all entries, so that nobody but this user writes to them.
+
+    What lies in a folder that others could write to is not trusted: its sum goes.
+
+    Raises:
+        BuildError: one belongs to somebody else, who could put another binary there.
+    """
+    for part in (binary.parent.parent, binary.parent):
+        part.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not _ours(part):
+            raise BuildError(
+                f"{part} belongs to another user, who could change what is loaded from it",
+                "export GREENKERNELS_CACHE=$(mktemp -d)",
+            )
+        if part.stat().st_mode & 0o022:
+            _sum_of(binary).unlink(missing_ok=True)
+            part.chmod(0o700)
+
+
+def _ours(path: Path) -> bool:
+    """Whether it is this user's, or of the one who may do everything anyway, and no link."""
+    about = path.lstat()
+    return about.st_uid in (0, os.geteuid()) and not stat.S_ISLNK(about.st_mode)
+
+
+def _trusted(binary: Path) -> bool:
+    """Whether a binary is there, whole, and nobody else can have changed it."""
+    try:
+        for path in (binary.parent.parent, binary.parent, binary, _sum_of(binary)):
+            if not _ours(path) or path.stat().st_mode & 0o022:
+                return False
+        return _sum_of(binary).read_text() == _hash(binary)
+    except OSError:
+        return False
+
+
+def _sum_of(binary: Path) -> Path:
+    return binary.with_name(binary.name + ".sha256")
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _key(library: Library) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import struct
 from collections.abc import Iterable
@@ -182,10 +183,34 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         start = _SIZE.size + _SIZE.unpack_from(raw)[0]
         header = json.loads(raw[_SIZE.size : start])
         about = header.pop(_METADATA, None) or {}
+        _check_extents(header, len(raw) - start)
         _check(header, dict(about), memoryview(raw)[start:])
         return {name: _tensor(raw, start, entry) for name, entry in header.items()}, about
-    except (struct.error, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (
+        struct.error,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RuntimeError,
+        RecursionError,
+    ) as error:
         raise ValueError(f"load: {path} is not a safetensors file, or is damaged: {error}") from None
+
+
+def _check_extents(entries: dict[str, Any], size: int) -> None:
+    """Raises ValueError unless the tensors fill ``size`` bytes one after the other: before anything is allocated."""
+    at = 0
+    for name, entry in sorted(entries.items(), key=lambda item: item[1]["data_offsets"]):
+        begin, end = entry["data_offsets"]
+        if not all(type(number) is int and number >= 0 for number in (begin, end, *entry["shape"])):
+            raise ValueError(f"offsets and shape of {name!r} must be integers >= 0")
+        length = math.prod(entry["shape"]) * _DTYPES[entry["dtype"]].itemsize
+        if begin != at or end - begin != length:
+            raise ValueError(f"{name!r} must lie in [{at}, {at + length}) of the data, got [{begin}, {end})")
+        at = end
+    if at != size:
+        raise ValueError(f"the data must be {at} bytes long, got {size}")
 
 
 def _check(entries: dict[str, Any], about: dict[str, str], data: memoryview) -> None:

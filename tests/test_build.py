@@ -174,6 +174,32 @@ class TestFirstUse:
         assert copy.use(CXX=slow).kind == "built-on-first-use"
         assert not copy.leftovers()
 
+    def test_the_cache_is_private_and_only_what_was_built_is_loaded(self, copy: Copy) -> None:
+        os.chmod(copy.root, 0o777)
+        copy.use()
+        binary = copy.binaries()[0]
+        for path in (binary.parent, binary.parent.parent, binary):
+            assert path.stat().st_mode & 0o077 == 0
+        whole = binary.read_bytes()
+        for damage in (b"", whole[:-1], whole[:4000] + bytes([whole[4000] ^ 1]) + whole[4001:]):
+            binary.write_bytes(damage)
+            use = copy.use()
+            assert (use.kind, use.right) == ("built-on-first-use", True)
+            assert "compiling _C for first use: done" in use.stderr
+        binary.parent.chmod(0o777)  # others could have been there
+        assert "compiling _C for first use: done" in copy.use().stderr
+        assert "compiling" not in copy.use().stderr
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder away")
+    def test_a_folder_of_somebody_else_is_not_used(self, copy: Copy) -> None:
+        folder = copy.cache / "build"
+        folder.mkdir(parents=True)
+        os.chown(folder, 12345, 12345)
+        use = copy.use()
+        assert (use.kind, use.right) == ("plain-torch", True)
+        assert "belongs to another user" in use.reason
+        assert not copy.binaries()
+
     def test_doctor_before_the_first_use(self, copy: Copy) -> None:
         code, diagnosis = copy.doctor()
         assert (code, diagnosis["status"]["kind"]) == (0, "not-built-yet")

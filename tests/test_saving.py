@@ -72,6 +72,36 @@ def test_refuses_what_it_cannot_write_or_read(tmp_path):
             gk.load(mlp(), path)
 
 
+HUGE = 1 << 50
+
+
+@pytest.mark.parametrize(
+    ("header", "data"),
+    [
+        ({"a": {"dtype": "F32", "shape": [HUGE], "data_offsets": [0, 0]}}, 0),
+        ({"a": {"dtype": "F32", "shape": [HUGE], "data_offsets": [0, 4 * HUGE]}}, 0),
+        ({"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, 8]}}, 8),
+        ({"a": {"dtype": "F32", "shape": [-1, -2], "data_offsets": [0, 8]}}, 8),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [-8, 0]}}, 8),
+        ({"a": {"dtype": "F32", "shape": [2.0], "data_offsets": [0, 8]}}, 8),
+        ({"a": {"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}}, 12),
+        ({name: {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]} for name in "ab"}, 8),
+        ({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}, 8),
+        ({"a": {"dtype": "F4", "shape": [1], "data_offsets": [0, 4]}}, 4),
+        ({"a": {"dtype": "F32", "shape": None, "data_offsets": [0, 4]}}, 4),
+        ([], 0),
+        (None, 0),
+    ],
+    ids=repr,
+)
+def test_shapes_that_lie_allocate_nothing(tmp_path, header, data):
+    words = b"[" * 100_000 if header is None else json.dumps(header).encode()
+    path = tmp_path / "hostile"
+    path.write_bytes(struct.pack("<Q", len(words)) + words + bytes(data))
+    with pytest.raises(ValueError, match="is not a safetensors file, or is damaged"):
+        gk.load(mlp(), path)
+
+
 def _renamed(folder):
     """A file whose packed weight belongs to layer 1."""
     raw = gk.save(nn.Sequential(pruned()[0]), folder / "renamed").read_bytes()
