@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import shutil
-import stat
 import sys
 import tempfile
 import time
@@ -127,9 +126,8 @@ def _make_private(binary: Path) -> None:
 
 
 def _ours(path: Path) -> bool:
-    """Whether it is this user's, or of the one who may do everything anyway, and no link."""
-    about = path.lstat()
-    return about.st_uid in (0, os.geteuid()) and not stat.S_ISLNK(about.st_mode)
+    """Whether it, and what it links to if it is a link, is this user's, or of the one who may do everything anyway."""
+    return all(about.st_uid in (0, os.geteuid()) for about in (path.lstat(), path.stat()))
 
 
 def _trusted(binary: Path) -> bool:
