@@ -72,7 +72,9 @@ def test_a_rival_of_one_run_is_not_ranked_but_there():
 
 
 def test_a_contender_stays_that_a_rival_of_its_name_follows():
-    absent = Row("stem", "case", "torch channels_last", False, None, 1, thrown_out="not in the run: not driven")
+    absent = Row(
+        "stem", "case", "torch channels_last", False, None, 1, thrown_out="not in the run: not driven"
+    )
     case = one([run_of([*case_rows(0.1, 0.05), absent], day) for day in (1, 2, 3)])
     assert case.rival.contender == "torch channels_last"
     assert case.ratio().value == pytest.approx(2)
