@@ -1,12 +1,13 @@
 """The reader of MNIST's format: values, packed or not, checksums, and what it says of broken files."""
 
 import gzip
+from itertools import pairwise
 
 import pytest
 import torch
 from idx_files import idx, write_files
 
-from greenkernels.compress.pipeline.data import FILES, DataError, load
+from greenkernels.compress.pipeline.data import FILES, DataError, Split, load, spread_over
 
 
 @pytest.fixture
@@ -57,3 +58,17 @@ def test_broken_data_is_named(data, spoil, said):
 def test_another_checksum_is_refused(data):
     with pytest.raises(DataError, match="the checksum must be abc, got"):
         load(data, "abc")
+
+
+@pytest.mark.parametrize(
+    ("count", "most"), [(1, 1), (7, 1), (7, 3), (7, 6), (7, 7), (7, 9), (1000, 500), (999, 500)]
+)
+def test_a_part_is_spread_over_all_of_the_whole(count, most):
+    whole = Split(torch.arange(count).float(), torch.arange(count))
+    part = spread_over(whole, most)
+    taken = part.labels.tolist()
+    assert taken == part.inputs.tolist()
+    assert len(set(taken)) == len(taken) == min(count, most)
+    gaps = {after - before for before, after in pairwise([*taken, count])}
+    assert taken[0] == 0
+    assert max(gaps) - min(gaps) <= 1

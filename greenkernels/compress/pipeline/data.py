@@ -76,8 +76,11 @@ class Data:
 
 def spread_over(split: Split, most: int) -> Split:
     """At most so many of a split, evenly over all of it."""
-    every = max(1, len(split.labels) // most)
-    return Split(split.inputs[::every][:most].contiguous(), split.labels[::every][:most])
+    count = len(split.labels)
+    if count <= most:
+        return split
+    places = torch.arange(most) * count // most
+    return Split(split.inputs[places], split.labels[places])
 
 
 def shortened(data: Data) -> Data:
