@@ -29,7 +29,12 @@ def test_a_search_gives_each_layer_its_method_and_goes_on(tmp_path, data, monkey
     monkeypatch.setattr(steps, "accuracy", stopped)
     with pytest.raises(KeyboardInterrupt):
         run(made, tmp_path / "out", data=data, say=quiet)
-    assert (tmp_path / "out" / "01-search.notes.json").is_file()
+    assert len(list((tmp_path / "out").glob("01-search.notes-*.json"))) == 1
+    asked.clear()
+    with pytest.raises(KeyboardInterrupt):
+        run(made, tmp_path / "out", data=data, quick=True, say=quiet)
+    assert len(asked) == 8  # what is known of all of the data is not taken for a part of it
+    asked.append(None)
     rows = run(made, tmp_path / "out", data=data, say=quiet)
     assert rows[1].file_bytes < rows[0].file_bytes / 3
     last = again(made, tmp_path / "out" / "01-search")

@@ -36,8 +36,8 @@ def run(
 
     Each step leaves ``NN-name.safetensors`` (its weights, packed), ``NN-name.state.safetensors`` (the same as the next
     step takes them) and, last, ``NN-name.json`` (its row, and what the network is built of). Nothing is pickled. A
-    search keeps what it knows in ``NN-search.notes.json`` and goes on in the middle. Steps of a recipe that was changed
-    since are done again from the first change on.
+    search keeps what it knows in ``NN-search.notes-KEY.json`` and goes on in the middle. Steps of a recipe that was
+    changed since are done again from the first change on.
 
     Args:
         recipe: of `read_recipe`.
@@ -167,7 +167,9 @@ def _follow(step: Step, model: nn.Module, job: Job, path: Path, key: str) -> tup
         missing_ok=True
     )  # else it would vouch for files that are written before it
     torch.manual_seed(job.seed + job.epochs_done)
-    job.notes = path.with_suffix(".notes.json")
+    job.notes = path.with_suffix(
+        f".notes-{key[:8]}.json"
+    )  # those of another recipe or of other data stay apart
     try:
         with progress_bar(path.name) as job.advance:
             if step is not START:
