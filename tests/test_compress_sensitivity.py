@@ -76,7 +76,7 @@ def test_bytes_are_those_that_kernels_keep():
     found = gk.compress.sensitivity(
         net(),
         lambda model: 1.0,
-        methods=["prune 0.5", "prune 0.1", "int8", "low-rank 0.5", "int4", "codebook 2"],
+        methods=["prune 0.5", "prune 0.1", "int8", "low-rank 0.5", "int4", "codebook 2", "half_gemm"],
     )
     sizes = {cell.method: cell.bytes for cell in found.cells if cell.layer == "3"}
     assert found.weight_bytes["3"] == 4 * 12 * 144
@@ -87,6 +87,7 @@ def test_bytes_are_those_that_kernels_keep():
         "low-rank 0.5": 4 * 6 * (12 + 144),
         "int4": 32 * (3 * (2 + 32) + 4),  # a panel of 32 outputs, three groups of 64 inputs
         "codebook 2": 64 + 32 * (5 * (2 + 8) + 4),  # five groups of 32
+        "half_gemm": 2 * 32 * 144,  # a panel of 32 outputs
     }
 
 
@@ -113,6 +114,20 @@ def test_a_run_that_was_stopped_goes_on(tmp_path):
         model[4].weight += 1  # another network
     gk.compress.sensitivity(model, metric, methods=["int8"], path=path)
     assert calls == 8 + 4
+
+
+def test_joules_of_other_inputs_are_no_known_ones(tmp_path):
+    costs = [
+        gk.compress.sensitivity(
+            net(),
+            lambda model: 1.0,
+            methods=["int8"],
+            cost=gk.compress.modelled_joules(x),
+            path=tmp_path / "cells.json",
+        ).cost
+        for x in (X, X[:1], X)
+    ]
+    assert costs[0] == costs[2] > costs[1]
 
 
 def test_methods_of_ones_own_and_a_network_of_one_layer():

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..energy.breakdown import estimate
+from ..energy.ops import tensors
 from ..measure.clock import Clock
 from ..measure.contender import Contender
 from ..measure.turns import Schedule, take_turns
@@ -36,7 +37,7 @@ def weight_bytes(model: nn.Module) -> int:
         if isinstance(part, KeepsInt8Weight):
             total += weight.numel()
         elif isinstance(part, KeepsPackedWeight):
-            total += part.packed.numel()
+            total += part.packed.nbytes
         else:
             total += min(weight.numel() * size, nonzeros * (size + INDEX_BYTES))
     return total
@@ -55,7 +56,7 @@ def modelled_joules(inputs: Any) -> Cost:
             raise ValueError("modelled_joules: the network has layers whose work is not known")
         return found.value
 
-    cost.unit = JOULES
+    cost.unit, cost.key = JOULES, f"modelled_joules {_shapes(inputs)}"
     return cost
 
 
@@ -80,7 +81,13 @@ def measured_seconds(model: nn.Module, inputs: Any, *, clock: Clock | None = Non
             raise ValueError(f"measured_seconds: {turns.thrown_out['other']}")
         return first / turns.compare("stock", "other").ratio.value
 
+    cost.key = f"measured_seconds {_shapes(inputs)}"
     return cost
+
+
+def _shapes(inputs: Any) -> list[list[int]]:
+    """Of all tensors: with the kind of a cost, what `sensitivity` knows it again by."""
+    return [list(tensor.shape) for tensor in tensors(inputs)]
 
 
 def cost_of(cost: Cost, model: nn.Module, what: str) -> float:

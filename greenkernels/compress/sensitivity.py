@@ -247,7 +247,8 @@ def quality_of(metric: Metric, model: nn.Module, what: str) -> float:
 def _known(file: Path | None, model: nn.Module, cost: Cost | None) -> dict:
     """What the file has of this network and this cost, or nothing yet."""
     about = [(n, type(m).__name__) for n, m in model.named_modules()]
-    digest = hashlib.sha256(repr([about, getattr(cost, "__qualname__", str(cost))]).encode())
+    named = getattr(cost, "key", None) or getattr(cost, "__qualname__", str(cost))
+    digest = hashlib.sha256(repr([about, named]).encode())
     for name, value in model.state_dict().items():
         digest.update(name.encode())
         digest.update(raw_bytes(value.detach().cpu()))
