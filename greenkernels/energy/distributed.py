@@ -102,8 +102,10 @@ class DistributedMeter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.mine.__exit__(kind, error, trace)
-        place(self._before)
+        try:
+            self.mine.__exit__(kind, error, trace)
+        finally:
+            place(self._before)
         if kind is None:
             self.total = sum_over_ranks(self.mine, self._group)
 
