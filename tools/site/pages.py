@@ -16,7 +16,8 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[2]
-ALWAYS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "csrc/README.md")  # pages whoever links to them
+# Pages whoever links to them.
+ALWAYS = ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md", "csrc/README.md")
 LINK = re.compile(r"(?<=\]\()([^)#\s]+)(?=[^)]*\))")
 CODE = re.compile(r"(^```.*?^```$|`[^`\n]+`)", re.MULTILINE | re.DOTALL)
 NEEDS = re.compile(

@@ -106,6 +106,11 @@ def command(browser: str, profile: Path, *arguments: str) -> list[str]:
         "--headless=new",
         "--no-sandbox",
         "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
         "--hide-scrollbars",
         f"--user-data-dir={profile}",
     )
