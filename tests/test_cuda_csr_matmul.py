@@ -100,6 +100,18 @@ def test_wrong_indices_touch_nothing_else(gpu, m: int, index: torch.dtype) -> No
     assert ((out - exact).abs() <= bound)[:, right].all()
 
 
+@pytest.mark.parametrize("m", [3, 40])
+def test_rows_that_end_before_they_begin_are_empty(gpu, m: int) -> None:
+    """Also where the lower 32 bits of their length, 2^32 and more below 0, are those of a positive number."""
+    crow, col, values, x, bias, weight = make(m, 7, 30, 0.4)
+    exact, bound = expected(x, weight, bias)
+    crow[1], crow[3], crow[5] = (1 << 32) - 5, -(1 << 32) + 5, 1 << 62
+    out = run(gpu, "csr_matmul", crow, col, values, x, bias)
+    empty = torch.tensor([1, 5])  # rows that begin at crow[1] and crow[5]; the others end or begin elsewhere
+    assert (out[:, empty] == bias[empty]).all()
+    assert ((out - exact).abs() <= bound)[:, 6].all()
+
+
 def test_hot_lines_waste_nothing(gpu) -> None:
     """In whole strips: no bank conflict, whole sectors, and a load for four multiply-adds."""
     m, n, k = 256, 4, 256

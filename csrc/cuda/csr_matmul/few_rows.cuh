@@ -30,7 +30,7 @@ template <typename I>
 __device__ inline CsrRange nonzeros_of(const I* crow_indices, int64_t row, const CsrShape& shape) {
   const int64_t begin = crow_indices[row], end = crow_indices[row + 1];
   const int64_t nnz = shape.k > 0 ? shape.nnz : 0;
-  return {begin < 0 ? 0 : begin, end > nnz ? nnz : end};
+  return {begin < 0 ? 0 : begin > nnz ? nnz : begin, end < 0 ? 0 : end > nnz ? nnz : end};
 }
 
 // Nonzero p: its value and column. A column that the weight does not have turns into column 0, its value into
