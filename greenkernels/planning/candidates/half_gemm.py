@@ -13,9 +13,8 @@ from ...ops.half_packing import FORMATS, packed_elements
 from . import KINDS, FusedActivation, Options, Stem, stand_in
 from .strassen_gemm import rows_bytes
 
-LEAST_BYTES = (
-    2 << 20
-)  # of a float32 weight that may not stay in cache: below, reading half of it gains little
+# Of a float32 weight that may not stay in cache: below, reading half of it gains little.
+LEAST_BYTES = 2 << 20
 MOST_ROWS = 16  # of a call that reads the weight about as long as it computes
 FEWEST_BLOCKED = 4  # rows that every instruction set takes without scratch: two blocks of the scalar level
 # Of csrc/cpu/sgemm/plan.cpp: columns that a share packs at a time, and b where it is packed first.
