@@ -134,6 +134,19 @@ def register_chain(op: torch._ops.OpOverload, chain: Callable[..., Tensor]) -> N
     LIBRARY.impl(op._schema.name.split("::")[1], kernel, "Autograd", with_keyset=True)
 
 
+def register_refusal(op: torch._ops.OpOverload, why: str = "rounding to integers has no gradient") -> None:
+    """Makes it an error to ask for a gradient of an op that has none, or only 0, which nobody asks for."""
+    name = op._schema.name.split("::")[1]
+
+    def kernel(keyset: DispatchKeySet, *args: Any) -> Tensor:
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+            raise RuntimeError(f"{name}: {why}, but an argument requires grad")
+        with torch._C._AutoDispatchBelowAutograd():
+            return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
+
+    LIBRARY.impl(name, kernel, "Autograd", with_keyset=True)
+
+
 def register_out(op: torch._ops.OpOverload) -> None:
     """What torch does for its own ``out=`` variants: refuse gradients, count the write in ``out._version``."""
     name = op._schema.name.split("::")[1]
@@ -153,6 +166,18 @@ def register_out(op: torch._ops.OpOverload) -> None:
 def register_plain(op: str, implementation: Callable[..., Any]) -> None:
     """Registers the plain-torch implementation, for every device without a kernel of its own."""
     LIBRARY.impl(op, implementation, "CompositeExplicitAutograd")
+
+
+def register(op: torch._ops.OpOverload, plain: Callable[..., Any], fake: Callable[..., Any]) -> None:
+    """Registers the fake kernel of an op that may be compiled, and ``plain`` for where no kernel is."""
+    stem, overload = op._schema.name.split("::")[1], op._schema.overload_name
+    name = f"{stem}.{overload}" if overload else stem
+
+    def kernel(first: Tensor, *args: Any, **out: Tensor) -> Any:
+        return op(first, *args, **out) if compiled(stem, first) else plain(first, *args, **out)
+
+    register_plain(name, kernel)
+    torch.library.register_fake(f"{NAMESPACE}::{name}", fake)
 
 
 define("set_isa(str level) -> str")

@@ -8,7 +8,6 @@ from .codebook_gemm_checks import check_codebook, check_packed, check_plain, che
 from .codebook_packing import bits_of
 from .few_bit_checks import check_rest
 from .few_bits import product
-from .int8_gemm_op import register_refusal
 
 GEMM, PACKED, PACK = "codebook_gemm", "codebook_gemm_packed", "codebook_gemm_pack"
 _OPTIONS = "Tensor? bias, str? activation, Tensor? activation_param"
@@ -48,17 +47,7 @@ def packed_plain(a: Tensor, packed: Tensor, n: int, group: int, bits: int, *rest
     return product(a, dequantize(*codebook_packing.unpack(packed, n, a.shape[-1], group, bits), group), rest)
 
 
-def _run_gemm(a: Tensor, *args: object) -> Tensor:
-    return gemm(a, *args) if _library.compiled(GEMM, a) else gemm_plain(a, *args)
-
-
-def _run_packed(a: Tensor, *args: object) -> Tensor:
-    return packed_gemm(a, *args) if _library.compiled(PACKED, a) else packed_plain(a, *args)
-
-
-def _run_pack(b: Tensor, table: Tensor, scale: Tensor, group: int) -> Tensor:
-    if _library.compiled(PACK, b):
-        return pack(b, table, scale, group)
+def _pack_plain(b: Tensor, table: Tensor, scale: Tensor, group: int) -> Tensor:
     check_codebook(PACK, b, table, scale, group)
     check_values(PACK, b, table)
     return codebook_packing.pack(b, table, scale, group)
@@ -84,14 +73,10 @@ def _pack_fake(b: Tensor, table: Tensor, scale: Tensor, group: int) -> Tensor:
     return b.new_empty(codebook_packing.packed_bytes(*b.shape, group, bits_of(table)), dtype=torch.uint8)
 
 
-for _op, _plain_op, _fake in (
-    (GEMM, _run_gemm, _gemm_fake),
-    (PACKED, _run_packed, _packed_fake),
-    (PACK, _run_pack, _pack_fake),
-):
-    _library.register_plain(_op, _plain_op)
-    torch.library.register_fake(f"{_library.NAMESPACE}::{_op}", _fake)
+_library.register(gemm, gemm_plain, _gemm_fake)
+_library.register(packed_gemm, packed_plain, _packed_fake)
+_library.register(pack, _pack_plain, _pack_fake)
 _library.LIBRARY.impl("codebook_gemm_unpack", codebook_packing.unpack, "CompositeImplicitAutograd")
 for _overload in (gemm, packed_gemm):
-    register_refusal(_overload)
+    _library.register_refusal(_overload)
     _library.register_autocast(_overload, (0,))

@@ -96,10 +96,6 @@ def packed_plain(
     return F.conv2d(x.float(), weight, None if bias is None else bias.float(), *options).to(x.dtype)
 
 
-def _eager(x: Tensor, *args: Any) -> Tensor:
-    return packed_conv(x, *args) if _library.compiled(_PACKED, x) else packed_plain(x, *args)
-
-
 def _fake(x: Tensor, *args: Any) -> Tensor:
     return empty_like_format(x, check_call(x, *args))
 
@@ -122,7 +118,6 @@ def _backward(ctx: Any, needs: Sequence[bool], grad: Tensor) -> tuple[Any, ...]:
     return grad_x, None, grad.sum((0, 2, 3)) if needs[2] else None, *(None,) * len(ctx.options)
 
 
-_library.register_plain(_PACKED, _eager)
-torch.library.register_fake(f"greenkernels::{_PACKED}", _fake)
+_library.register(packed_conv, packed_plain, _fake)
 _library.register_autograd(packed_conv, _setup, _backward, packed_plain)
 _library.register_autocast(packed_conv, tensors=(0, 2))  # a packed filter stays float32

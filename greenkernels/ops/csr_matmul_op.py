@@ -147,27 +147,16 @@ def unpack_plain(
     return weight.crow_indices, weight.col_indices, weight.values
 
 
-def _matmul_eager(crow_indices: Tensor, col_indices: Tensor, *args: Any) -> Tensor:
-    if _library.compiled(_MATMUL, crow_indices):
-        return matmul(crow_indices, col_indices, *args)
+def _matmul_looked_through(crow_indices: Tensor, col_indices: Tensor, *args: Any) -> Tensor:
     check_matmul(_MATMUL, crow_indices, col_indices, *args)
     check_contents(_MATMUL, crow_indices, col_indices, args[1].shape[-1])
     return matmul_plain(crow_indices, col_indices, *args)
 
 
-def _values_grad_eager(crow_indices: Tensor, col_indices: Tensor, grad: Tensor, x: Tensor) -> Tensor:
-    if _library.compiled(_GRAD, crow_indices):
-        return values_grad(crow_indices, col_indices, grad, x)
+def _values_grad_looked_through(crow_indices: Tensor, col_indices: Tensor, grad: Tensor, x: Tensor) -> Tensor:
     check_values_grad(_GRAD, crow_indices, col_indices, grad, x)
     check_contents(_GRAD, crow_indices, col_indices, x.shape[-1])
     return values_grad_plain(crow_indices, col_indices, grad, x)
-
-
-def _chosen(name: str, op: Any, plain: Any) -> Any:
-    def kernel(first: Tensor, *args: Any) -> Any:
-        return op(first, *args) if _library.compiled(name, first) else plain(first, *args)
-
-    return kernel
 
 
 def _matmul_fake(
@@ -211,13 +200,10 @@ def _unpack_fake(
     return crow, col, values
 
 
-for _name, _kernel, _fake in (
-    (_MATMUL, _matmul_eager, _matmul_fake),
-    (_PACK, _chosen(_PACK, pack, pack_plain), _pack_fake),
-    (_PACKED, _chosen(_PACKED, packed_matmul, packed_plain), _packed_fake),
-    (_GRAD, _values_grad_eager, _values_grad_fake),
-    (_TRANSPOSE, _chosen(_TRANSPOSE, transpose, transpose_plain), _transpose_fake),
-    (_UNPACK, unpack_plain, _unpack_fake),
-):
-    _library.register_plain(_name, _kernel)
-    torch.library.register_fake(f"greenkernels::{_name}", _fake)
+_library.register(matmul, _matmul_looked_through, _matmul_fake)
+_library.register(pack, pack_plain, _pack_fake)
+_library.register(packed_matmul, packed_plain, _packed_fake)
+_library.register(values_grad, _values_grad_looked_through, _values_grad_fake)
+_library.register(transpose, transpose_plain, _transpose_fake)
+_library.register_plain(_UNPACK, unpack_plain)
+torch.library.register_fake(f"{_library.NAMESPACE}::{_UNPACK}", _unpack_fake)

@@ -85,15 +85,11 @@ class FusedConv2d:
             getattr(ops, self._packed).out,
         )
         self.pack = getattr(ops, self._pack).default
-        for op, plain, fake in (
-            (self._conv, self._run_conv, self._conv_fake),
-            (self._packed, self._run_packed, self._packed_fake),
-            (self._pack, self._run_pack, self._pack_fake),
-            (f"{self._conv}.out", self._run_conv_out, self._conv_out_fake),
-            (f"{self._packed}.out", self._run_packed_out, self._packed_out_fake),
-        ):
-            _library.register_plain(op, plain)
-            torch.library.register_fake(f"{_library.NAMESPACE}::{op}", fake)
+        _library.register(self.conv, self.conv_plain, self._conv_fake)
+        _library.register(self.packed_conv, self.packed_plain, self._packed_fake)
+        _library.register(self.pack, self._pack_plain, self._pack_fake)
+        _library.register(self.conv_out, self._conv_out_plain, self._conv_out_fake)
+        _library.register(self.packed_conv_out, self._packed_out_plain, self._packed_out_fake)
 
     # Plain torch: what runs where no kernel is compiled, and on other devices.
 
@@ -132,30 +128,16 @@ class FusedConv2d:
         """The arguments behind the bias of a call of the packed variant, without *shape*."""
         return args[self.stem.shape.count(",") + 1 :]
 
-    def _run_conv(self, x: Tensor, *args: Any) -> Tensor:
-        return self.conv(x, *args) if _library.compiled(self._conv, x) else self.conv_plain(x, *args)
-
-    def _run_packed(self, x: Tensor, *args: Any) -> Tensor:
-        if _library.compiled(self._packed, x):
-            return self.packed_conv(x, *args)
-        return self.packed_plain(x, *args)
-
-    def _run_pack(self, weight: Tensor, *options: Any) -> Tensor:
-        if _library.compiled(self._pack, weight):
-            return self.pack(weight, *options)
+    def _pack_plain(self, weight: Tensor, *options: Any) -> Tensor:
         self.stem.check_pack(self._pack, weight, *options)
         return self.stem.pack_plain(weight, *options)
 
-    def _run_conv_out(self, x: Tensor, *args: Any, out: Tensor) -> None:
-        if _library.compiled(self._conv, x):
-            return self.conv_out(x, *args, out=out)
+    def _conv_out_plain(self, x: Tensor, *args: Any, out: Tensor) -> None:
         result = self.conv_plain(x, *args)
         check_out(self._conv, x, out, result.shape)
         out.copy_(result)
 
-    def _run_packed_out(self, x: Tensor, *args: Any, out: Tensor) -> None:
-        if _library.compiled(self._packed, x):
-            return self.packed_conv_out(x, *args, out=out)
+    def _packed_out_plain(self, x: Tensor, *args: Any, out: Tensor) -> None:
         result = self.packed_plain(x, *args)
         check_out(self._packed, x, out, result.shape)
         out.copy_(result)

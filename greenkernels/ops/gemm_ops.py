@@ -64,13 +64,9 @@ class GemmOps:
         self.gemm = getattr(ops, self._gemm).default
         self.packed_gemm = getattr(ops, self._packed).default
         self.pack = getattr(ops, self._pack).default
-        for op, plain, fake in (
-            (self._gemm, self._run_gemm, self._gemm_fake),
-            (self._packed, self._run_packed, self._packed_fake),
-            (self._pack, self._run_pack, self._pack_fake),
-        ):
-            _library.register_plain(op, plain)
-            torch.library.register_fake(f"{_library.NAMESPACE}::{op}", fake)
+        _library.register(self.gemm, self.gemm_plain, self._gemm_fake)
+        _library.register(self.packed_gemm, self.packed_plain, self._packed_fake)
+        _library.register(self.pack, self._pack_plain, self._pack_fake)
         self._register_gradients()
 
     def _check_gemm(self, a: Tensor, b: Tensor, bias: Tensor | None, *args: Any) -> None:
@@ -104,17 +100,7 @@ class GemmOps:
         b = self.stem.unpack(packed, n, a.shape[1], *args[:-2])
         return self.gemm_plain(a, b.to(a.dtype), bias, *args)
 
-    def _run_gemm(self, a: Tensor, *args: Any) -> Tensor:
-        return self.gemm(a, *args) if _library.compiled(self._gemm, a) else self.gemm_plain(a, *args)
-
-    def _run_packed(self, a: Tensor, *args: Any) -> Tensor:
-        return (
-            self.packed_gemm(a, *args) if _library.compiled(self._packed, a) else self.packed_plain(a, *args)
-        )
-
-    def _run_pack(self, b: Tensor, *options: Any) -> Tensor:
-        if _library.compiled(self._pack, b):
-            return self.pack(b, *options)
+    def _pack_plain(self, b: Tensor, *options: Any) -> Tensor:
         check_pack(self._pack, b)
         self.stem.check(self._pack, *options)
         return self.stem.pack_plain(b, *options)

@@ -8,7 +8,6 @@ from . import activation as activations
 from .few_bit_checks import check_rest
 from .few_bits import Rest
 from .half_gemm_checks import check_packed, check_plain, check_weight
-from .int8_gemm_op import register_refusal
 
 GEMM, PACKED, PACK = "half_gemm", "half_gemm_packed", "half_gemm_pack"
 _OPTIONS = "Tensor? bias, str? activation, Tensor? activation_param"
@@ -48,17 +47,7 @@ def packed_plain(a: Tensor, packed: Tensor, n: int, *rest: object) -> Tensor:
     return _product(a, half_packing.unpack(packed, n, a.shape[-1]), rest)
 
 
-def _run_gemm(a: Tensor, *args: object) -> Tensor:
-    return gemm(a, *args) if _library.compiled(GEMM, a) else gemm_plain(a, *args)
-
-
-def _run_packed(a: Tensor, *args: object) -> Tensor:
-    return packed_gemm(a, *args) if _library.compiled(PACKED, a) else packed_plain(a, *args)
-
-
-def _run_pack(b: Tensor) -> Tensor:
-    if _library.compiled(PACK, b):
-        return pack(b)
+def _pack_plain(b: Tensor) -> Tensor:
     check_weight(PACK, b)
     return half_packing.pack(b)
 
@@ -83,14 +72,10 @@ def _pack_fake(b: Tensor) -> Tensor:
     return b.new_empty(half_packing.packed_elements(*b.shape))
 
 
-for _op, _plain_op, _fake in (
-    (GEMM, _run_gemm, _gemm_fake),
-    (PACKED, _run_packed, _packed_fake),
-    (PACK, _run_pack, _pack_fake),
-):
-    _library.register_plain(_op, _plain_op)
-    torch.library.register_fake(f"{_library.NAMESPACE}::{_op}", _fake)
+_library.register(gemm, gemm_plain, _gemm_fake)
+_library.register(packed_gemm, packed_plain, _packed_fake)
+_library.register(pack, _pack_plain, _pack_fake)
 _library.LIBRARY.impl("half_gemm_unpack", half_packing.unpack, "CompositeImplicitAutograd")
 for _overload in (gemm, packed_gemm):
-    register_refusal(_overload, "it is for inference and has no gradient")
+    _library.register_refusal(_overload, "it is for inference and has no gradient")
     _library.register_autocast(_overload, (0,))

@@ -7,7 +7,6 @@ from . import _library, int4_packing
 from .few_bit_checks import check_rest
 from .few_bits import product
 from .int4_gemm_checks import check_packed, check_plain, check_values, check_weight
-from .int8_gemm_op import register_refusal
 
 GEMM, PACKED, PACK = "int4_gemm", "int4_gemm_packed", "int4_gemm_pack"
 _OPTIONS = "Tensor? bias, str? activation, Tensor? activation_param"
@@ -46,17 +45,7 @@ def packed_plain(a: Tensor, packed: Tensor, n: int, group: int, *rest: object) -
     return product(a, dequantize(b, scale, group), rest)
 
 
-def _run_gemm(a: Tensor, *args: object) -> Tensor:
-    return gemm(a, *args) if _library.compiled(GEMM, a) else gemm_plain(a, *args)
-
-
-def _run_packed(a: Tensor, *args: object) -> Tensor:
-    return packed_gemm(a, *args) if _library.compiled(PACKED, a) else packed_plain(a, *args)
-
-
-def _run_pack(b: Tensor, scale: Tensor, group: int) -> Tensor:
-    if _library.compiled(PACK, b):
-        return pack(b, scale, group)
+def _pack_plain(b: Tensor, scale: Tensor, group: int) -> Tensor:
     check_weight(PACK, b, scale, group)
     check_values(PACK, b)
     return int4_packing.pack(b, scale, group)
@@ -82,14 +71,10 @@ def _pack_fake(b: Tensor, scale: Tensor, group: int) -> Tensor:
     return b.new_empty(int4_packing.packed_bytes(*b.shape, group), dtype=torch.uint8)
 
 
-for _op, _plain_op, _fake in (
-    (GEMM, _run_gemm, _gemm_fake),
-    (PACKED, _run_packed, _packed_fake),
-    (PACK, _run_pack, _pack_fake),
-):
-    _library.register_plain(_op, _plain_op)
-    torch.library.register_fake(f"{_library.NAMESPACE}::{_op}", _fake)
+_library.register(gemm, gemm_plain, _gemm_fake)
+_library.register(packed_gemm, packed_plain, _packed_fake)
+_library.register(pack, _pack_plain, _pack_fake)
 _library.LIBRARY.impl("int4_gemm_unpack", int4_packing.unpack, "CompositeImplicitAutograd")
 for _overload in (gemm, packed_gemm):
-    register_refusal(_overload)
+    _library.register_refusal(_overload)
     _library.register_autocast(_overload, (0,))

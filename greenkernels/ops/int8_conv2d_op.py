@@ -19,7 +19,7 @@ from .int8_conv2d_checks import (
     out_dtype,
 )
 from .int8_gemm_checks import INTEGERS
-from .int8_gemm_op import find_quantizer, quantize, register_refusal
+from .int8_gemm_op import find_quantizer, quantize
 from .maps import suggested_format
 
 CONV, PACKED, PACK = "int8_conv2d", "int8_conv2d_packed", "int8_conv2d_pack"
@@ -112,17 +112,7 @@ def packed_plain(
     return _plain(PACKED, x, weight, options)
 
 
-def _run_conv(x: Tensor, *args: Any) -> Tensor:
-    return conv(x, *args) if _library.compiled(CONV, x) else conv_plain(x, *args)
-
-
-def _run_packed(x: Tensor, *args: Any) -> Tensor:
-    return packed_conv(x, *args) if _library.compiled(PACKED, x) else packed_plain(x, *args)
-
-
-def _run_pack(weight: Tensor, groups: int) -> Tensor:
-    if _library.compiled(PACK, weight):
-        return pack(weight, groups)
+def _pack_plain(weight: Tensor, groups: int) -> Tensor:
     check_filter(PACK, weight, groups)
     return int8_packing.pack_filter(weight, groups)
 
@@ -149,14 +139,10 @@ def _pack_fake(weight: Tensor, groups: int) -> Tensor:
     return weight.new_empty(int8_packing.packed_filter_bytes(*weight.shape[:2], weight.shape[2:], groups))
 
 
-for _op, _plain_op, _fake in (
-    (CONV, _run_conv, _conv_fake),
-    (PACKED, _run_packed, _packed_fake),
-    (PACK, _run_pack, _pack_fake),
-):
-    _library.register_plain(_op, _plain_op)
-    torch.library.register_fake(f"{_library.NAMESPACE}::{_op}", _fake)
+_library.register(conv, conv_plain, _conv_fake)
+_library.register(packed_conv, packed_plain, _packed_fake)
+_library.register(pack, _pack_plain, _pack_fake)
 _library.LIBRARY.impl("int8_conv2d_unpack", int8_packing.unpack_filter, "CompositeImplicitAutograd")
 for _overload in (conv, packed_conv):
-    register_refusal(_overload)
+    _library.register_refusal(_overload)
     _library.register_autocast(_overload, (0,))  # scales, bias and slopes stay float32

@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C import DispatchKeySet
 
 from . import _library, int8_packing
 from . import activation as activations
@@ -108,33 +107,19 @@ def packed_plain(a: Tensor, packed: Tensor, n: int, *args: Any) -> Tensor:
     return _plain(PACKED, a, int8_packing.unpack(packed, n, a.shape[-1]), Options(*args))
 
 
-def _run_gemm(a: Tensor, *args: Any) -> Tensor:
-    return gemm(a, *args) if _library.compiled(GEMM, a) else gemm_plain(a, *args)
-
-
-def _run_packed(a: Tensor, *args: Any) -> Tensor:
-    return packed_gemm(a, *args) if _library.compiled(PACKED, a) else packed_plain(a, *args)
-
-
-def _run_gemm_out(a: Tensor, *args: Any, out: Tensor) -> None:
-    if _library.compiled(GEMM, a):
-        return gemm_out(a, *args, out=out)
+def _gemm_out_plain(a: Tensor, *args: Any, out: Tensor) -> None:
     result = gemm_plain(a, *args)
     check_out(GEMM, out, result.dtype, result.shape)
     out.copy_(result)
 
 
-def _run_packed_out(a: Tensor, *args: Any, out: Tensor) -> None:
-    if _library.compiled(PACKED, a):
-        return packed_gemm_out(a, *args, out=out)
+def _packed_out_plain(a: Tensor, *args: Any, out: Tensor) -> None:
     result = packed_plain(a, *args)
     check_out(PACKED, out, result.dtype, result.shape)
     out.copy_(result)
 
 
-def _run_pack(b: Tensor) -> Tensor:
-    if _library.compiled(PACK, b):
-        return pack(b)
+def _pack_plain(b: Tensor) -> Tensor:
     check_pack(PACK, b)
     return int8_packing.pack(b)
 
@@ -169,31 +154,14 @@ def _pack_fake(b: Tensor) -> Tensor:
     return b.new_empty(int8_packing.packed_bytes(*b.shape))
 
 
-def register_refusal(op: torch._ops.OpOverload, why: str = "rounding to integers has no gradient") -> None:
-    """Rounding has the gradient 0 almost everywhere, which nobody asks for, so asking for one is an error."""
-    name = op._schema.name.split("::")[1]
-
-    def kernel(keyset: DispatchKeySet, *args: Any) -> Tensor:
-        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
-            raise RuntimeError(f"{name}: {why}, but an argument requires grad")
-        with torch._C._AutoDispatchBelowAutograd():
-            return op.redispatch(keyset & torch._C._after_autograd_keyset, *args)
-
-    _library.LIBRARY.impl(name, kernel, "Autograd", with_keyset=True)
-
-
-for _op, _plain_op, _fake in (
-    (GEMM, _run_gemm, _gemm_fake),
-    (PACKED, _run_packed, _packed_fake),
-    (f"{GEMM}.out", _run_gemm_out, _gemm_out_fake),
-    (f"{PACKED}.out", _run_packed_out, _packed_out_fake),
-    (PACK, _run_pack, _pack_fake),
-):
-    _library.register_plain(_op, _plain_op)
-    torch.library.register_fake(f"{_library.NAMESPACE}::{_op}", _fake)
+_library.register(gemm, gemm_plain, _gemm_fake)
+_library.register(packed_gemm, packed_plain, _packed_fake)
+_library.register(gemm_out, _gemm_out_plain, _gemm_out_fake)
+_library.register(packed_gemm_out, _packed_out_plain, _packed_out_fake)
+_library.register(pack, _pack_plain, _pack_fake)
 _library.LIBRARY.impl("int8_gemm_unpack", int8_packing.unpack, "CompositeImplicitAutograd")
 for _overload in (gemm, packed_gemm):
-    register_refusal(_overload)
+    _library.register_refusal(_overload)
     _library.register_autocast(_overload, (0,))
 for _overload in (gemm_out, packed_gemm_out):
     _library.register_out(_overload)

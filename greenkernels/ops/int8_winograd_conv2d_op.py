@@ -12,7 +12,7 @@ from . import activation as activations
 from .conv2d_checks import Shape, dtype_name, fail, shape_text
 from .direct_conv2d_checks import check_sizes
 from .int8_conv2d_checks import FLOATS, check_skip_map
-from .int8_gemm_op import exact_sums, find_quantizer, quantize, register_refusal
+from .int8_gemm_op import exact_sums, find_quantizer, quantize
 from .int8_packing import SLICE, packed_bytes
 from .maps import empty_like_format
 from .quantized_checks import Like, check_activation, check_vector
@@ -132,15 +132,10 @@ def packed_plain(x: Tensor, packed: Tensor, out_channels: int, *args: Any) -> Te
     return empty_like_format(x, shape).copy_(out)
 
 
-def _run_packed(x: Tensor, *args: Any) -> Tensor:
-    return packed_conv(x, *args) if _library.compiled(PACKED, x) else packed_plain(x, *args)
-
-
 def _packed_fake(x: Tensor, packed: Tensor, out_channels: int, *args: Any) -> Tensor:
     return empty_like_format(x, _check(x, packed, out_channels, Options(*args)))
 
 
-_library.register_plain(PACKED, _run_packed)
-torch.library.register_fake(f"{_library.NAMESPACE}::{PACKED}", _packed_fake)
-register_refusal(packed_conv)
+_library.register(packed_conv, packed_plain, _packed_fake)
+_library.register_refusal(packed_conv)
 _library.register_autocast(packed_conv, (0,))  # scales, bias and slopes stay float32

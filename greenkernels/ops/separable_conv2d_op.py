@@ -129,14 +129,9 @@ def chain(x: Tensor, *args: Any) -> Tensor:
     return direct_op.packed_conv(x, call.project, call.project_bias, *options)
 
 
-def _eager(x: Tensor, *args: Any) -> Tensor:
-    return packed_conv(x, *args) if _library.compiled(_OP, x) else chain(x, *args)
-
-
 def _fake(x: Tensor, *args: Any) -> Tensor:
     return empty_like_format(x, check_call(x, Call(*args)))
 
 
-_library.register_plain(_OP, _eager)
-torch.library.register_fake(f"greenkernels::{_OP}", _fake)
+_library.register(packed_conv, chain, _fake)
 _library.register_chain(packed_conv, chain)

@@ -47,9 +47,7 @@ def _check_out(
     check_out("sgemm", a, out, b.shape[0])
 
 
-def _run_out(a: Tensor, *args: Any, out: Tensor) -> None:
-    if _library.compiled("sgemm", a):
-        return gemm_out(a, *args, out=out)
+def _out_plain(a: Tensor, *args: Any, out: Tensor) -> None:
     _check_out(a, *args, out=out)
     b, bias, activation, param, beta = args
     bias = None if bias is None else bias.to(compute_dtype(a))
@@ -71,10 +69,6 @@ def batched_plain(a: Tensor, b: Tensor) -> Tensor:
     return (a.to(dtype) @ b.to(dtype).mT).to(a.dtype).contiguous()
 
 
-def _run_batched(a: Tensor, b: Tensor) -> Tensor:
-    return batched(a, b) if _library.compiled(_BATCHED, a) else batched_plain(a, b)
-
-
 def _batched_fake(a: Tensor, b: Tensor) -> Tensor:
     return a.new_empty(check_batched(_BATCHED, a, b))
 
@@ -91,9 +85,8 @@ def _backward_batched(ctx: Any, needs: tuple[bool, ...], grad: Tensor) -> tuple[
     )
 
 
-for _op, _plain, _fake in ((_OUT, _run_out, _out_fake), (_BATCHED, _run_batched, _batched_fake)):
-    _library.register_plain(_op, _plain)
-    torch.library.register_fake(f"{_library.NAMESPACE}::{_op}", _fake)
+_library.register(gemm_out, _out_plain, _out_fake)
+_library.register(batched, batched_plain, _batched_fake)
 _library.register_out(gemm_out)
 _library.register_autograd(batched, _setup_batched, _backward_batched, batched_plain)
 _library.register_autocast(batched, tensors=(0, 1))

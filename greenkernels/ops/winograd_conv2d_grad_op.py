@@ -64,14 +64,6 @@ def weight_grad_plain(x: Tensor, grad: Tensor, padding: Sequence[int], tile: int
     return out.to(x.dtype).contiguous()
 
 
-def _input_grad(grad: Tensor, *args: object) -> Tensor:
-    return input_grad(grad, *args) if _library.compiled(_INPUT, grad) else input_grad_plain(grad, *args)
-
-
-def _weight_grad(x: Tensor, *args: object) -> Tensor:
-    return weight_grad(x, *args) if _library.compiled(_WEIGHT, x) else weight_grad_plain(x, *args)
-
-
 def _input_grad_fake(grad: Tensor, *args: object) -> Tensor:
     return empty_like_format(grad, check_input_grad(_INPUT, grad, *args))
 
@@ -80,9 +72,5 @@ def _weight_grad_fake(x: Tensor, *args: object) -> Tensor:
     return x.new_empty(check_weight_grad(_WEIGHT, x, *args))
 
 
-for _name, _plain_kernel, _fake_kernel in (
-    (_INPUT, _input_grad, _input_grad_fake),
-    (_WEIGHT, _weight_grad, _weight_grad_fake),
-):
-    _library.register_plain(_name, _plain_kernel)
-    torch.library.register_fake(f"greenkernels::{_name}", _fake_kernel)
+_library.register(input_grad, input_grad_plain, _input_grad_fake)
+_library.register(weight_grad, weight_grad_plain, _weight_grad_fake)
