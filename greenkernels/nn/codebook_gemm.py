@@ -13,7 +13,8 @@ from ..ops.codebook_gemm_op import dequantize, pack, packed_gemm, unpack
 from ..ops.codebook_packing import group_count
 from .codebook_weights import check_finite, from_bytes, quantize_codebook, to_bytes
 from .conversion import check_attributes, check_stock
-from .quantized_module import DTYPES, KeepsPackedLinear
+from .few_bits import FewBitLinear
+from .quantized_module import DTYPES, wrong_format
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 _FORMAT = 1  # of the state_dict
 
 
-class CodebookLinear(KeepsPackedLinear, nn.Linear):
+class CodebookLinear(FewBitLinear):
     """Stands in for ``nn.Linear`` in inference with a weight of few values: a sixteenth or an eighth of its bytes.
 
     ``forward(input)`` computes ``activation(input @ weight^T + bias)`` as ``greenkernels.ops.codebook_gemm`` does, with
@@ -52,7 +53,7 @@ class CodebookLinear(KeepsPackedLinear, nn.Linear):
     Source: Han et al., "Deep Compression", ICLR 2016.
     """
 
-    stem = "codebook_gemm_packed"
+    stem, op = "codebook_gemm_packed", packed_gemm
     GROUPS: ClassVar[tuple[int, ...]] = codebook_packing.GROUPS
 
     def __init__(
@@ -116,18 +117,14 @@ class CodebookLinear(KeepsPackedLinear, nn.Linear):
             bias: ``[out_features]`` or None.
             **options: the keyword-only arguments of the constructor but ``bits``.
         """
-        out_features, in_features = places.shape
         options["bits"] = codebook_packing.bits_of(table)
-        module = cls(in_features, out_features, bias is not None, places.device, **options).eval()
-        module._set_weight(places, table, scale)
-        if bias is not None:
-            module.bias.data.copy_(bias)
-        return module
+        return cls._made_of([places, table, scale], bias, **options).eval()
 
-    def _set_weight(self, places: Tensor, table: Tensor, scale: Tensor) -> None:
-        where = self.packed.device
-        with torch.inference_mode(False), torch.no_grad():  # may be used outside of it too
-            self.packed = pack(places.to(where), table.to(where), scale.to(where), self.group)
+    def _sizes(self) -> tuple[int, ...]:
+        return self.group, self.bits
+
+    def _pack(self, places: Tensor, table: Tensor, scale: Tensor) -> Tensor:
+        return pack(places, table, scale, self.group)
 
     @property
     def weight_codebook(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -139,66 +136,35 @@ class CodebookLinear(KeepsPackedLinear, nn.Linear):
         """The float32 weight of the stock module's shape, made anew on each access."""
         return dequantize(*self.weight_codebook, self.group)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """``activation(input @ weight^T + bias)``.
-
-        Args:
-            input: ``[..., in_features]``, any strides.
-
-        Returns:
-            ``[..., out_features]`` in the dtype of ``input``.
-        """
-        reason = self._fallback_reason(input)
-        if reason is not None:
-            return self._forward_stock(reason, input)
-        buffers = self._buffers  # attribute access through nn.Module costs 0.4 us each
-        bias, param = self._parameters["bias"], buffers["activation_param"]
-        return packed_gemm(
-            input, buffers["packed"], self.out_features, self.group, self.bits, bias, self.activation, param
-        )
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
+    def _parts(self) -> dict[str, Tensor]:
         places, table, scale = self.weight_codebook
-        destination[prefix + "weight_places"] = to_bytes(places, self.bits)
-        destination[prefix + "weight_table"] = table
-        destination[prefix + "weight_scale"] = scale.bfloat16()  # exact
-        destination[prefix + "codebook_format"] = torch.tensor(_FORMAT)
+        return {
+            "weight_places": to_bytes(places, self.bits),
+            "weight_table": table,
+            "weight_scale": scale.bfloat16(),  # exact
+            "codebook_format": torch.tensor(_FORMAT),
+        }
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        state = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
-        version = int(state.pop(prefix + "codebook_format", _FORMAT))
-        stock = state.pop(prefix + "weight", None)
-        parts = [state.pop(prefix + f"weight_{name}", None) for name in ("places", "table", "scale")]
+    def _take_weight(self, state: dict[str, Tensor], missing: list[str]) -> str | None:
+        another = wrong_format(state, "codebook_format", _FORMAT)
+        stock = state.pop("weight", None)
+        parts = [state.pop(f"weight_{name}", None) for name in ("places", "table", "scale")]
         n, k = self.out_features, self.in_features
         wanted = [[n, -(-k * self.bits // 8)], [1 << self.bits], [n, group_count(k, self.group)]]
         got = [None if part is None else list(part.shape) for part in parts]
-        if version != _FORMAT:
-            error_msgs.append(
-                f"{prefix}codebook_format must be {_FORMAT}, got {version}: saved by another version"
-            )
-        elif got == [None, None, None] and stock is not None and stock.shape == (n, k):
+        if another is not None:
+            return another
+        if got == [None, None, None] and stock is not None and stock.shape == (n, k):
             self._set_weight(*quantize_codebook(stock, self.bits, self.group))
-        elif got != wanted:
-            error_msgs.append(
-                f"{prefix}weight_places, weight_table and weight_scale must be {wanted[0]}, {wanted[1]} and "
-                f"{wanted[2]}, or weight be there, got {got[0]}, {got[1]} and {got[2]}"
-            )
-        else:
+        elif got == wanted:
             places, table, scale = parts
             self._set_weight(from_bytes(places, self.bits, k), table, scale.float())
-        super()._load_from_state_dict(
-            state, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        else:
+            return (
+                f"weight_places, weight_table and weight_scale must be {wanted[0]}, {wanted[1]} and {wanted[2]}, or "
+                f"weight be there, got {got[0]}, {got[1]} and {got[2]}"
+            )
+        return None
 
     def extra_repr(self) -> str:
         """The stock text, and what is special here."""

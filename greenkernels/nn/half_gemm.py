@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from ..ops.half_gemm_op import pack, packed_gemm, unpack
 from ..ops.half_packing import FORMATS
 from .conversion import check_attributes, check_stock
-from .quantized_module import DTYPES, KeepsPackedLinear
+from .few_bits import FewBitLinear
+from .quantized_module import DTYPES
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
@@ -23,7 +24,15 @@ def check_storage(storage: str) -> None:
         raise ValueError(f"storage must be one of {', '.join(FORMATS)}, got {storage!r}")
 
 
-class HalfLinear(KeepsPackedLinear, nn.Linear):
+def rounded(weight: Tensor, storage: str) -> Tensor:
+    """A weight in a format. Raises a ValueError where it is not finite then."""
+    found = weight.detach().to(FORMATS[storage])
+    if not found.isfinite().all():
+        raise ValueError(f"weight must be finite in {storage}, got NaN, infinite or too large values")
+    return found
+
+
+class HalfLinear(FewBitLinear):
     """Stands in for ``nn.Linear`` in inference where reading the weight is what takes the time: half of its bytes.
 
     ``forward(input)`` computes ``activation(input @ weight^T + bias)`` as ``greenkernels.ops.half_gemm`` does: the
@@ -52,7 +61,7 @@ class HalfLinear(KeepsPackedLinear, nn.Linear):
     Source: Kalamkar et al., "A Study of BFLOAT16 for Deep Learning Training", 2019, for one of the two formats.
     """
 
-    stem = "half_gemm_packed"
+    stem, op = "half_gemm_packed", packed_gemm
 
     def __init__(
         self,
@@ -77,10 +86,7 @@ class HalfLinear(KeepsPackedLinear, nn.Linear):
         """Raises the ValueError of ``from_module``, without packing; returns the rounded weight."""
         check_stock(stock, nn.Linear)
         check_attributes(stock, {}, DTYPES)
-        rounded = stock.weight.detach().to(FORMATS[storage])
-        if not rounded.isfinite().all():
-            raise ValueError(f"weight must be finite in {storage}, got NaN, infinite or too large values")
-        return rounded
+        return rounded(stock.weight, storage)
 
     @classmethod
     def from_module(cls, stock: nn.Module, **options: Any) -> HalfLinear:
@@ -107,17 +113,14 @@ class HalfLinear(KeepsPackedLinear, nn.Linear):
             bias: ``[out_features]`` or None.
             **options: the keyword-only arguments of the constructor but ``storage``.
         """
-        out_features, in_features = weight.shape
         options["storage"] = str(weight.dtype).removeprefix("torch.")
-        module = cls(in_features, out_features, bias is not None, weight.device, **options)
-        module._set_weight(weight)
-        if bias is not None:
-            module.bias.data.copy_(bias.detach())
-        return module
+        return cls._made_of([weight], bias, **options)
 
-    def _set_weight(self, weight: Tensor) -> None:
-        with torch.inference_mode(False), torch.no_grad():  # may be used outside of it too
-            self.packed = pack(weight.to(self.packed))
+    def _sizes(self) -> tuple[int, ...]:
+        return ()
+
+    def _pack(self, weight: Tensor) -> Tensor:
+        return pack(weight)
 
     @property
     def weight_half(self) -> Tensor:
@@ -129,48 +132,18 @@ class HalfLinear(KeepsPackedLinear, nn.Linear):
         """The float32 weight of the stock module's shape, made anew on each access."""
         return self.weight_half.float()
 
-    def forward(self, input: Tensor) -> Tensor:
-        """``activation(input @ weight^T + bias)``.
+    def _parts(self) -> dict[str, Tensor]:
+        return {"weight": self.weight_half}
 
-        Args:
-            input: ``[..., in_features]``, any strides.
-
-        Returns:
-            ``[..., out_features]`` in the dtype of ``input``.
-        """
-        reason = self._fallback_reason(input)
-        if reason is not None:
-            return self._forward_stock(reason, input)
-        buffers = self._buffers  # attribute access through nn.Module costs 0.4 us each
-        bias, param = self._parameters["bias"], buffers["activation_param"]
-        return packed_gemm(input, buffers["packed"], self.out_features, bias, self.activation, param)
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        destination[prefix + "weight"] = self.weight_half
-        super()._save_to_state_dict(destination, prefix, keep_vars)
-
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        state = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
-        weight = state.pop(prefix + "weight", None)
-        wanted = [self.out_features, self.in_features]
+    def _take_weight(self, state: dict[str, Tensor], missing: list[str]) -> str | None:
+        weight, wanted = state.pop("weight", None), [self.out_features, self.in_features]
         if weight is None:
-            missing_keys.append(prefix + "weight")
-        elif list(weight.shape) != wanted:
-            error_msgs.append(f"{prefix}weight must have shape {wanted}, got {list(weight.shape)}")
-        else:
-            self._set_weight(weight)
-        super()._load_from_state_dict(
-            state, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+            missing.append("weight")
+            return None
+        if list(weight.shape) != wanted:
+            return f"weight must have shape {wanted}, got {list(weight.shape)}"
+        self._set_weight(weight.to(FORMATS[self.storage]))
+        return None
 
     def extra_repr(self) -> str:
         """The stock text, and what is special here."""

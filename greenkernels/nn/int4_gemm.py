@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from ..ops.int4_gemm_op import dequantize, pack, packed_gemm, unpack
 from ..ops.int4_packing import GROUPS, group_count
 from .conversion import check_attributes, check_stock
+from .few_bits import FewBitLinear
 from .int4_weights import from_nibbles, quantize_groups, to_nibbles
-from .quantized_module import DTYPES, KeepsPackedLinear
+from .quantized_module import DTYPES, wrong_format
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 _FORMAT = 1  # of the state_dict
 
 
-class Int4Linear(KeepsPackedLinear, nn.Linear):
+class Int4Linear(FewBitLinear):
     """Stands in for ``nn.Linear`` in inference where reading the weight is what takes the time: an eighth of its bytes.
 
     ``forward(input)`` computes ``activation(input @ weight^T + bias)`` as ``greenkernels.ops.int4_gemm`` does. The
@@ -52,7 +53,7 @@ class Int4Linear(KeepsPackedLinear, nn.Linear):
     2023, for the form of the weight; its values are rounded to the nearest, not found as there.
     """
 
-    stem = "int4_gemm_packed"
+    stem, op = "int4_gemm_packed", packed_gemm
 
     def __init__(
         self,
@@ -105,16 +106,13 @@ class Int4Linear(KeepsPackedLinear, nn.Linear):
             bias: ``[out_features]`` or None.
             **options: the keyword-only arguments of the constructor.
         """
-        out_features, in_features = values.shape
-        module = cls(in_features, out_features, bias is not None, values.device, **options)
-        module._set_weight(values, scale)
-        if bias is not None:
-            module.bias.data.copy_(bias)
-        return module
+        return cls._made_of([values, scale], bias, **options)
 
-    def _set_weight(self, values: Tensor, scale: Tensor) -> None:
-        with torch.inference_mode(False), torch.no_grad():  # may be used outside of it too
-            self.packed = pack(values.to(self.packed.device), scale.to(self.packed.device), self.group)
+    def _sizes(self) -> tuple[int, ...]:
+        return (self.group,)
+
+    def _pack(self, values: Tensor, scale: Tensor) -> Tensor:
+        return pack(values, scale, self.group)
 
     @property
     def weight_int4(self) -> tuple[Tensor, Tensor]:
@@ -126,65 +124,32 @@ class Int4Linear(KeepsPackedLinear, nn.Linear):
         """The float32 weight of the stock module's shape, made anew on each access."""
         return dequantize(*self.weight_int4, self.group)
 
-    def forward(self, input: Tensor) -> Tensor:
-        """``activation(input @ weight^T + bias)``.
-
-        Args:
-            input: ``[..., in_features]``, any strides.
-
-        Returns:
-            ``[..., out_features]`` in the dtype of ``input``.
-        """
-        reason = self._fallback_reason(input)
-        if reason is not None:
-            return self._forward_stock(reason, input)
-        buffers = self._buffers  # attribute access through nn.Module costs 0.4 us each
-        bias, param = self._parameters["bias"], buffers["activation_param"]
-        return packed_gemm(
-            input, buffers["packed"], self.out_features, self.group, bias, self.activation, param
-        )
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
+    def _parts(self) -> dict[str, Tensor]:
         values, scale = self.weight_int4
-        destination[prefix + "weight_int4"] = to_nibbles(values)
-        destination[prefix + "weight_scale"] = scale.bfloat16()  # exact
-        destination[prefix + "int4_format"] = torch.tensor(_FORMAT)
+        return {
+            "weight_int4": to_nibbles(values),
+            "weight_scale": scale.bfloat16(),  # exact
+            "int4_format": torch.tensor(_FORMAT),
+        }
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        state = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
-        version = int(state.pop(prefix + "int4_format", _FORMAT))
-        stock, nibbles, scale = (
-            state.pop(prefix + name, None) for name in ("weight", "weight_int4", "weight_scale")
-        )
+    def _take_weight(self, state: dict[str, Tensor], missing: list[str]) -> str | None:
+        another = wrong_format(state, "int4_format", _FORMAT)
+        stock, nibbles, scale = (state.pop(n, None) for n in ("weight", "weight_int4", "weight_scale"))
         n, k = self.out_features, self.in_features
-        wanted = (n, (k + 1) // 2), (n, group_count(k, self.group))
-        if version != _FORMAT:
-            error_msgs.append(
-                f"{prefix}int4_format must be {_FORMAT}, got {version}: saved by another version"
-            )
-        elif nibbles is None and stock is not None and stock.shape == (n, k):
+        wanted = [n, (k + 1) // 2], [n, group_count(k, self.group)]
+        got = tuple(None if part is None else list(part.shape) for part in (nibbles, scale))
+        if another is not None:
+            return another
+        if nibbles is None and stock is not None and stock.shape == (n, k):
             self._set_weight(*quantize_groups(stock, self.group))
-        elif nibbles is None or scale is None or (tuple(nibbles.shape), tuple(scale.shape)) != wanted:
-            got = [None if part is None else list(part.shape) for part in (nibbles, scale)]
-            error_msgs.append(
-                f"{prefix}weight_int4 and weight_scale must be {list(wanted[0])} and {list(wanted[1])}, or weight be "
-                f"there, got {got[0]} and {got[1]}"
-            )
-        else:
+        elif got == wanted:
             self._set_weight(from_nibbles(nibbles, k), scale.float())
-        super()._load_from_state_dict(
-            state, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
+        else:
+            return (
+                f"weight_int4 and weight_scale must be {wanted[0]} and {wanted[1]}, or weight be there, got {got[0]} "
+                f"and {got[1]}"
+            )
+        return None
 
     def extra_repr(self) -> str:
         """The stock text, and what is special here."""

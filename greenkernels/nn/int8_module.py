@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .int4_weights import from_nibbles
 from .int8_weights import quantize_weight, range_quantizer
-from .quantized_module import KeepsPackedWeight
+from .quantized_module import KeepsPackedWeight, wrong_format
 
 _FORMAT = 1  # of the state_dict
 
@@ -121,11 +121,9 @@ class KeepsInt8Weight(KeepsPackedWeight):
         error_msgs: list[str],
     ) -> None:
         state = {name: value for name, value in state_dict.items() if name.startswith(prefix)}
-        version = int(state.pop(prefix + "int8_format", _FORMAT))
-        if version != _FORMAT:
-            error_msgs.append(
-                f"{prefix}int8_format must be {_FORMAT}, got {version}: saved by another version"
-            )
+        another = wrong_format(state, prefix + "int8_format", _FORMAT)
+        if another is not None:
+            error_msgs.append(another)
             return
         weight, values = state.pop(prefix + "weight", None), state.pop(prefix + "weight_int8", None)
         nibbles = state.pop(prefix + "weight_int4", None)  # of `greenkernels.save`

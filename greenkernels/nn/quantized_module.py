@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)  # of inputs, and of weights to quantize
 
 
+def wrong_format(state: dict[str, Tensor], name: str, known: int) -> str | None:
+    """Takes the version of a format out of a state; says so if it is another one."""
+    version = int(state.pop(name, known))
+    return None if version == known else f"{name} must be {known}, got {version}: saved by another version"
+
+
 class KeepsPackedWeight(nn.Module):
     """A module that keeps its weight in the non-persistent buffer ``packed``, in a kernel's order, for inference alone.
 
