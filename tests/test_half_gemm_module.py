@@ -119,6 +119,13 @@ def test_refuses_a_foreign_state_dict():
     state = module.state_dict()
     with pytest.raises(RuntimeError, match=r"weight must have shape \[45, 70\], got \[45, 71\]"):
         module.load_state_dict({**state, "weight": torch.zeros(45, 71)})
+    for value in (1e5, float("nan"), float("inf")):
+        wrong = torch.zeros(45, 70).index_fill(0, torch.tensor(3), value)
+        with pytest.raises(
+            RuntimeError, match="weight must be finite in float16, got NaN, infinite or too large"
+        ):
+            module.load_state_dict({**state, "weight": wrong})
+    assert module.weight.isfinite().all()
     del state["weight"]
     with pytest.raises(RuntimeError, match=r'Missing key\(s\) in state_dict: "weight"'):
         module.load_state_dict(state)

@@ -142,7 +142,12 @@ class HalfLinear(FewBitLinear):
             return None
         if list(weight.shape) != wanted:
             return f"weight must have shape {wanted}, got {list(weight.shape)}"
-        self._set_weight(weight.to(FORMATS[self.storage]))
+        try:
+            self._set_weight(
+                weight if weight.dtype == FORMATS[self.storage] else rounded(weight, self.storage)
+            )
+        except ValueError as problem:
+            return str(problem)
         return None
 
     def extra_repr(self) -> str:
