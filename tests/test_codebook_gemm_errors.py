@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_int8_gemm_errors import message_of, on_meta
+from op_errors import message_of, on_meta
 
 from greenkernels.ops.codebook_gemm_op import gemm, gemm_plain, pack, packed_gemm, packed_plain
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from conv_cases import COMPILE_BACKEND
-from test_int8_gemm_errors import message_of, on_meta
+from op_errors import message_of, on_meta
 from torch import Tensor
 
 import greenkernels as gk
