@@ -168,7 +168,7 @@ class SparseLinear(KeepsSparseWeight, nn.Linear):
         """The packed weight if this call may use it, and the batch it was packed for."""
         if torch.is_grad_enabled() and values.requires_grad and not torch.compiler.is_exporting():
             return 0, None
-        if input.dtype != values.dtype and not torch.is_autocast_enabled("cpu"):
+        if input.dtype != values.dtype and not torch.is_autocast_enabled(input.device.type):
             return 0, None  # the check of the plain op has the better words
         if input.dim() == 0 or input.shape[-1] != self.in_features:
             return 0, None

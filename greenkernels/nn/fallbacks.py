@@ -30,7 +30,7 @@ def why_stock(stem: str, input: Tensor, weight: Tensor, weight_name: str = "weig
     if _library.DISABLED:
         return "GREENKERNELS_DISABLE=1"
     for name, tensor in (("input", input), (weight_name, weight)):
-        if tensor.device.type != "cpu":
+        if not tensor.is_cpu and not _library.compiled(stem, tensor):
             return f"{name}.device={tensor.device.type}"
         if tensor.dtype not in FLOATS:
             return f"{name}.dtype={tensor.dtype}"

@@ -198,11 +198,10 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
     def _is_plain_call(self, input: Tensor, weight: Tensor | None) -> bool:
         """Whether a call needs none of the care of ``_forward_checked``, which finds the same answer more slowly."""
         return (
-            _library.known_compiled(self.stem)
-            and type(input) is Tensor
+            type(input) is Tensor
             and type(weight) is nn.Parameter
-            and input.is_cpu
-            and weight.is_cpu
+            and ((input.is_cpu and weight.is_cpu) or (input.is_cuda and weight.is_cuda))
+            and _library.known_compiled(self.stem, input)
             and input.dtype in FLOATS
             and input.dtype is weight.dtype
             and input.dim() == 4
@@ -235,7 +234,7 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
             return None
         if input.dim() != 4 or input.shape[1] != self.groups * weight.shape[1]:
             return None  # the check of the plain op has the better words
-        if input.dtype != weight.dtype and not torch.is_autocast_enabled("cpu"):
+        if input.dtype != weight.dtype and not torch.is_autocast_enabled(input.device.type):
             return None
         if torch.compiler.is_compiling():
             return None if self.training else self.packed
@@ -262,7 +261,7 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
         return activations.apply(self.activation, out, self.activation_param)
 
     def _can_pack(self, weight: Tensor) -> bool:
-        if _library.DISABLED or weight.device.type != "cpu" or weight.dtype not in FLOATS:
+        if _library.DISABLED or weight.dtype not in FLOATS:
             return False
         return _library.compiled(f"{self.stem}_pack", weight)
 

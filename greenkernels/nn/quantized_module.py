@@ -84,7 +84,7 @@ class KeepsPackedWeight(nn.Module):
             return f"input.dtype={input.dtype}"
         if torch.is_grad_enabled() and input.requires_grad:
             return "input.requires_grad=True"
-        if torch.compiler.is_compiling() or _library.known_compiled(self.stem):
+        if torch.compiler.is_compiling() or _library.known_compiled(self.stem, input):
             return None
         return None if _library.compiled(self.stem, self.packed) else "no compiled kernel"
 

@@ -33,25 +33,26 @@ def define(schema: str) -> None:
     LIBRARY.define(schema, tags=_TAGS)
 
 
-_compiled: set[str] = set()  # ops seen to have a compiled kernel; it stays once it is there
+# (op, whether for CUDA) that were seen to have a compiled kernel; it stays once it is there.
+_compiled: set[tuple[str, bool]] = set()
 
 
-def known_compiled(op: str) -> bool:
-    """Whether ``compiled(op, ...)`` was true before; for paths where a dispatcher lookup is too slow."""
-    return op in _compiled
+def known_compiled(op: str, tensor: Tensor) -> bool:
+    """Whether ``compiled`` was true before; for paths where a dispatcher lookup is too slow."""
+    return (op, tensor.is_cuda) in _compiled
 
 
 def compiled(op: str, tensor: Tensor) -> bool:
     """Whether ``op`` on ``tensor`` has a compiled kernel; loads or builds the extension if nothing did."""
-    if tensor.device.type != "cpu":
+    if not (tensor.is_cpu or tensor.is_cuda):
         return False
-    if op not in _compiled:
-        name = f"{NAMESPACE}::{op}"
-        if not torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU"):
+    if (op, tensor.is_cuda) not in _compiled:
+        name, key = f"{NAMESPACE}::{op}", "CUDA" if tensor.is_cuda else "CPU"
+        if not torch._C._dispatch_has_kernel_for_dispatch_key(name, key):
             _build.ensure_loaded()
-        if torch._C._dispatch_has_kernel_for_dispatch_key(name, "CPU"):
-            _compiled.add(op)
-    return op in _compiled
+        if torch._C._dispatch_has_kernel_for_dispatch_key(name, key):
+            _compiled.add((op, tensor.is_cuda))
+    return (op, tensor.is_cuda) in _compiled
 
 
 def register_autocast(op: torch._ops.OpOverload, tensors: Sequence[int]) -> None:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from .. import _build
-from ..measure.clock import Clock
+from ..measure.clock import Clock, CudaClock
 from ..measure.progress import progress_bar
 from . import records
 from .cache import Cache
 from .copying import copy_model, torch_state_kept
 from .fingerprint import environment
+from .joules import on_cuda
 from .planner import Planner
 from .plans import Plan
 from .quality import Inputs
@@ -50,7 +51,8 @@ def plan(
     whichever is faster) in turns of their own.
 
     Args:
-        model: in eval mode, on the CPU; it is copied, never changed.
+        model: in eval mode, on the CPU or a GPU; it is copied, never changed. On a GPU its stock layers run as torch
+            is set up: in TF32 where ``torch.backends.cudnn.allow_tf32`` is left on, beside our strict float32.
         example_inputs: what ``model`` is called with: a tensor, a tuple of arguments, or a dict of keyword arguments.
         objective: "latency" (s), "energy" (J) or "edp" (J s). Times are measured. Joules of layers are modelled from
             counts, see `greenkernels.energy`; where energy or edp is asked for without a time budget and a counter of
@@ -90,7 +92,7 @@ def plan(
         strict=strict,
         seed=seed,
         cache=_cache(cache),
-        clock=clock or Clock(),
+        clock=clock or (CudaClock() if on_cuda(model) else Clock()),
     )
     return _plan(model, arguments(example_inputs), asked, progress)
 

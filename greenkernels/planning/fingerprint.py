@@ -26,6 +26,7 @@ def environment() -> dict[str, object]:
     return {
         "cpu": cpu_facts(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "cudnn": _cudnn_settings() if torch.cuda.is_available() else None,
         "threads": torch.get_num_threads(),
         "versions": version_facts(),
         "level": _isa.current(),
@@ -35,6 +36,12 @@ def environment() -> dict[str, object]:
         "kernels": _kernels_hash(_build.status().path),
         "source": _source_hash(),
     }
+
+
+def _cudnn_settings() -> list[bool]:
+    """Which of cuDNN's convolutions torch's own layers run."""
+    cudnn = torch.backends.cudnn
+    return [cudnn.enabled, cudnn.allow_tf32, cudnn.benchmark]
 
 
 @cache

@@ -22,6 +22,7 @@ def machine_of(plan: Plan) -> dict[str, object]:
         "model": cpu["family_model"],
         "level": _isa.current(),
         "threads": plan.threads,
+        **({"gpu": plan.about["gpu"]} if "gpu" in plan.about else {}),
     }
 
 
@@ -33,6 +34,8 @@ def converted(model: nn.Module, plan: str, machine: str, path: Path, refuse: boo
     """
     made = Plan.from_text(plan, str(path))
     here = {"cpu": cpu_facts()["name"], "threads": torch.get_num_threads()}
+    if "gpu" in made.about:
+        here["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
     theirs, mine = json.loads(machine), machine_of(made) | here
     differing = [
         f"{key} {theirs.get(key)!r}, here {mine[key]!r}" for key in mine if theirs.get(key) != mine[key]

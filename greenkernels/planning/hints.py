@@ -99,9 +99,9 @@ HINTS = (
         "give example inputs that reach the layer, and call it with one tensor",
     ),
     Hint(
-        "it-is-not-on-the-cpu",
-        r"only CPU kernels are planned",
-        "plan the network on the CPU; on a GPU layers stay torch's",
+        "no-kernel-for-its-device",
+        r"no kernel for .* runs ",
+        "Winograd, direct, depthwise and sparse kernels run on CUDA too, the rest on the CPU alone",
     ),
     Hint(
         "no-kernel-for-this-class",

@@ -19,8 +19,18 @@ ALL_WEIGHTS = 1 << 62
 NOTHING = Counts(0, 0, 0, 0)  # whose energy is the static power alone
 
 
+def on_cuda(module: nn.Module) -> bool:
+    """Whether it has a parameter on a GPU."""
+    return any(parameter.is_cuda for parameter in module.parameters())
+
+
 def work_of(modules: Sequence[nn.Module | None], shapes: Sequence[Sequence[Size]]) -> Work | None:
-    """Counts of modules that run one after the other, each with the shapes of its inputs; None if one is uncounted."""
+    """Counts of modules that run one after the other, each with the shapes of its inputs; None if one is uncounted.
+
+    On CUDA all are: the model of the energy is one of this machine's processor.
+    """
+    if any(on_cuda(module) for module in modules if module is not None):
+        return None
     found = [
         own_counts(module, inputs)
         for module, inputs in zip(modules, shapes, strict=True)
@@ -37,7 +47,7 @@ def work_of_replacement(
     outputs: Sequence[Size],
 ) -> Work | None:
     """The same for a stand-in, and what follows it and is not fused."""
-    own = stem.counts(module, inputs)
+    own = None if on_cuda(module) else stem.counts(module, inputs)
     rest = work_of(rest, [outputs] * len(rest))
     return None if own is None or rest is None else (own, *rest)
 

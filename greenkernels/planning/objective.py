@@ -61,8 +61,10 @@ def looks_better(found: LayerTimes, form: str, objective: str) -> list[Choice]:
 def _cheaper(found: LayerTimes, form: str, objective: str, choices: list[Choice]) -> list[Choice]:
     stock = cost(objective, found.stock[form], energy(found.work, found.stock[form]))
     costs = {id(c): cost(objective, c.time, energy(c.work, c.time)) for c in choices}
-    if stock is None:
-        return []
+    if (
+        stock is None
+    ):  # nothing models its joules: what is faster may win, and those of the whole network decide
+        return [choice for choice in choices if choice.verdict == "faster"]
     better = [c for c in choices if costs[id(c)] is not None and costs[id(c)] < stock * (1 - NOISE_FLOOR)]
     return sorted(better, key=lambda c: costs[id(c)])
 

@@ -19,7 +19,7 @@ from .cache import now
 from .certify import ConversionError, Converted, convert_within, fastest_form, time_networks, verdict
 from .counters import put_measured_joules
 from .drafts import Times, draft, expected_s, keep_within_memory, times_of_site
-from .joules import energy
+from .joules import energy, on_cuda
 from .layout import AS_GIVEN, CHANNELS_LAST, worth_trying
 from .links import link_layers, linked, note_slower
 from .objective import looks_better, network_wins
@@ -241,6 +241,8 @@ class Planner:
 
     def add_energy(self, network: NetworkVerdict, done: Converted, stock: Measurement | None) -> None:
         """J of both networks, where the same modules are counted in both."""
+        if on_cuda(self.stock):
+            return
         network.uncounted = tuple(sorted(self.work.uncounted))
         if set(done.work.uncounted) == set(self.work.uncounted):
             network.energy_before = energy(self.work.counts, stock)
@@ -277,6 +279,7 @@ class Planner:
         """What the caller gets."""
         settings = self.settings
         about = {"cpu": cpu_facts()["name"], "versions": version_facts(), "date": now()}
+        about |= {"gpu": torch.cuda.get_device_name()} if on_cuda(self.stock) else {}
         if self.cached_layers:
             about |= {"cached_layers": len(self.cached_layers), "cached_since": min(self.cached_layers)}
         if verdict_date:

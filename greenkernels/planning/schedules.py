@@ -11,6 +11,7 @@ from torch import nn
 from ..measure.clock import Clock
 from ..measure.machine import cpu_facts
 from ..measure.turns import Schedule
+from .joules import on_cuda
 
 # Rounds go on past the budget while what looks faster is not yet known to be. Who is 1.3 times slower than the best
 # after one round, 1.15 times after two, gets no more turns: enough for tiles and formats that differ by less to stay.
@@ -63,11 +64,13 @@ class Budget:
 
 
 def traffic_between(model: nn.Module) -> int:
-    """Bytes that the rest of a network reads between two calls of a layer; 0 where all weights fit into L2.
+    """Bytes that the rest of a network reads between two calls of a layer; 0 on CUDA, and where weights fit into L2.
 
     A kernel whose packed weight is larger (F(4x4) takes four times the bytes) wins less where they come from L3 or
     memory: so many that nothing stays in L2, and where the network outgrows L3, nothing there.
     """
+    if on_cuda(model):
+        return 0
     caches = cpu_facts()["caches_bytes"]
     l2 = caches.get("L2") or 1 << 21
     l3 = caches.get("L3") or 0

@@ -91,7 +91,7 @@ def _layer_key(module: nn.Module) -> tuple[object, ...]:
 
 
 def _tensor_key(tensor: Tensor) -> tuple[object, ...]:
-    return tuple(tensor.shape), tensor.stride(), str(tensor.dtype)
+    return tuple(tensor.shape), tensor.stride(), str(tensor.dtype), tensor.device.type
 
 
 @dataclass
@@ -181,7 +181,9 @@ def _put_blocks(model: nn.Module, run: Call, sites: list[Site], seen: _Seen, ste
 
     @functools.cache  # it builds the layer
     def refusal(layer: nn.Module) -> str:
-        return by_module[layer].reason or of_blocks[0].refuses(layer) or ""
+        reason = by_module[layer].reason or of_blocks[0].refuses(layer) or ""
+        elsewhere = not {p.device.type for p in layer.parameters()} <= of_blocks[0].devices
+        return reason or ("no kernel for blocks runs where it is" if elsewhere else "")
 
     found = find_blocks(model, seen.calls, seen.arities, run, refusal)
     for site in sites:
@@ -215,17 +217,18 @@ def _why_not(site: Site, seen: _Seen) -> str:
         return "its forward is never called on the example inputs"
     if module in seen.unusual:
         return seen.unusual[module]
-    if any(p.device.type != "cpu" for p in module.parameters()):
-        return f"is on {next(module.parameters()).device}; only CPU kernels are planned"
     return ""
 
 
 def _matching(module: nn.Module, stems: list[Stem]) -> tuple[list[Stem], str]:
     """Stems that take this module, or why none does."""
-    kind = type(module)
+    kind, devices = type(module), {p.device.type for p in module.parameters()}
     exact = [stem for stem in stems if kind is stem.replaces and not stem.before]
     if not exact:
         return [], f"{kind.__name__} is a subclass, which may mean something else"
+    exact = [stem for stem in exact if devices <= stem.devices]
+    if not exact:
+        return [], f"no kernel for nn.{kind.__name__} runs on {' and '.join(sorted(devices))}"
     refusals = {stem.name: stem.refuses(module) for stem in exact}
     if own_attributes(module):
         for stem in exact:

@@ -121,7 +121,8 @@ class FusedInput {
     return kLoads == FusedLoads::kChannelsLast ? threadIdx.x / kFusedDepth : threadIdx.x % kWarp;
   }
 
-  // Loads the patch of the next slice, of which `left` channels are within the input; 0 for the rest.
+  // Starts to load the patch of the next slice, of which `left` channels are within the input; 0 for the
+  // rest. Nothing here waits for what is loaded: the multiplication of the slice before hides that.
   __device__ void begin(int left) {
     const unsigned rows = channel() < left ? rows_ : 0;
     const float* from = source_;
@@ -134,7 +135,11 @@ class FusedInput {
   }
 
   // Stores what begin() loaded, transformed.
-  __device__ void finish(FusedSlice& slice) const {
+  __device__ void finish(FusedSlice& slice) {
+    if constexpr (kLoads == FusedLoads::kPairs) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) take_outer_columns(patch_[i]);
+    }
     float v[4][4];
     winograd_transform<WinogradMatrix::kInput, 2>(v, patch_);
     float* to = &slice.v[0][channel()][fused_column(tile(), channel())];
@@ -148,15 +153,9 @@ class FusedInput {
       float2 pair = make_float2(0, 0);
       if (inside && (columns_ & 2)) pair = *reinterpret_cast<const float2*>(from + 1);
       row[1] = pair.x, row[2] = pair.y;
-      row[0] = __shfl_up_sync(~0u, pair.y, 1);
-      row[3] = __shfl_down_sync(~0u, pair.x, 1);
-      // Tiles of one row of the map follow each other, so a neighbour is missing only past the warp's ends;
-      // across a border the column is outside of the map.
-      const bool first = tile() == 0, last = tile() == kFusedTiles - 1;
-      if (!inside || first || !(columns_ & 1)) row[0] = 0;
-      if (!inside || last || !(columns_ & 8)) row[3] = 0;
-      if (inside && first && (columns_ & 1)) row[0] = from[0];
-      if (inside && last && (columns_ & 8)) row[3] = from[3];
+      // The outer columns are a neighbour's, but for the ends of the warp.
+      row[0] = inside && first_lane() && (columns_ & 1) ? from[0] : 0.0f;
+      row[3] = inside && last_lane() && (columns_ & 8) ? from[3] : 0.0f;
     } else {
 #pragma unroll
       for (int j = 0; j < 4; ++j) {
@@ -165,6 +164,17 @@ class FusedInput {
       }
     }
   }
+
+  // kPairs: gets them from the neighbours. Tiles of one row of the map follow each other, so a neighbour is
+  // missing only past the warp's ends; across a border the column is outside of the map. A row outside of it
+  // is 0 in a neighbour of the same row too.
+  __device__ void take_outer_columns(float (&row)[4]) const {
+    const float left = __shfl_up_sync(~0u, row[2], 1), right = __shfl_down_sync(~0u, row[1], 1);
+    if (!first_lane() && (columns_ & 1)) row[0] = left;
+    if (!last_lane() && (columns_ & 8)) row[3] = right;
+  }
+  __device__ static bool first_lane() { return tile() == 0; }
+  __device__ static bool last_lane() { return tile() == kFusedTiles - 1; }
 
   const float* source_;  // of the patch's first element, which may lie outside of the map
   int64_t row_stride_, column_stride_, step_;

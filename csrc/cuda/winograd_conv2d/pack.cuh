@@ -8,6 +8,7 @@ namespace greenkernels::cuda {
 
 inline constexpr int kPackDepth = 8;  // input channels of a block
 inline constexpr int kPackThreads = kWinogradPanel * kPackDepth;
+inline constexpr int kUnpanelRows = 8 * kPackDepth;  // input channels that a block puts into plain order
 
 // Element (tap 0, c, output channel) of the packed weight, and how far its taps lie apart.
 struct PackedPlace {
@@ -60,16 +61,34 @@ __global__ void __launch_bounds__(kPackThreads) winograd_pack_kernel(WinogradPac
   }
 }
 
-// packed -> [tap][in_c][out_c], which a matrix product can read: a thread an element of it.
+// packed -> [tap][in_c][out_c], which a matrix product can read. Block (x, y, z) owns kUnpanelRows input
+// channels x of panel y and tap z; a thread a column of the panel, several rows of it at once.
 template <typename T>
 __global__ void __launch_bounds__(kPackThreads)
     winograd_unpanel_kernel(const T* packed, T* to, int64_t out_c, int64_t in_c, int taps) {
-  const int64_t step = int64_t{gridDim.x} * kPackThreads, size = out_c * in_c * taps;
-  for (int64_t i = int64_t{blockIdx.x} * kPackThreads + threadIdx.x; i < size; i += step) {
-    const int64_t channel = i % out_c, c = i / out_c % in_c, tap = i / out_c / in_c;
-    const PackedPlace place = PackedPlace::of(out_c, in_c, taps, c, channel);
-    to[i] = packed[place.index + tap * place.tap_stride];
+  const int column = threadIdx.x % kWinogradPanel;
+  const int64_t channel = int64_t{blockIdx.y} * kWinogradPanel + column;
+  if (channel >= out_c) return;
+  const int64_t first_c = int64_t{blockIdx.x} * kUnpanelRows + threadIdx.x / kWinogradPanel;
+  const PackedPlace place = PackedPlace::of(out_c, in_c, taps, 0, channel);
+  const int64_t width = place.tap_stride / in_c;
+  const T* from = packed + place.index + blockIdx.z * place.tap_stride;
+  T* into = to + blockIdx.z * in_c * out_c + channel;
+#pragma unroll
+  for (int row = 0; row < kUnpanelRows; row += kPackDepth) {
+    const int64_t c = first_c + row;
+    if (c < in_c) into[c * out_c] = from[c * width];
   }
+}
+
+template <typename T>
+cudaError_t launch_unpanel(const T* packed, T* to, int64_t out_c, int64_t in_c, int taps,
+                           cudaStream_t stream) {
+  const int64_t deep = blocks_for(in_c, kUnpanelRows), panels = blocks_for(out_c, kWinogradPanel);
+  if (deep * panels == 0) return cudaSuccess;
+  if (deep > INT32_MAX || panels > kMostItems) return cudaErrorInvalidConfiguration;
+  return launch(winograd_unpanel_kernel<T>, dim3(unsigned(deep), unsigned(panels), unsigned(taps)),
+                dim3(kPackThreads), 0, stream, packed, to, out_c, in_c, taps);
 }
 
 template <typename T>

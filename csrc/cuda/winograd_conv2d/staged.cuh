@@ -1,6 +1,6 @@
 // winograd_conv2d on CUDA in stages, for larger tiles and for float64: V = B^T d B of some tiles, their
-// products M = U V, one a tap, by sgemm, Y = A^T M A; then the next tiles. V and M of a chunk are to stay in
-// L2. The transforms here are those of float32; staged_plain.cuh has them for float64.
+// products M = U V, one a tap, by sgemm, Y = A^T M A; then the next tiles. The transforms here are those of
+// float32; staged_plain.cuh has them for float64.
 #pragma once
 
 #include "api/sgemm.h"
@@ -9,7 +9,9 @@
 
 namespace greenkernels::cuda {
 
-inline constexpr int64_t kChunkBytes = 16 << 20;  // of V and M: well within the L2 of the GPUs this is for
+// Of V and M, at most. Not what fits into L2: on an H100 (50 MB) three launches for each 25 MB of them leave
+// so much of the GPU idle that 256 MB, which mostly is one chunk, take as long or up to 0.6 of the time.
+inline constexpr int64_t kChunkBytes = 256 << 20;
 
 template <int m>
 __global__ void __launch_bounds__(kStagedThreads)
@@ -129,8 +131,7 @@ cudaError_t launch_staged(const WinogradConv2dArgs<T>& args, T* scratch, cudaStr
   const int taps = (args.tile + 2) * (args.tile + 2);
   const int64_t u_size = taps * args.in_c * args.out_c, most = chunk_tiles(args), tiles = tiles_of(args);
   if (u_size > 0) {
-    const cudaError_t status = launch(winograd_unpanel_kernel<T>, staged_grid(u_size / 2), dim3(kPackThreads),
-                                      0, stream, args.packed, scratch, args.out_c, args.in_c, taps);
+    const cudaError_t status = launch_unpanel(args.packed, scratch, args.out_c, args.in_c, taps, stream);
     if (status != cudaSuccess) return status;
   }
   for (int64_t first = 0; first < tiles; first += most) {

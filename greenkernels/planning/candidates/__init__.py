@@ -24,6 +24,10 @@ KINDS = frozenset(
 )
 
 
+# Of stems with CUDA kernels behind their modules.
+CPU_AND_CUDA = frozenset({"cpu", "cuda"})
+
+
 @dataclass(frozen=True)
 class FusedActivation:
     """An activation that directly follows a layer and may run inside of its kernel.
@@ -130,6 +134,7 @@ class Stem:
         links: whether its module with these options takes ``input_range`` and ``output_range`` too, see
             `greenkernels.nn.Int8Linear`, so that two that follow each other can keep 8-bit integers between them.
         for_chains: whether it is worth trying only where something follows the layer.
+        devices: kinds of devices that it has kernels for.
         before: stems of the layers before it in a block, a 1x1 convolution and a depthwise one, where it stands in for
             the last layer of blocks alone; its module has ``join``, see `greenkernels.nn.separable_end`.
     """
@@ -149,6 +154,7 @@ class Stem:
     follows: bool = False
     links: Callable[[Options], bool] = lambda options: False
     for_chains: bool = False
+    devices: frozenset[str] = frozenset({"cpu"})
     before: tuple[str, ...] = ()
 
 

@@ -10,7 +10,7 @@ from torch import Size, nn
 
 from ...nn import SparseLinear
 from ...ops.csr_packing import layout, layout_batch, packed_bytes
-from . import FusedActivation, Options, Stem, refusal
+from . import CPU_AND_CUDA, FusedActivation, Options, Stem, refusal
 
 # A sparse product runs at 76 % of the peak at most, for its loads, a dense one at about 95 %: below a fifth of zeros it
 # cannot win, and strips and tiles cost some more. From 90 % on it took less than a third of the time of torch's dense
@@ -79,4 +79,5 @@ STEM = Stem(
     extra_bytes=extra_bytes,
     cold_start=cold_start,
     scratch_bytes=scratch_bytes,
+    devices=CPU_AND_CUDA,
 )

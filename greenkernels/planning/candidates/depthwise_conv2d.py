@@ -9,7 +9,7 @@ import torch
 from torch import Size, nn
 
 from ...nn import DepthwiseConv2d
-from . import KINDS, FusedActivation, Options, Stem, refusal, stand_in
+from . import CPU_AND_CUDA, KINDS, FusedActivation, Options, Stem, refusal, stand_in
 
 PLANE_BYTES = 24 << 10  # kPlaneElements of csrc/cpu/depthwise_conv2d/plan.cpp: a staged band of an NCHW plane
 
@@ -56,4 +56,5 @@ STEM = Stem(
     cold_start=cold_start,
     scratch_bytes=scratch_bytes,
     follows=True,
+    devices=CPU_AND_CUDA,
 )

@@ -11,7 +11,7 @@ from torch import Size, nn
 
 from ...measure.machine import cpu_facts
 from ...nn import DirectConv2d
-from . import KINDS, FusedActivation, Options, Stem, refusal, stand_in
+from . import CPU_AND_CUDA, KINDS, FusedActivation, Options, Stem, refusal, stand_in
 
 MIN_GROUP_CHANNELS = 16  # on either side: half a panel of the kernel
 # Of csrc/cpu/direct_conv2d: channels of a panel, pixels of a column, blocks of a run, bytes staged at most.
@@ -79,4 +79,5 @@ STEM = Stem(
     cold_start=cold_start,
     scratch_bytes=scratch_bytes,
     follows=True,
+    devices=CPU_AND_CUDA,
 )

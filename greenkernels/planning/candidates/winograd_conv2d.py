@@ -12,7 +12,7 @@ from torch import Size, nn
 from ...measure.machine import cpu_facts
 from ...nn import WinogradConv2d
 from ...ops.winograd_transforms import packed_size
-from . import KINDS, FusedActivation, Options, Stem, refusal, stand_in
+from . import CPU_AND_CUDA, KINDS, FusedActivation, Options, Stem, refusal, stand_in
 
 TILES = (2, 4, 6)
 
@@ -24,6 +24,8 @@ MAX_CHANNELS_TILE6 = 63
 MAX_ROWS, PANEL, LANES = 14, 32, 16
 PANEL_GROUP = 2  # kPanelGroup of csrc/cpu/winograd_conv2d/plan.cpp
 MAX_STAGED_BYTES = 32 << 20
+# Of csrc/cuda/winograd_conv2d/staged.cuh.
+MAX_CHUNK_BYTES, MIN_CHUNK_TILES = 256 << 20, 128
 
 MIN_CUT = 1.7  # multiplications saved, edge waste counted: below, the transforms eat the gain
 
@@ -55,6 +57,27 @@ def l2_bytes() -> int:
 
 
 def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
+    """What a call holds at most on the device where the convolution is."""
+    return (cuda_scratch_bytes if conv.weight.is_cuda else cpu_scratch_bytes)(conv, options, shapes)
+
+
+def tiles_of(conv: nn.Module, tile: int, shape: Size) -> int:
+    out_h, out_w = output_size(conv, shape)
+    return (shape[0] if len(shape) == 4 else 1) * math.ceil(out_h / tile) * math.ceil(out_w / tile)
+
+
+def cuda_scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
+    """`csrc/cuda/winograd_conv2d/staged.cuh`: the weight in plain order, and the tiles of a chunk."""
+    size, tile = max(4, conv.weight.element_size()), options["tile"]
+    if tile == 2 and size == 4:
+        return 0  # one kernel, in shared memory
+    per_tile = (tile + 2) ** 2 * (conv.in_channels + conv.out_channels) * size
+    most = max((tiles_of(conv, tile, shape) for shape in shapes), default=0)
+    fit = max(MIN_CHUNK_TILES, MAX_CHUNK_BYTES // per_tile)
+    return (tile + 2) ** 2 * conv.in_channels * conv.out_channels * size + min(most, fit) * per_tile
+
+
+def cpu_scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
     """What `csrc/cpu/winograd_conv2d/plan.cpp` leases at most: tiles of each thread's blocks, or of all blocks."""
     taps, size = (options["tile"] + 2) ** 2, max(4, conv.weight.element_size())
     channels, threads = math.ceil(conv.in_channels / LANES) * LANES, torch.get_num_threads()
@@ -62,9 +85,7 @@ def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> 
     own = threads * max(block, l2_bytes() // 2)
     most = own
     for shape in shapes:
-        out_h, out_w = output_size(conv, shape)
-        batch = shape[0] if len(shape) == 4 else 1
-        tiles = batch * math.ceil(out_h / options["tile"]) * math.ceil(out_w / options["tile"])
+        tiles = tiles_of(conv, options["tile"], shape)
         staged = tiles * taps * channels * size
         if staged <= MAX_STAGED_BYTES:
             most = max(most, staged + threads * tiles * taps * PANEL_GROUP * PANEL * size)
@@ -105,4 +126,5 @@ STEM = Stem(
     cold_start=cold_start,
     scratch_bytes=scratch_bytes,
     follows=True,
+    devices=CPU_AND_CUDA,
 )
