@@ -11,8 +11,8 @@ from .tables import error, markdown_table
 
 BEGIN, END = "<!-- gpu:begin -->", "<!-- gpu:end -->"
 FOLDER = "gpu"  # within the folder of rows
-SCHEMA = 1
-HEADERS = ("kernel", "case", "best rival → ours, ms", "ours", "ratio", "mJ a call", "error")
+SCHEMA = 2
+HEADERS = ("kernel", "case", "best rival → ours, ms", "ours", "ratio", "eager", "mJ a call", "error")
 EMPTY = "none yet"
 
 
@@ -46,9 +46,10 @@ def _device(data: Mapping[str, Any]) -> list[str]:
     versions = data["versions"]
     head = (
         f"**{data['device']}** (compute capability {data['capability']}), torch {versions['torch']}, CUDA "
-        f"{versions['cuda']}, {data['date'][:10]}. Tests on it: {tests.strip('= ')}."
+        f"{versions['cuda']}, {data['date'][:10]}. Tests on it: {tests.strip('= ')}. Times are those of calls in a "
+        "CUDA graph; eager: the ratio where Python launches each call. Joules: NVML."
     )
-    return [head, markdown_table(HEADERS, _rows(data["rows"]), right=(4, 5))]
+    return [head, markdown_table(HEADERS, _rows(data["rows"]), right=(4, 5, 6))]
 
 
 def _rows(rows: Iterable[Mapping[str, Any]]) -> list[list[str]]:
@@ -72,7 +73,8 @@ def _row(stem: str, case: str, ours: Mapping[str, Any], rival: Mapping[str, Any]
     both = [row["energy_j"] for row in (rival, ours)]
     energy = "-" if None in both else " → ".join(map(_milli, both))
     ratio = f"{rival['time_s'] / ours['time_s']:.2f}x"
-    return [stem, case, times, ours["contender"], ratio, energy, error(ours["error"])]
+    eager = f"{rival['eager_s'] / ours['eager_s']:.2f}x"
+    return [stem, case, times, ours["contender"], ratio, eager, energy, error(ours["error"])]
 
 
 def _fastest(rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import torch
 from cases import Case, all_cases
-from timing import Timing, joules, times
+from timing import Timing, as_graphs, joules, times
 
 import greenkernels as gk
 from greenkernels import _build
 from greenkernels.measure import Clock
 
 HERE = Path(__file__).resolve().parent
-SCHEMA = 1
+SCHEMA = 2  # 1 timed calls one by one alone
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"gpu_check: {missing}", file=sys.stderr)
         return 2
     device = "cpu" if chosen.dry_run else "cuda"
+    torch.backends.cudnn.benchmark = True  # torch's convolutions at their best
     tests = None if chosen.no_tests else run_tests(chosen.dry_run)
     found = {
         "schema": SCHEMA,
@@ -97,13 +98,17 @@ def rows_of(cases: Iterable[Case], timing: Timing) -> Iterator[dict[str, object]
         functions, errors, failed = {}, {}, {}
         for contender in case.contenders:
             try:
-                out = contender.run().double()
+                with torch.inference_mode():
+                    out = contender.run().double()
                 errors[contender.name] = ((out - exact).norm() / exact.norm().clamp_min(1e-30)).item()
                 functions[contender.name] = contender.run
             except (RuntimeError, NotImplementedError) as problem:  # such as an op that this torch has not
                 failed[contender.name] = str(problem).splitlines()[0]
-        taken = times(functions, timing, Clock())
-        energy = joules(functions, timing) if case.energy else {}
+        with torch.inference_mode():
+            graphs = as_graphs(functions)
+            taken = times(functions, timing, Clock(), graphs)
+            energy = joules(functions, timing, graphs) if case.energy else {}
+        del graphs
         for contender in case.contenders:
             row = {"stem": case.stem, "case": case.name, "contender": contender.name, "ours": contender.ours}
             if contender.name in failed:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import networks
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
+import greenkernels as gk
 from greenkernels import ops
+
+T = TypeVar("T")
 
 NONE = (None, None, None, 1.0)  # of a convolution's epilogue: activation, its slope, skip, its factor
 
@@ -59,23 +64,49 @@ def all_cases(device: str, small: bool) -> Iterator[Case]:
         yield integers(device, min(rows, 32) if small else rows, 32 if small else 4096)
     for rows in (1, 256):
         yield sparse(device, rows, 16 if small else 4096, energy=rows == 256)
+    for name, make in (("VGG-16", networks.vgg16), ("ResNet-18", networks.resnet18)):
+        for batch in (2,) if small else (1, 16):
+            yield network(device, name, make, batch, small)
+
+
+def network(device: str, name: str, make: Callable[..., nn.Module], batch: int, small: bool) -> Case:
+    """A whole network by gk.optimize against torch in both memory formats."""
+    width, size = (4, 32) if small else (64, 224)
+    stock, x = make(width).to(device).eval(), networks.input_for(batch, size, device)
+    last, x_last = (
+        copy.deepcopy(stock).to(memory_format=torch.channels_last),
+        x.to(memory_format=torch.channels_last),
+    )
+    strict = tf32(False)(
+        lambda: gk.plan(stock, x, max_error=1e-5, measure=not small, progress=False, cache=False)
+    )()
+    ours = strict.apply(stock)
+    contenders = [Contender(f"gk.optimize, {strict.memory_format}", tf32(False)(lambda: ours(x)), ours=True)]
+    contenders += by_tf32("torch NCHW", lambda: stock(x)) + by_tf32("torch NHWC", lambda: last(x_last))
+    exact = lambda: copy.deepcopy(stock).double()(x.double())  # noqa: E731
+    return Case("networks", f"{name} {size}x{size} batch {batch}", exact, tuple(contenders), energy=batch > 1)
+
+
+def tf32(allowed: bool) -> Callable[[Callable[[], T]], Callable[[], T]]:
+    """Makes a function run with torch's TF32, which is about ten bits of each factor, or without."""
+
+    def decorate(run: Callable[[], T]) -> Callable[[], T]:
+        def called() -> T:
+            before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+            torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
+            try:
+                return run()
+            finally:
+                torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+        return called
+
+    return decorate
 
 
 def by_tf32(name: str, run: Callable[[], Tensor]) -> list[Contender]:
-    """torch with and without TF32, which is about ten bits of each factor."""
-
-    def with_tf32(allowed: bool) -> Tensor:
-        before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = allowed
-        try:
-            return run()
-        finally:
-            torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
-
-    return [
-        Contender(f"{name} {word}", lambda on=on: with_tf32(on))
-        for word, on in (("fp32", False), ("TF32", True))
-    ]
+    """torch with and without TF32."""
+    return [Contender(f"{name} {word}", tf32(on)(run)) for word, on in (("fp32", False), ("TF32", True))]
 
 
 def convolution(

@@ -1,4 +1,8 @@
-"""Seconds and joules of a call: functions in turns, each for whole windows, the device synchronized at both ends."""
+"""Seconds and joules of a call: functions in turns, each for whole windows, the device synchronized at both ends.
+
+Each is timed twice: launched one by one from Python, as an eager network calls it, and as a CUDA graph of many calls,
+which leaves the CPU out.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ from greenkernels.measure import Clock
 
 Functions = Mapping[str, Callable[[], object]]
 
+GRAPH_CALLS = 20
+
 
 @dataclass(frozen=True)
 class Timing:
@@ -24,8 +30,8 @@ class Timing:
         energy_s: of a reading of the energy counter, which changes every 0.1 s or so.
     """
 
-    window_s: float = 0.05
-    rounds: int = 15
+    window_s: float = 0.03
+    rounds: int = 9
     energy_s: float = 2.0
 
     @classmethod
@@ -34,23 +40,75 @@ class Timing:
         return cls(0.0, 1, 0.0)
 
 
-def times(functions: Functions, timing: Timing, clock: Clock) -> dict[str, dict[str, float | int]]:
-    """Name -> median and quartiles of the seconds of a call, and how often it was called for a reading."""
+@dataclass(frozen=True)
+class Graphed:
+    """GRAPH_CALLS calls as one CUDA graph; what they return stays alive with it."""
+
+    graph: torch.cuda.CUDAGraph
+    outputs: list[object]
+
+    def __call__(self) -> None:
+        self.graph.replay()
+
+
+def as_graphs(functions: Functions) -> dict[str, Graphed]:
+    """Those that a CUDA graph can capture; none without a GPU."""
+    found = {}
+    for name, function in functions.items() if torch.cuda.is_available() else ():
+        graph = torch.cuda.CUDAGraph()
+        function()
+        torch.cuda.synchronize()
+        try:
+            with torch.cuda.graph(graph):
+                outputs = [function() for _ in range(GRAPH_CALLS)]
+            graph.replay()
+            torch.cuda.synchronize()
+        except RuntimeError as problem:  # it waits for the device, as some of cuSPARSE's do
+            print(f"{name}: launched one by one, a CUDA graph cannot hold it: {str(problem).splitlines()[0]}")
+            continue
+        found[name] = Graphed(graph, outputs)
+    return found
+
+
+def times(
+    functions: Functions, timing: Timing, clock: Clock, graphs: Mapping[str, Graphed]
+) -> dict[str, dict[str, float | int | None]]:
+    """Name -> median and quartiles of the seconds of a call; by its graph where it has one, and ``eager_s`` without."""
+    eager = _taken(functions, timing, clock)
+    replayed = _taken(graphs, timing, clock)
+    found = {}
+    for name in functions:
+        best = (
+            {key: value / GRAPH_CALLS for key, value in replayed[name].items()}
+            if name in graphs
+            else eager[name]
+        )
+        found[name] = {**best, "eager_s": eager[name]["time_s"], "graph": name in graphs}
+    return found
+
+
+def joules(functions: Functions, timing: Timing, graphs: Mapping[str, Graphed]) -> dict[str, float]:
+    """Name -> joules of a call by a counter of the GPU, where there is one; the model's are left out."""
+    if not functions or not timing.energy_s:
+        return {}
+    run = {name: graphs.get(name, function) for name, function in functions.items()}
+    found = energy.compare(run, min_seconds=timing.energy_s, trials=3)
+    measured = {name: one.energy_j for name, one in found.items() if one.energy_j is not None}
+    return {
+        name: one.value / (GRAPH_CALLS if name in graphs else 1)
+        for name, one in measured.items()
+        if one.kind == "measured"
+    }
+
+
+def _taken(functions: Functions, timing: Timing, clock: Clock) -> dict[str, dict[str, float]]:
+    """Name -> median and quartiles of the seconds of a call of each, in turns."""
     calls = {name: _calls(function, timing.window_s, clock) for name, function in functions.items()}
     readings: dict[str, list[float]] = {name: [] for name in functions}
     for _ in range(timing.rounds):
         for name, function in functions.items():
             readings[name].append(_window(function, calls[name], clock) / calls[name])
-    return {name: {**_quartiles(found), "calls": calls[name]} for name, found in readings.items()}
-
-
-def joules(functions: Functions, timing: Timing) -> dict[str, float]:
-    """Name -> joules of a call by a counter of the GPU, where there is one; the model's are left out."""
-    if not functions or not timing.energy_s:
-        return {}
-    found = energy.compare(functions, min_seconds=timing.energy_s, trials=3)
-    measured = {name: one.energy_j for name, one in found.items() if one.energy_j is not None}
-    return {name: one.value for name, one in measured.items() if one.kind == "measured"}
+    return {name: _quartiles(found) for name, found in readings.items()}
 
 
 def _calls(function: Callable[[], object], window_s: float, clock: Clock) -> int:
