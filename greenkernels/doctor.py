@@ -173,9 +173,7 @@ def _cuda_kernels(status: BuildStatus) -> str:
     if not status.compiled:
         return "known once compiled kernels are loaded"
     if torch._C._dispatch_has_kernel_for_dispatch_key("greenkernels::sgemm", "CUDA"):
-        return (
-            f"for compute capability {torch.ops.greenkernels.cuda_architectures()}; simulated, not yet timed"
-        )
+        return f"for compute capability {torch.ops.greenkernels.cuda_architectures()}"
     if _nvcc.find_nvcc() is None:
         return "none: there was no nvcc when the binary was built, and there is none now; torch's own ops run"
     return "none: the binary was built without nvcc; torch's own ops run until it is installed again"
