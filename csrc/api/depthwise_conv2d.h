@@ -85,8 +85,8 @@ void depthwise_conv2d(const DepthwiseConv2dArgs<float, Float16>& args);
 
 namespace cuda {
 // All put their work into `stream`, a cudaStream_t, and return at once: a cudaError_t, 0 for success. Every
-// pointer is memory of that stream's device. Denormal numbers count. Simple and right: not where speed is
-// looked for.
+// pointer is memory of that stream's device. Denormal numbers count. Square filters of 3, 5 and 7 with
+// strides of 1 and 2 are fast in float; all else is simple and right.
 int depthwise_conv2d_pack(const DepthwisePackArgs<float>& args, void* stream);
 int depthwise_conv2d_pack(const DepthwisePackArgs<double>& args, void* stream);
 int depthwise_conv2d(const DepthwiseConv2dArgs<float>& args, void* stream);

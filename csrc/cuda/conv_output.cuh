@@ -33,4 +33,33 @@ __device__ inline T conv_output(const Args& args, T sum, int64_t c, int64_t inde
   return activate(args.activation, with_bias_and_skip(args, sum, c, index), slope_of(args, c));
 }
 
+// Writes neighbours of out, which have their bias already, from `index` on: `count` of them, or all at once
+// if `whole`. Skip is added, ReLU and ReLU6 applied; the other activations are left to who called, for whom a
+// switch over them in each place would be most of a kernel. `plain`: values are stored as they are.
+template <int kPiece, typename Args>
+__device__ inline void write_piece(const Args& args, float* out, float (&values)[kPiece], int64_t index,
+                                   int count, bool whole, bool plain = false) {
+  if (!plain) {
+    const bool lower = args.activation == Activation::kRelu || args.activation == Activation::kRelu6;
+#pragma unroll
+    for (int i = 0; i < kPiece; ++i) {
+      if (args.skip && i < count) values[i] += float(args.skip_scale) * args.skip[index + i];
+      if (lower) values[i] = relu(values[i]);
+      if (args.activation == Activation::kRelu6 && values[i] > 6.0f) values[i] = 6.0f;
+    }
+  }
+  if constexpr (kPiece == 4) {
+    if (whole) return store4_global(out + index, make_float4(values[0], values[1], values[2], values[3]));
+  }
+#pragma unroll
+  for (int i = 0; i < kPiece; ++i) {
+    if (i < count) out[index + i] = values[i];
+  }
+}
+
+// Whether write_piece leaves the activation to who called.
+__device__ inline bool is_left_by_write_piece(Activation activation) {
+  return activation > Activation::kRelu6;
+}
+
 }  // namespace greenkernels::cuda

@@ -1,9 +1,11 @@
-// depthwise_conv2d on CUDA: a thread an output element. Neighbouring threads have neighbours in memory, and
-// what they share of the input a cache holds.
+// depthwise_conv2d on CUDA: packing, the choice of a kernel, and the one that takes any filter and float64: a
+// thread an output element. Neighbouring threads have neighbours in memory, and what they share of the input
+// a cache holds.
 #pragma once
 
 #include "api/depthwise_conv2d.h"
 #include "cuda/conv_output.cuh"
+#include "cuda/depthwise_tile.cuh"
 
 namespace greenkernels::cuda {
 
@@ -57,10 +59,66 @@ cudaError_t launch_depthwise_conv2d_pack(const DepthwisePackArgs<T>& args, cudaS
 }
 
 template <typename T>
-cudaError_t launch_depthwise_conv2d(const DepthwiseConv2dArgs<T>& args, cudaStream_t stream) {
+cudaError_t launch_depthwise_plain(const DepthwiseConv2dArgs<T>& args, cudaStream_t stream) {
   const int64_t size = args.batch * args.filter.channels * args.out_h() * args.out_w();
   if (size == 0) return cudaSuccess;
   return launch(depthwise_kernel<T>, depthwise_grid(size), dim3(kDepthwiseThreads), 0, stream, args);
+}
+
+// The fastest of 4 to 14 shapes each on an H100 (docs/performance.md). More rows share more of the input, and
+// larger filters leave registers for fewer; kBlocks is what a multiprocessor should hold.
+template <int kKernel, int kStride, bool kPlanes, int kVector>
+struct DepthwiseChoice {
+  static constexpr bool kSmall = kKernel == 3, kLarge = kKernel == 7, kSlides = kStride == 1;
+  static constexpr int kPlaneRows = kVector == 1 || kLarge ? 2 : 4, kPlaneColumns = kLarge && kSlides ? 8 : 4;
+  static constexpr int kPixelRows = kSmall ? 4 : kLarge && kVector == 4 ? 1 : 2;
+  static constexpr int kPixelColumns = kVector == 1 ? 4 : kSmall ? 2 : kLarge && !kSlides ? 4 : 7;
+
+  static constexpr int kRows = !kSlides ? 1 : kPlanes ? kPlaneRows : kPixelRows;
+  static constexpr int kColumns = kPlanes ? kPlaneColumns : kPixelColumns;
+  static constexpr int kBlocks = kPlanes ? kLarge ? 8 : 4 : kVector == 4 && kSlides && !kLarge ? 3 : 4;
+  using Tile = DepthwiseTile<kKernel, kStride, kPlanes, kVector, kRows, kColumns>;
+};
+
+template <int kKernel, int kStride, bool kPlanes, int kVector>
+cudaError_t launch_depthwise_tiles(const DepthwiseConv2dArgs<float>& args, cudaStream_t stream) {
+  using Choice = DepthwiseChoice<kKernel, kStride, kPlanes, kVector>;
+  const DepthwisePlan plan = depthwise_plan<typename Choice::Tile>(args);
+  return launch(depthwise_tile_kernel<typename Choice::Tile, Choice::kBlocks>, dim3(unsigned(plan.blocks())),
+                dim3(kDepthwiseTileThreads), 0, stream, args, plan);
+}
+
+template <int kKernel, int kStride>
+cudaError_t launch_depthwise_filter(const DepthwiseConv2dArgs<float>& args, cudaStream_t stream) {
+  const bool vector = depthwise_loads_vectors(args);
+  if (args.input_layout == MapLayout::kNchw) {
+    return vector ? launch_depthwise_tiles<kKernel, kStride, true, 4>(args, stream)
+                  : launch_depthwise_tiles<kKernel, kStride, true, 1>(args, stream);
+  }
+  return vector ? launch_depthwise_tiles<kKernel, kStride, false, 4>(args, stream)
+                : launch_depthwise_tiles<kKernel, kStride, false, 1>(args, stream);
+}
+
+inline cudaError_t launch_depthwise_conv2d(const DepthwiseConv2dArgs<double>& args, cudaStream_t stream) {
+  return launch_depthwise_plain(args, stream);
+}
+
+inline cudaError_t launch_depthwise_conv2d(const DepthwiseConv2dArgs<float>& args, cudaStream_t stream) {
+  if (!depthwise_has_tiles(args)) return launch_depthwise_plain(args, stream);
+  switch (args.filter.kernel_w * 2 + args.stride_w) {
+    case 3 * 2 + 1:
+      return launch_depthwise_filter<3, 1>(args, stream);
+    case 3 * 2 + 2:
+      return launch_depthwise_filter<3, 2>(args, stream);
+    case 5 * 2 + 1:
+      return launch_depthwise_filter<5, 1>(args, stream);
+    case 5 * 2 + 2:
+      return launch_depthwise_filter<5, 2>(args, stream);
+    case 7 * 2 + 1:
+      return launch_depthwise_filter<7, 1>(args, stream);
+    default:
+      return launch_depthwise_filter<7, 2>(args, stream);
+  }
 }
 
 }  // namespace greenkernels::cuda

@@ -57,7 +57,9 @@ def all_cases(device: str, small: bool) -> Iterator[Case]:
     for index, sizes in enumerate([(64, 56), (128, 28), (256, 14), (512, 7)]):
         yield winograd(device, *((4, 6) if small else sizes), batch=2 if small else 16, energy=index == 0)
     yield direct(device, *((4, 6) if small else (128, 56)), batch=2 if small else 16)
-    yield depthwise(device, *((4, 6) if small else (192, 56)), batch=2 if small else 16)
+    for channels, size, kernel, stride in [(192, 56, 3, 1), (192, 56, 3, 2), (192, 28, 5, 1), (96, 56, 7, 1)]:
+        sizes = (4, 6) if small else (channels, size)
+        yield depthwise(device, *sizes, kernel, stride, batch=2 if small else 16)
     for index, size in enumerate((1024, 4096)):
         yield product(device, 8 if small else size, energy=index == 1)
     for rows in (1, 32, 4096):
@@ -119,6 +121,7 @@ def convolution(
 ) -> Case:
     """Ours by name -> function of input and weight, against torch's, in both layouts."""
     weight, geometry = torch.randn(weight_shape, device=device), case.pop("geometry")
+    prefix = case.pop("label", "")
     contenders: list[Contender] = []
     for name, layout in (("NCHW", torch.contiguous_format), ("NHWC", torch.channels_last)):
         x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(device, memory_format=layout)
@@ -128,7 +131,7 @@ def convolution(
         contenders += by_tf32(f"cuDNN {name}", lambda x=x, own=own: F.conv2d(x, own, **geometry))
     exact = lambda: F.conv2d(x.double(), weight.double(), **geometry)  # noqa: E731
     sizes = f"{shape[1]}-{weight_shape[0]} {shape[2]}x{shape[3]} batch {shape[0]}"
-    return Case(stem, sizes, exact, tuple(contenders), **case)
+    return Case(stem, prefix + sizes, exact, tuple(contenders), **case)
 
 
 def winograd(device: str, channels: int, size: int, batch: int, energy: bool) -> Case:
@@ -153,12 +156,21 @@ def direct(device: str, channels: int, size: int, batch: int) -> Case:
     return convolution(device, "direct_conv2d", *shapes, ours, geometry={"stride": 2, "padding": 1})
 
 
-def depthwise(device: str, channels: int, size: int, batch: int) -> Case:
-    """A 3x3 layer of MobileNet."""
-    ours = {"depthwise": lambda x, w: ops.depthwise_conv2d(x, w, padding=1)}
-    shapes = (batch, channels, size, size), (channels, 1, 3, 3)
-    geometry = {"padding": 1, "groups": channels}
-    return convolution(device, "depthwise_conv2d", *shapes, ours, geometry=geometry)
+def depthwise(device: str, channels: int, size: int, kernel: int, stride: int, batch: int) -> Case:
+    """A layer of MobileNet, EfficientNet or ConvNeXt, the weight packed before."""
+    packed: dict[int, Tensor] = {}
+    geometry = {"stride": stride, "padding": kernel // 2}
+
+    def run(x: Tensor, weight: Tensor) -> Tensor:
+        key = weight.data_ptr()
+        if key not in packed:
+            packed[key] = ops.depthwise_conv2d_pack(weight)
+        return ops.depthwise_conv2d_packed(x, packed[key], kernel_size=kernel, **geometry)
+
+    shapes = (batch, channels, size, size), (channels, 1, kernel, kernel)
+    label = f"{kernel}x{kernel} stride {stride}, "
+    every = {**geometry, "groups": channels}
+    return convolution(device, "depthwise_conv2d", *shapes, {"depthwise": run}, geometry=every, label=label)
 
 
 def product(device: str, size: int, energy: bool) -> Case:
