@@ -21,7 +21,7 @@ ACTIVATIONS = {
 }
 
 # (batch, m, n, k): one element; no rows, no columns, no products, no items; k of a part of a slice, of one, of
-# three and a part; ragged; one whole tile; a tile plus one, either way
+# three and a part; ragged; whole tiles; a tile plus one, either way
 SHAPES = [
     (1, 1, 1, 1),
     (1, 0, 5, 3),
@@ -73,7 +73,7 @@ def test_matches_float64(gpu, shape: tuple[int, ...], a_layout: str, b_layout: s
 @pytest.mark.parametrize(
     "layouts", [("rows", "rows"), ("columns", "columns"), ("rows", "columns"), ("columns", "rows")]
 )
-@pytest.mark.parametrize("shape", [(1, 260, 132, 12), (2, 256, 64, 20)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 250, 204, 12), (2, 256, 128, 20), (1, 201, 255, 19)], ids=str)
 def test_large_tiles(gpu, shape: tuple[int, ...], layouts: tuple[str, str]) -> None:
     batch, m, n, k = shape
     a, b = gpu.place(operand((batch, m, k), layouts[0])), gpu.place(operand((batch, n, k), layouts[1]))
@@ -172,8 +172,10 @@ def test_agrees_with_the_cpu(gpu) -> None:
     assert ((out.cpu() - cpu).abs() <= 2 * bound(a, b, bias)).all()
 
 
-@pytest.mark.parametrize("rows", [128, 512])
-@pytest.mark.parametrize("layouts", [("rows", "rows"), ("columns", "columns"), ("rows", "columns")])
+@pytest.mark.parametrize("rows", [64, 128, 512])
+@pytest.mark.parametrize(
+    "layouts", [("rows", "rows"), ("columns", "columns"), ("rows", "columns"), ("columns", "rows")]
+)
 def test_hot_lines_waste_nothing(gpu, layouts: tuple[str, str], rows: int) -> None:
     """On whole tiles: no bank conflict anywhere, and every sector that is moved is used."""
     k = 64 * 128 // rows
@@ -185,6 +187,7 @@ def test_hot_lines_waste_nothing(gpu, layouts: tuple[str, str], rows: int) -> No
     if gpu.reports is None:
         return
     (report,) = gpu.reports
+    assert f"sgemm_kernelILi{8 if rows == 64 else 16}E" in report.kernel.name
     total = report.statistics.total()
     assert {kind: traffic.ratio for kind, traffic in total.traffic.items()} == {
         "global load": 1,

@@ -1,167 +1,124 @@
-// sgemm on CUDA in float32 (no tensor cores): tiles of out of 256 x 128 or 128 x 128, 16 x 8 or 8 x 8
-// elements a thread, slices of eight products in two buffers, so that one is filled while the other is
-// multiplied.
+// sgemm on CUDA in float32 (no tensor cores): tiles of out of 128 x 128 or 64 x 64, 16 x 8 or 8 x 4 elements
+// a thread, slices of eight products in four buffers. While a slice is multiplied, the first depth of the
+// next is read, two more are on their way, and a fourth is asked for.
 #pragma once
 
 #include "api/sgemm.h"
-#include "cuda/activation.cuh"
+#include "cuda/sgemm_sums.cuh"
 #include "cuda/sgemm_tile.cuh"
 
 namespace greenkernels::cuda {
 
-// Depths of a slice that are multiplied without a branch. All, but for Blackwell: there ptxas 13.0 loads so
-// far ahead that eight would spill up to 64 bytes, and four up to 120.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 1000
-inline constexpr int kSgemmUnroll = 2;
-#else
-inline constexpr int kSgemmUnroll = kSgemmDepth;
-#endif
-
-inline constexpr int kSgemmColumns = 128;  // of out that a block owns
-
-// Rows of out that a block owns, with kLaneRows of them in a thread.
-template <int kLaneRows>
-inline constexpr int kSgemmRows = 16 * kLaneRows;
-
-// The kLaneRows x 8 elements of a thread. A warp owns 8 kLaneRows x 32 of the tile, its lanes stand 8 x 4 on
-// it, and a lane has rows 32 i + 4 r + {0..3} and columns 4 c + {0..3}, 16 + 4 c + {0..3}: so all that lanes
-// read from a slice is 16 bytes wide and without bank conflicts, and the four lanes of a row store two whole
-// sectors of out.
-template <int kLaneRows>
-class SgemmSums {
- public:
-  __device__ void add_slice(const SgemmSlice<kSgemmRows<kLaneRows>>& a, const SgemmSlice<kSgemmColumns>& b) {
-#pragma unroll kSgemmUnroll
-    for (int d = 0; d < kSgemmDepth; ++d) {
-      float4 rows[kLaneRows / 4];
-#pragma unroll
-      for (int i = 0; i < kLaneRows / 4; ++i) rows[i] = load4(&a[d][row(4 * i)]);
-      const float4 low_col = load4(&b[d][col(0)]), high_col = load4(&b[d][col(4)]);
-      const float cols[] = {low_col.x,  low_col.y,  low_col.z,  low_col.w,
-                            high_col.x, high_col.y, high_col.z, high_col.w};
-#pragma unroll
-      for (int i = 0; i < kLaneRows; ++i) {
-        const float4 four = rows[i / 4];
-        const float one = i % 4 == 0 ? four.x : i % 4 == 1 ? four.y : i % 4 == 2 ? four.z : four.w;
-#pragma unroll
-        for (int j = 0; j < 8; ++j) sums_[i][j] = fmaf(one, cols[j], sums_[i][j]);
-      }
-    }
-  }
-
-  // Writes act(bias + beta * out + sums) for what lies within out. `vector_out`: its rows allow 16-byte
-  // accesses.
-  __device__ void write(const SgemmArgs<float>& args, float* out, int64_t row0, int64_t col0,
-                        bool vector_out) {
-    const bool relu_here = args.activation == Activation::kRelu;
-#pragma unroll
-    for (int half = 0; half < 8; half += 4) {
-      const int64_t first = col0 + col(half);
-      float bias[4];
-#pragma unroll
-      for (int j = 0; j < 4; ++j) bias[j] = args.bias && first + j < args.n ? args.bias[first + j] : 0.0f;
-#pragma unroll
-      for (int i = 0; i < kLaneRows; ++i) {
-        if (row0 + row(i) >= args.m) continue;
-        float* to = out + (row0 + row(i)) * args.out_row + first;
-        float values[4];
-#pragma unroll
-        for (int j = 0; j < 4; ++j) {
-          values[j] = sums_[i][half + j] + bias[j];
-          if (args.beta != 0.0f && first + j < args.n) values[j] += args.beta * to[j];
-          if (relu_here) values[j] = relu(values[j]);
-        }
-        if (vector_out && first < args.n) {
-          store4_global(to, make_float4(values[0], values[1], values[2], values[3]));
-        } else {
-#pragma unroll
-          for (int j = 0; j < 4; ++j) {
-            if (first + j < args.n) to[j] = values[j];
-          }
-        }
-      }
-    }
-  }
-
-  // Applies the activation to what this thread wrote. Not in registers: their 8 kLaneRows copies of a switch
-  // over all activations would be most of the kernel, for the sake of the rare ones.
-  __device__ static void activate_written(const SgemmArgs<float>& args, float* out, int64_t row0,
-                                          int64_t col0) {
-#pragma unroll 1
-    for (int element = 0; element < 8 * kLaneRows; ++element) {
-      const int64_t i = row0 + row(element / 8), j = col0 + col(element % 8);
-      if (i >= args.m || j >= args.n) continue;
-      const float slope =
-          args.activation_params ? args.activation_param[args.activation_params > 1 ? j : 0] : 0.0f;
-      float& value = out[i * args.out_row + j];
-      value = activate(args.activation, value, slope);
-    }
-  }
-
- private:
-  __device__ static int row(int i) {
-    const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-    return warp / 4 * (8 * kLaneRows) + i / 4 * 32 + lane / 4 * 4 + i % 4;
-  }
-  __device__ static int col(int j) {
-    const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-    return warp % 4 * 32 + j / 4 * 16 + lane % 4 * 4 + j % 4;
-  }
-
-  float sums_[kLaneRows][8] = {};
-};
+inline constexpr int kSgemmStages = 4;  // buffers of a slice
 
 // Where the tile of a block lies. Block (x, z) owns the tile x of item z, tiles numbered down the columns of
 // tiles: neighbours share one of b.
 struct SgemmPlace {
   int64_t item, row0, col0;
 
-  __device__ static SgemmPlace of_block(int tiles_down, int rows) {
+  __device__ static SgemmPlace of_block(int tiles_down, int side) {
     const int tile = block_x();
-    return {block_z(), int64_t{tile % tiles_down} * rows, int64_t{tile / tiles_down} * kSgemmColumns};
+    return {block_z(), int64_t{tile % tiles_down} * side, int64_t{tile / tiles_down} * side};
   }
 };
 
-template <int kLaneRows, bool kADepthFirst, bool kBDepthFirst, int kVector>
-__global__ void __launch_bounds__(kSgemmThreads, 16 / kLaneRows)
-    sgemm_kernel(SgemmArgs<float> args, int tiles_down, bool vector_out) {
-  constexpr int kRows = kSgemmRows<kLaneRows>;
-  __shared__ __align__(16) SgemmSlice<kRows> a_slices[2];
-  __shared__ __align__(16) SgemmSlice<kSgemmColumns> b_slices[2];
-  const SgemmPlace place = SgemmPlace::of_block(tiles_down, kRows);
-  SgemmShare<kRows, kADepthFirst, kVector> a(
-      {args.a + place.item * args.a_batch, args.a_row, args.a_depth, args.m}, place.row0);
-  SgemmShare<kSgemmColumns, kBDepthFirst, kVector> b(
-      {args.b + place.item * args.b_batch, args.b_row, args.b_depth, args.n}, place.col0);
-  SgemmSums<kLaneRows> sums;
+// The slices of a tile on their way through shared memory: of a, then of b, in one buffer after the other.
+template <int kSide, bool kADepthFirst, bool kBDepthFirst, int kVector>
+class SgemmSlices {
+ public:
+  __device__ SgemmSlices(const SgemmArgs<float>& args, const SgemmPlace& place, float* shared)
+      : a_({args.a + place.item * args.a_batch, args.a_row, args.a_depth, args.m}, place.row0),
+        b_({args.b + place.item * args.b_batch, args.b_row, args.b_depth, args.n}, place.col0),
+        shared_(shared),
+        left_(int(args.k)),
+        whole_(a_.whole() && b_.whole()) {}
 
-  const int k = int(args.k);
-  a.begin(a_slices[0], k);
-  b.begin(b_slices[0], k);
-  a.finish(a_slices[0]);
-  b.finish(b_slices[0]);
-  wait_for_copies();
-  __syncthreads();
-  int stage = 0;
-  for (int left = k; left > 0; left -= kSgemmDepth) {
-    const int other = stage ^ 1;
-    const bool more = left > kSgemmDepth;
-    if (more) {
-      a.begin(a_slices[other], left - kSgemmDepth);
-      b.begin(b_slices[other], left - kSgemmDepth);
+  // Asks for the slice after those asked for, whose buffer has to be free until finish(); behind the last
+  // one for one of zeros.
+  __device__ void begin() {
+    if (left_ > -kSgemmDepth) {
+      if (whole_ && left_ >= kSgemmDepth) {
+        begin_as<false>();
+      } else {
+        begin_as<true>();
+      }
     }
-    sums.add_slice(a_slices[stage], b_slices[stage]);
-    if (more) {
-      a.finish(a_slices[other]);
-      b.finish(b_slices[other]);
+    close_group();
+  }
+  __device__ void finish() {
+    if (left_ > -kSgemmDepth) {
+      a_.finish(buffer(filled_));
+      b_.finish(buffer(filled_) + kSgemmSlice<kSide>);
     }
-    wait_for_copies();
-    __syncthreads();  // the other slice is there, and this one is multiplied by all
-    stage = other;
+    left_ -= kSgemmDepth;
+    filled_ = after(filled_);
   }
 
-  const SgemmPlace here =
-      SgemmPlace::of_block(tiles_down, kRows);  // again: no register is left to keep it in
+  // Goes on to the next slice, which is there when this returns; the last one's buffer is free then.
+  __device__ void next() {
+    wait_for_groups<kSgemmStages - 2>();
+    __syncthreads();
+    at_ = after(at_);
+  }
+  __device__ const float* a() const { return buffer(at_); }
+  __device__ const float* b() const { return buffer(at_) + kSgemmSlice<kSide>; }
+
+ private:
+  template <bool kBounded>
+  __device__ void begin_as() {
+    a_.template begin<kBounded>(buffer(filled_), left_);
+    b_.template begin<kBounded>(buffer(filled_) + kSgemmSlice<kSide>, left_);
+  }
+  __device__ float* buffer(int stage) const { return shared_ + stage * 2 * kSgemmSlice<kSide>; }
+  __device__ static int after(int stage) { return stage + 1 == kSgemmStages ? 0 : stage + 1; }
+
+  SgemmShare<kSide, kADepthFirst, kVector> a_;
+  SgemmShare<kSide, kBDepthFirst, kVector> b_;
+  float* shared_;
+  int left_;  // depths not asked for
+  bool whole_;
+  int at_ = kSgemmStages - 1, filled_ = 0;
+};
+
+template <int kLaneRows, bool kADepthFirst, bool kBDepthFirst, int kVector>
+__global__ void __launch_bounds__(kSgemmThreads, 32 / kLaneRows)
+    sgemm_kernel(SgemmArgs<float> args, int tiles_down, bool vector_out) {
+  constexpr int kSide = kSgemmTile<kLaneRows>, kParts = SgemmSums<kLaneRows>::kParts;
+  __shared__ __align__(16) float shared[kSgemmStages * 2 * kSgemmSlice<kSide>];
+  SgemmSlices<kSide, kADepthFirst, kBDepthFirst, kVector> slices(
+      args, SgemmPlace::of_block(tiles_down, kSide), shared);
+  SgemmSums<kLaneRows> sums;
+
+#pragma unroll 1
+  for (int stage = 0; stage < kSgemmStages - 1; ++stage) {
+    slices.begin();
+    slices.finish();
+  }
+  slices.next();
+  const float *a = slices.a(), *b = slices.b();
+#pragma unroll
+  for (int part = 0; part < kParts; ++part) sums.load(0, part, a, b);
+#pragma unroll 1
+  for (int left = int(args.k); left > 0; left -= kSgemmDepth) {
+#pragma unroll
+    for (int d = 0; d < kSgemmDepth; ++d) {
+      if (d + 1 < kSgemmDepth) {
+        a += kSgemmPitch<kSide>, b += kSgemmPitch<kSide>;
+      } else {  // behind the last slice: zeros, of which nothing is made
+        slices.finish();
+        slices.next();
+        a = slices.a(), b = slices.b();
+      }
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        sums.load(d + 1, part, a, b);
+        sums.multiply(d, part);
+      }
+      if (d == 0) slices.begin();
+    }
+  }
+
+  const SgemmPlace here = SgemmPlace::of_block(tiles_down, kSide);  // again: it need not hold registers
   float* out = args.out + here.item * args.out_batch;
   sums.write(args, out, here.row0, here.col0, vector_out);
   if (args.activation != Activation::kNone && args.activation != Activation::kRelu) {
@@ -187,16 +144,15 @@ auto sgemm_kernel_for(bool a_depth_first, bool b_depth_first) {
                        : sgemm_kernel<kLaneRows, false, false, kVector>;
 }
 
-// kVector of 4 where `vector`, whose tiles alone are worth being large.
 template <int kLaneRows>
 cudaError_t launch_sgemm_tiles(SgemmArgs<float> args, bool vector, cudaStream_t stream) {
-  const int64_t tiles_down = blocks_for(args.m, kSgemmRows<kLaneRows>);
-  const int64_t tiles = tiles_down * blocks_for(args.n, kSgemmColumns);
+  const int64_t tiles_down = blocks_for(args.m, kSgemmTile<kLaneRows>);
+  const int64_t tiles = tiles_down * blocks_for(args.n, kSgemmTile<kLaneRows>);
   if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
   const bool vector_out =
       is_aligned(args.out, 16) && args.n % 4 == 0 && args.out_row % 4 == 0 && args.out_batch % 4 == 0;
   const auto kernel = vector ? sgemm_kernel_for<kLaneRows, 4>(args.a_depth == 1, args.b_depth == 1)
-                             : sgemm_kernel_for<8, 1>(args.a_depth == 1, args.b_depth == 1);
+                             : sgemm_kernel_for<kLaneRows, 1>(args.a_depth == 1, args.b_depth == 1);
   for (int64_t left = args.batch; left > 0 && tiles > 0; left -= kMostItems) {
     const dim3 grid(unsigned(tiles), 1, unsigned(left < kMostItems ? left : kMostItems));
     const cudaError_t status =
@@ -209,10 +165,20 @@ cudaError_t launch_sgemm_tiles(SgemmArgs<float> args, bool vector, cudaStream_t 
   return cudaSuccess;
 }
 
-// The large tile reads a quarter less; it is taken where its blocks, one a multiprocessor, are two for each.
+// Cycles that a multiprocessor takes for one depth of its `blocks` tiles, measured on an H100 (m, n and k of
+// 512 to 4096): two large ones run beside each other, or more of the small ones.
+inline int64_t sgemm_cycles(bool large, int64_t blocks) {
+  return large ? 170 * blocks + 25 * (blocks % 2) : 52 * blocks + 30;
+}
+
+// Whether 128 x 128 tiles are faster than 64 x 64, of which more multiprocessors get one.
 inline bool sgemm_takes_large_tiles(const SgemmArgs<float>& args, int multiprocessors) {
-  const int64_t tiles = blocks_for(args.m, kSgemmRows<16>) * blocks_for(args.n, kSgemmColumns);
-  return args.batch * tiles >= 2 * multiprocessors;
+  const auto cycles = [&](bool large) {
+    const int side = large ? kSgemmTile<16> : kSgemmTile<8>;
+    const int64_t tiles = blocks_for(args.m, side) * blocks_for(args.n, side) * args.batch;
+    return sgemm_cycles(large, blocks_for(tiles, multiprocessors));
+  };
+  return cycles(true) <= cycles(false);
 }
 
 inline cudaError_t launch_sgemm(const SgemmArgs<float>& args, cudaStream_t stream) {
@@ -223,9 +189,8 @@ inline cudaError_t launch_sgemm(const SgemmArgs<float>& args, cudaStream_t strea
   int multiprocessors;
   const cudaError_t status = count_multiprocessors(&multiprocessors);
   if (status != cudaSuccess) return status;
-  return vector && sgemm_takes_large_tiles(args, multiprocessors)
-             ? launch_sgemm_tiles<16>(args, true, stream)
-             : launch_sgemm_tiles<8>(args, vector, stream);
+  return sgemm_takes_large_tiles(args, multiprocessors) ? launch_sgemm_tiles<16>(args, vector, stream)
+                                                        : launch_sgemm_tiles<8>(args, vector, stream);
 }
 
 }  // namespace greenkernels::cuda

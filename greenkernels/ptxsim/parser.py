@@ -103,7 +103,8 @@ class _Body:
         if line.startswith(".loc"):
             place = _INLINED_AT.search(line) or _LOCATION.search(line)
             if place:
-                self._source = SourceLine(self._files.get(int(place[1]), ""), int(place[2]))
+                file, number = self._files.get(int(place[1]), ""), int(place[2])
+                self._source = SourceLine(file, number) if number else NOWHERE
         elif line.startswith((".reg", ".shared", ".pragma")) or not line:
             return
         elif line.startswith("."):
