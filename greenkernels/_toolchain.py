@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import _build_file, _nvcc
+from . import _build_file, _nvcc, _patience
 
 OLDEST_TORCH = (2, 10)  # the first with every stable ABI call that csrc/ops makes
 
@@ -189,10 +189,10 @@ def find_compiler() -> Compiler:
     for command in candidates:
         if not shutil.which(command[0]):
             continue
-        answer = subprocess.run([*command, "--version"], capture_output=True, text=True)
-        if answer.returncode != 0:
-            raise BuildError(f"'{shlex.join(command)} --version' fails", "unset CXX" if wanted else "")
-        return Compiler(tuple(command), (answer.stdout.splitlines() or ["unknown"])[0])
+        said, problem = _patience.ask([*command, "--version"])
+        if problem:
+            raise BuildError(f"'{shlex.join(command)} --version' {problem}", "unset CXX" if wanted else "")
+        return Compiler(tuple(command), (said.splitlines() or ["unknown"])[0])
     if wanted:
         raise BuildError(f"CXX={wanted} is not a command", "unset CXX")
     raise BuildError("no C++ compiler (looked for g++, c++, clang++)", _install_compiler_command())
@@ -228,9 +228,13 @@ def build(library: Library, work: Path, on_progress: Callable[[int, int], None] 
         The shared library.
 
     Raises:
-        BuildError: a tool is missing, or the compiler failed.
+        BuildError: a tool is missing, or the compiler failed, or it hung: no step ended for `_patience.seconds`.
     """
     ninja = find_ninja()
+    try:
+        limit_s = _patience.seconds()
+    except ValueError as error:
+        raise BuildError(str(error), f"unset {_patience.VARIABLE}") from None
     text = _build_file.text(library, find_compiler().command, CXX_FLAGS, csrc())
     (work / "build.ninja").write_text(text)
     environment = {**os.environ, "NINJA_STATUS": "[%f/%t] "}
@@ -238,18 +242,26 @@ def build(library: Library, work: Path, on_progress: Callable[[int, int], None] 
         [ninja, "-C", str(work)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     log: list[str] = []
+    # Terminated, ninja stops its compilers and deletes their unfinished files.
+    hung = _patience.Alarm(limit_s, process.terminate)
     try:
         assert process.stdout is not None
         for line in process.stdout:
+            hung.put_off()
             log.append(line)
             step = re.match(r"\[(\d+)/(\d+)\]", line)
             if step and on_progress:
                 on_progress(int(step.group(1)), int(step.group(2)))
         code = process.wait()
     except BaseException:
-        process.terminate()  # ninja then stops its compilers and deletes their unfinished files
+        process.terminate()
         process.wait()
         raise
+    finally:
+        hung.cancel()
+    if hung.rang:
+        cause = f"no step ended within {limit_s:g} s ({_patience.VARIABLE} sets how long that may be)"
+        raise BuildError(cause, log="".join(log))
     if code != 0:
         raise BuildError(_cause("".join(log)), log="".join(log))
     return work / library.file_name

@@ -174,6 +174,33 @@ class TestFirstUse:
         assert copy.use(CXX=slow).kind == "built-on-first-use"
         assert not copy.leftovers()
 
+    def test_a_compiler_that_hangs_is_given_up(self, copy: Copy) -> None:
+        hangs = copy.compiler("sleep 600")
+        use = copy.use(CXX=hangs, GREENKERNELS_BUILD_TIMEOUT="1")
+        assert (use.kind, use.right) == ("plain-torch", True)
+        assert "no step ended within 1 s" in use.reason
+        assert not copy.leftovers()
+        calls = copy.calls()
+        assert "no step ended within 1 s" in copy.use(CXX=hangs).reason  # remembered: nobody waits again
+        assert copy.calls() == calls
+
+    @pytest.mark.parametrize("setting", ["0", "soon", "-1", "nan"])
+    def test_a_timeout_that_is_none(self, copy: Copy, setting: str) -> None:
+        use = copy.use(GREENKERNELS_BUILD_TIMEOUT=setting)
+        assert (use.kind, use.right) == ("plain-torch", True)
+        assert f"positive number of seconds, got {setting!r}" in use.reason
+
+    def test_a_compiler_that_does_not_say_its_version(
+        self, copy: Copy, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        silent = copy.root / "silent"
+        silent.write_text("#!/bin/sh\nsleep 600\n")
+        silent.chmod(0o755)
+        monkeypatch.setenv("CXX", str(silent))
+        monkeypatch.setattr(_toolchain._patience, "ANSWER_SECONDS", 0.2)
+        with pytest.raises(_toolchain.BuildError, match=r"--version' gives no answer in 0\.2 s"):
+            _toolchain.find_compiler()
+
     def test_the_cache_is_private_and_only_what_was_built_is_loaded(self, copy: Copy) -> None:
         os.chmod(copy.root, 0o777)
         copy.use()

@@ -96,6 +96,13 @@ def test_the_table_has_the_fastest_of_both_sides_and_tf32_apart() -> None:
     )
 
 
+def test_what_was_not_measured_is_a_dash_and_a_note_is_shown() -> None:
+    ours, rival = row("sgemm", 2e-3, ours=True, error=None, eager_s=None), row("cuBLAS fp32", 3e-3)
+    text = gpu.section([{**measured(ours, rival), "note": "Taken while it rained."}])
+    assert "| sgemm | 8 x 8 x 8 | cuBLAS fp32 3 → 2 | sgemm | 1.50x | - | - | - |" in text
+    assert "Taken while it rained." in text
+
+
 def test_the_newest_file_of_a_gpu_counts(tmp_path: Path) -> None:
     for day, time_s in (("01", 4e-3), ("02", 2e-3)):
         data = measured(row("a", time_s, ours=True), row("b", 4e-3), date=f"2026-12-{day}")

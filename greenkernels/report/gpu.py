@@ -47,8 +47,10 @@ def _device(data: Mapping[str, Any]) -> list[str]:
     head = (
         f"**{data['device']}** (compute capability {data['capability']}), torch {versions['torch']}, CUDA "
         f"{versions['cuda']}, {data['date'][:10]}. Tests on it: {tests.strip('= ')}. Times are those of calls in a "
-        "CUDA graph; eager: the ratio where Python launches each call. Joules: NVML."
+        "CUDA graph; eager: the ratio where Python launches each call. Joules: NVML. -: not measured."
     )
+    if "note" in data:
+        head += f" {data['note']}"
     return [head, markdown_table(HEADERS, _rows(data["rows"]), right=(4, 5, 6))]
 
 
@@ -73,8 +75,10 @@ def _row(stem: str, case: str, ours: Mapping[str, Any], rival: Mapping[str, Any]
     both = [row["energy_j"] for row in (rival, ours)]
     energy = "-" if None in both else " → ".join(map(_milli, both))
     ratio = f"{rival['time_s'] / ours['time_s']:.2f}x"
-    eager = f"{rival['eager_s'] / ours['eager_s']:.2f}x"
-    return [stem, case, times, ours["contender"], ratio, eager, energy, error(ours["error"])]
+    one_by_one = [row["eager_s"] for row in (rival, ours)]
+    eager = "-" if None in one_by_one else f"{one_by_one[0] / one_by_one[1]:.2f}x"
+    shown = "-" if ours["error"] is None else error(ours["error"])
+    return [stem, case, times, ours["contender"], ratio, eager, energy, shown]
 
 
 def _fastest(rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
