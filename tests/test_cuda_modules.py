@@ -7,9 +7,11 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 import greenkernels as gk
 from greenkernels.measure.clock import CudaClock
+from greenkernels.nn.fallbacks import why_stock
 from greenkernels.planning import survey
 from greenkernels.planning.candidates import named, registered
 
@@ -126,6 +128,26 @@ def test_a_network_is_planned_where_it_is(strict_float32: None, objective: str) 
         exact = copy.deepcopy(net).double()(x.double())
         assert relative(fast(x), exact) < 1e-5
         assert torch.equal(gk.restore(fast)(x), net(x))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("autocast", [False, True])
+def test_half_precision_is_left_to_torch(autocast: bool) -> None:
+    dtype = torch.float32 if autocast else torch.float16
+    layer = gk.nn.WinogradConv2d(8, 8, padding=1).cuda().to(dtype).eval()
+    with torch.no_grad(), torch.autocast("cuda", torch.float16, enabled=autocast):
+        assert layer(torch.randn(1, 8, 6, 6, device="cuda", dtype=dtype)).dtype == torch.float16
+    assert layer.fallbacks == {"input.dtype=torch.float16 on CUDA": 1}
+
+
+def test_what_a_kernel_on_cuda_does_not_take() -> None:
+    with FakeTensorMode():
+        x, weight = (torch.empty(1, 8, 6, 6, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+        reason = why_stock("winograd_conv2d", x, weight)
+        assert why_stock("strassen_gemm", x.float(), weight.float()) == "input.device=cuda"
+    has_kernels = torch._C._dispatch_has_kernel_for_dispatch_key("greenkernels::winograd_conv2d", "CUDA")
+    assert reason == ("input.dtype=torch.bfloat16 on CUDA" if has_kernels else "input.device=cuda")
 
 
 def test_the_clock_of_a_gpu_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:

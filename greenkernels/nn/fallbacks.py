@@ -8,6 +8,8 @@ from torch import Tensor, nn
 from ..ops import _library
 from ..ops.conv2d_checks import FLOATS
 
+HALVES = (torch.float16, torch.bfloat16)
+
 _log = logging.getLogger("greenkernels")
 
 
@@ -18,6 +20,11 @@ def refuse_onnx() -> None:
             "greenkernels: ONNX has none of these kernels; export greenkernels.restore(model), the stock network "
             "with the same weights"
         )
+
+
+def converted_on_cuda(tensor: Tensor) -> bool:
+    """Whether CUDA kernels would convert it to float32 and back, where torch's own layers have tensor cores for it."""
+    return tensor.is_cuda and (tensor.dtype in HALVES or torch.is_autocast_enabled("cuda"))
 
 
 def why_stock(stem: str, input: Tensor, weight: Tensor, weight_name: str = "weight") -> str | None:
@@ -36,6 +43,9 @@ def why_stock(stem: str, input: Tensor, weight: Tensor, weight_name: str = "weig
             return f"{name}.dtype={tensor.dtype}"
         if tensor.layout is not torch.strided:
             return f"{name}.layout={tensor.layout}"
+        if converted_on_cuda(tensor):
+            half = tensor.dtype if tensor.dtype in HALVES else torch.get_autocast_dtype("cuda")
+            return f"{name}.dtype={half} on CUDA"
     if torch.compiler.is_compiling():
         return None
     if type(input) not in (Tensor, nn.Parameter):

@@ -9,7 +9,7 @@ from ..ops import _library
 from ..ops import activation as activations
 from ..ops.conv2d_checks import FLOATS
 from .conversion import check_attributes, check_stock, conv_arguments
-from .fallbacks import count_fallback, why_stock
+from .fallbacks import converted_on_cuda, count_fallback, why_stock
 from .folding import FoldedFrom, check_norm, folded
 from .packing import KeepsPackedWeight
 from .padding import kernel_padding
@@ -202,6 +202,7 @@ class FusedConv2d(KeepsPackedWeight, nn.Conv2d):
             and type(weight) is nn.Parameter
             and ((input.is_cpu and weight.is_cpu) or (input.is_cuda and weight.is_cuda))
             and _library.known_compiled(self.stem, input)
+            and not converted_on_cuda(input)
             and input.dtype in FLOATS
             and input.dtype is weight.dtype
             and input.dim() == 4

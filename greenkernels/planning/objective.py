@@ -61,9 +61,8 @@ def looks_better(found: LayerTimes, form: str, objective: str) -> list[Choice]:
 def _cheaper(found: LayerTimes, form: str, objective: str, choices: list[Choice]) -> list[Choice]:
     stock = cost(objective, found.stock[form], energy(found.work, found.stock[form]))
     costs = {id(c): cost(objective, c.time, energy(c.work, c.time)) for c in choices}
-    if (
-        stock is None
-    ):  # nothing models its joules: what is faster may win, and those of the whole network decide
+    # Where nothing models its joules, what is faster may win, and those of the whole network decide.
+    if stock is None:
         return [choice for choice in choices if choice.verdict == "faster"]
     better = [c for c in choices if costs[id(c)] is not None and costs[id(c)] < stock * (1 - NOISE_FLOOR)]
     return sorted(better, key=lambda c: costs[id(c)])
