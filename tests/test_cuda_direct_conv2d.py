@@ -55,15 +55,99 @@ def test_float64_is_computed_in_float64(gpu) -> None:
     assert_close(out, expected, 2 * tolerance(expected, x, weight, bias))
 
 
+# A tile of each way to bring in the input, by whole rows and not; and a depth cut into parts.
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize("case", [((1, 3, 4, 5), 9), ((1, 8, 5, 5), 12), ((1, 64, 4, 5), 10)], ids=str)
 @pytest.mark.parametrize("activation", activations.NAMES)
-def test_epilogue(gpu, activation: str) -> None:
-    x, weight, bias = inputs(((1, 3, 4, 5), 9, (2, 2), 1, 0, 1, 1))
-    param = {"leaky_relu": torch.tensor([0.2]), "prelu": make((9,))}.get(activation)
-    options = {"activation": activation, "activation_param": param, "skip": make((1, 9, 3, 4), 4)}
+def test_epilogue(gpu, activation: str, case, memory_format) -> None:
+    shape, out_c = case
+    x, weight, bias = inputs((shape, out_c, (2, 2), 1, 0, 1, 1), memory_format)
+    param = {"leaky_relu": torch.tensor([0.2]), "prelu": make((out_c,))}.get(activation)
+    skip = make((1, out_c, shape[2] - 1, shape[3] - 1), 4, memory_format=memory_format)
+    options = {"activation": activation, "activation_param": param, "skip": skip}
     out = run(gpu, x, weight, bias, (1, 1), (0, 0), (1, 1), 1, **options)
     expected = reference(x, weight, bias, **options, skip_scale=0.5)
     bound = tolerance(expected, x, weight, bias, skip=options["skip"], skip_scale=0.5, activation=activation)
     assert_close(out, expected, bound)
+
+
+# Tile -> (h, w), output channels: on one multiprocessor the fastest for them; none is filled.
+TILES = {
+    (64, 128): ((10, 19), 117),
+    (128, 64): ((15, 25), 60),
+    (64, 64): ((7, 9), 64),
+    (64, 32): ((6, 7), 20),
+}
+# Channels and filter: 16 bytes of channels; channels that end within a slice; so few that a table has the depths
+INPUTS = [(20, 3), (18, 3), (3, 7)]
+
+
+def launched(gpu) -> list[str]:
+    return [report.kernel.name for report in gpu.reports]
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize(("channels", "size"), INPUTS)
+@pytest.mark.parametrize("tile", TILES, ids=str)
+def test_tiles_match_float64(gpu, tile, channels: int, size: int, memory_format) -> None:
+    (h, w), out_channels = TILES[tile]
+    case = ((1, channels, h, w), out_channels, (size, size), (1, 1), (size // 2, size // 2), (1, 1), 1)
+    x, weight, bias = inputs(case, memory_format)
+    with gpu.small():
+        out = run(gpu, x, weight, bias, *case[3:])
+    if gpu.reports is not None:
+        assert any(
+            f"direct_tile_kernelINS0_10DirectTileILi{tile[0]}ELi{tile[1]}E" in n for n in launched(gpu)
+        )
+    expected = reference(x, weight, bias, padding=size // 2)
+    assert_close(out, expected, tolerance(expected, x, weight, bias))
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize(
+    "case",
+    [
+        ((2, 64, 5, 6), 24, (3, 3), (2, 2), (1, 1), (1, 1), 1),
+        ((1, 72, 9, 7), 40, (3, 3), (1, 1), (2, 2), (2, 2), 2),
+        ((1, 7, 9, 9), 7, (7, 7), (2, 1), (0, 4), (1, 1), 1),
+    ],
+    ids=str,
+)
+def test_parts_of_the_depth_are_added_up(gpu, case, memory_format) -> None:
+    x, weight, bias = inputs(case, memory_format)
+    out = run(gpu, x, weight, bias, *case[3:])
+    assert gpu.reports is None or "direct_parts_kernel" in launched(gpu)[-1]
+    names = ("stride", "padding", "dilation", "groups")
+    expected = reference(x, weight, bias, **dict(zip(names, case[3:], strict=True)))
+    assert_close(out, expected, tolerance(expected, x, weight, bias))
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_sizes_that_no_tile_takes(gpu, memory_format) -> None:
+    case = ((1, 7, 4, 5), 6, (13, 13), (1, 1), (6, 6), (1, 1), 1)  # more depths than the table holds
+    x, weight, bias = inputs(case, memory_format)
+    out = run(gpu, x, weight, bias, *case[3:])
+    assert gpu.reports is None or "direct_kernel" in launched(gpu)[-1]
+    expected = reference(x, weight, bias, padding=6)
+    assert_close(out, expected, tolerance(expected, x, weight, bias))
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_hot_lines_waste_nothing(gpu, memory_format) -> None:
+    """On whole tiles: no bank conflict anywhere, and every sector that is moved is used."""
+    if gpu.reports is None:
+        pytest.skip("counted on the simulator alone")
+    x, weight = make((1, 64, 12, 16), 1, memory_format=memory_format), make((128, 64, 1, 1), 2)
+    with gpu.small():
+        run(gpu, x, weight, None, (1, 1), (0, 0), (1, 1), 1)
+    total = gpu.reports[-1].statistics.total()
+    assert {kind: traffic.ratio for kind, traffic in total.traffic.items()} == {
+        "global load": 1,
+        "global store": 1,
+        "shared load": 1,
+        "shared store": 1,
+    }
+    assert gpu.reports[-1].statistics.by_opcode()["fma"].issued == 192 * 128 * 64 // 32
 
 
 @pytest.mark.parametrize("groups", [1, 2])

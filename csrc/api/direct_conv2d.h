@@ -89,12 +89,16 @@ void direct_conv2d(const DirectConv2dArgs<double>& args);
 
 namespace cuda {
 // All put their work into `stream`, a cudaStream_t, and return at once: a cudaError_t, 0 for success. Every
-// pointer is memory of that stream's device. Denormal numbers count. Simple and right: not where speed is
-// looked for.
+// pointer is memory of that stream's device. Denormal numbers count. float is where speed is looked for;
+// double is simple and right.
 int direct_conv2d_pack(const DirectPackArgs<float>& args, void* stream);
 int direct_conv2d_pack(const DirectPackArgs<double>& args, void* stream);
-int direct_conv2d(const DirectConv2dArgs<float>& args, void* stream);
-int direct_conv2d(const DirectConv2dArgs<double>& args, void* stream);
+// Elements of scratch memory, 16-byte aligned, that direct_conv2d wants on the current device for the same
+// args.
+int64_t direct_conv2d_scratch(const DirectConv2dArgs<float>& args);
+int64_t direct_conv2d_scratch(const DirectConv2dArgs<double>& args);
+int direct_conv2d(const DirectConv2dArgs<float>& args, float* scratch, void* stream);
+int direct_conv2d(const DirectConv2dArgs<double>& args, double* scratch, void* stream);
 }  // namespace cuda
 
 }  // namespace greenkernels

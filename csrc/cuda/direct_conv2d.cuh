@@ -1,9 +1,11 @@
-// direct_conv2d on CUDA: a matrix product of gathered input pixels and the packed weight, whose panels have
-// the order of its sums. A block owns 64 output pixels and a panel, a thread 2 pixels and 4 channels.
+// direct_conv2d on CUDA: packing, the launches, and the kernel for float64 and for sizes that no tile takes
+// (direct_choice.cuh): a matrix product of gathered input pixels and the packed weight, whose panels have the
+// order of its sums. A block owns 64 output pixels and a panel, a thread 2 pixels and 4 channels.
 #pragma once
 
 #include "api/direct_conv2d.h"
-#include "cuda/conv_output.cuh"
+#include "cuda/direct_choice.cuh"
+#include "cuda/direct_tile.cuh"
 
 namespace greenkernels::cuda {
 
@@ -127,7 +129,7 @@ cudaError_t launch_direct_conv2d_pack(const DirectPackArgs<T>& args, cudaStream_
 }
 
 template <typename T>
-cudaError_t launch_direct_conv2d(const DirectConv2dArgs<T>& args, cudaStream_t stream) {
+cudaError_t launch_direct_plain(const DirectConv2dArgs<T>& args, cudaStream_t stream) {
   const int64_t blocks = blocks_for(args.batch * args.out_h() * args.out_w(), kDirectPixels);
   const int64_t group_panels = blocks_for(args.filter.group_out_c(), kDirectPanel);
   const int64_t panels = args.filter.groups * group_panels;
@@ -135,6 +137,71 @@ cudaError_t launch_direct_conv2d(const DirectConv2dArgs<T>& args, cudaStream_t s
   if (blocks > INT32_MAX || panels > 65535) return cudaErrorInvalidConfiguration;
   return launch(direct_kernel<T>, dim3(unsigned(blocks), unsigned(panels)), dim3(kDirectThreads), 0, stream,
                 args, group_panels);
+}
+
+template <class Tile, class Input>
+cudaError_t launch_direct_tiles(const DirectConv2dArgs<float>& args, const DirectChoice& choice,
+                                float* scratch, cudaStream_t stream) {
+  const int64_t plane = args.out_h() * args.out_w(), pixels = args.batch * plane;
+  const int64_t run = args.out_layout == MapLayout::kNhwc ? args.filter.out_c : plane;
+  const int64_t group_run = args.out_layout == MapLayout::kNhwc ? args.filter.group_out_c() : plane;
+  const bool vector_out =
+      run % 4 == 0 && group_run % 4 == 0 && is_aligned(choice.parts > 1 ? scratch : args.out, 16);
+  const int64_t channel_tiles = blocks_for(args.filter.group_out_c(), Tile::kChannels);
+  const DirectPlan plan{int(channel_tiles), int(choice.slices), int(choice.slices_each), int(choice.parts),
+                        vector_out};
+  const dim3 grid(unsigned(blocks_for(pixels, Tile::kPixels)), unsigned(args.filter.groups * channel_tiles),
+                  unsigned(choice.parts));
+  const cudaError_t status =
+      launch(direct_tile_kernel<Tile, Input>, grid, dim3(Tile::kThreads), 0, stream, args, plan, scratch);
+  if (status != cudaSuccess || choice.parts == 1) return status;
+  const int64_t blocks = blocks_for(pixels * args.filter.out_c, kDirectThreads);
+  const int64_t most = 1 << 16;  // more threads than any device holds
+  return launch(direct_parts_kernel, dim3(unsigned(blocks < most ? blocks : most)), dim3(kDirectThreads), 0,
+                stream, args, int(choice.parts), static_cast<const float*>(scratch));
+}
+
+template <class Tile>
+cudaError_t launch_direct_input(const DirectConv2dArgs<float>& args, const DirectChoice& choice,
+                                float* scratch, cudaStream_t stream) {
+  constexpr int kPixels = Tile::kPixels, kThreads = Tile::kThreads;
+  switch (choice.input) {
+    case DirectInput::kPixels:
+      return launch_direct_tiles<Tile, DirectPixelInput<kPixels, kThreads>>(args, choice, scratch, stream);
+    case DirectInput::kPlanes:
+      return launch_direct_tiles<Tile, DirectPlaneInput<kPixels, kThreads>>(args, choice, scratch, stream);
+    case DirectInput::kTable:
+      return args.input_layout == MapLayout::kNhwc
+                 ? launch_direct_tiles<Tile, DirectTableInput<kPixels, kThreads, true>>(args, choice, scratch,
+                                                                                        stream)
+                 : launch_direct_tiles<Tile, DirectTableInput<kPixels, kThreads, false>>(args, choice,
+                                                                                         scratch, stream);
+    case DirectInput::kNone:
+      break;
+  }
+  return launch_direct_plain(args, stream);
+}
+
+inline cudaError_t launch_direct_conv2d(const DirectConv2dArgs<double>& args, double*, cudaStream_t stream) {
+  return launch_direct_plain(args, stream);
+}
+
+inline cudaError_t launch_direct_conv2d(const DirectConv2dArgs<float>& args, float* scratch,
+                                        cudaStream_t stream) {
+  DirectChoice choice;
+  const cudaError_t status = choose_direct(args, choice);
+  if (status != cudaSuccess) return status;
+  if (choice.input == DirectInput::kNone) return launch_direct_plain(args, stream);
+  switch (choice.tile) {
+    case 0:
+      return launch_direct_input<DirectTile<64, 128, 8, 8, 3>>(args, choice, scratch, stream);
+    case 1:
+      return launch_direct_input<DirectTile<128, 64, 8, 8, 3>>(args, choice, scratch, stream);
+    case 2:
+      return launch_direct_input<DirectTile<64, 64, 8, 4, 5>>(args, choice, scratch, stream);
+    default:
+      return launch_direct_input<DirectTile<64, 32, 4, 4, 5>>(args, choice, scratch, stream);
+  }
 }
 
 }  // namespace greenkernels::cuda

@@ -15,12 +15,12 @@ struct CudaCallOfDirect : DirectCall {
     return args<T>();
   }
   template <typename T>
-  int64_t scratch(const DirectConv2dArgs<T>&) const {
-    return 0;
+  int64_t scratch(const DirectConv2dArgs<T>& args) const {
+    return cuda::direct_conv2d_scratch(args);
   }
   template <typename T>
-  int run_cuda(const DirectConv2dArgs<T>& args, T*, void* stream) const {
-    return cuda::direct_conv2d(args, stream);
+  int run_cuda(const DirectConv2dArgs<T>& args, T* scratch, void* stream) const {
+    return cuda::direct_conv2d(args, scratch, stream);
   }
 };
 

@@ -18,6 +18,14 @@ from greenkernels import ops
 T = TypeVar("T")
 
 NONE = (None, None, None, 1.0)  # of a convolution's epilogue: activation, its slope, skip, its factor
+# Of ResNets: input and output channels, height, filter, stride, batch
+DIRECT_LAYERS = [
+    (128, 128, 56, 3, 2, 16),
+    (512, 512, 14, 3, 2, 16),
+    (256, 64, 56, 1, 1, 16),
+    (3, 64, 224, 7, 2, 16),
+    (128, 128, 56, 3, 2, 1),
+]
 
 
 @dataclass(frozen=True)
@@ -56,7 +64,9 @@ def all_cases(device: str, small: bool) -> Iterator[Case]:
     torch.manual_seed(0)
     for index, sizes in enumerate([(64, 56), (128, 28), (256, 14), (512, 7)]):
         yield winograd(device, *((4, 6) if small else sizes), batch=2 if small else 16, energy=index == 0)
-    yield direct(device, *((4, 6) if small else (128, 56)), batch=2 if small else 16)
+    for channels, out_channels, size, kernel, stride, batch in DIRECT_LAYERS:
+        sizes = (4, 5, 6) if small else (channels, out_channels, size)
+        yield direct(device, *sizes, kernel, stride, batch=2 if small else batch)
     for channels, size, kernel, stride in [(192, 56, 3, 1), (192, 56, 3, 2), (192, 28, 5, 1), (96, 56, 7, 1)]:
         sizes = (4, 6) if small else (channels, size)
         yield depthwise(device, *sizes, kernel, stride, batch=2 if small else 16)
@@ -149,11 +159,23 @@ def winograd(device: str, channels: int, size: int, batch: int, energy: bool) ->
     return convolution(device, "winograd_conv2d", *shapes, ours, geometry={"padding": 1}, energy=energy)
 
 
-def direct(device: str, channels: int, size: int, batch: int) -> Case:
-    """A 3x3 layer with stride 2."""
-    ours = {"direct": lambda x, w: ops.direct_conv2d(x, w, stride=2, padding=1)}
-    shapes = (batch, channels, size, size), (channels, channels, 3, 3)
-    return convolution(device, "direct_conv2d", *shapes, ours, geometry={"stride": 2, "padding": 1})
+def direct(
+    device: str, channels: int, out_channels: int, size: int, kernel: int, stride: int, batch: int
+) -> Case:
+    """A layer of ResNet that Winograd's method is not for, the weight packed before."""
+    packed: dict[int, Tensor] = {}
+    geometry = {"stride": stride, "padding": kernel // 2}
+
+    def run(x: Tensor, weight: Tensor) -> Tensor:
+        key = weight.data_ptr()
+        if key not in packed:
+            packed[key] = ops.direct_conv2d_pack(weight)
+        sizes = {"out_channels": out_channels, "kernel_size": kernel}
+        return ops.direct_conv2d_packed(x, packed[key], **sizes, **geometry)
+
+    shapes = (batch, channels, size, size), (out_channels, channels, kernel, kernel)
+    label = f"{kernel}x{kernel} stride {stride}, "
+    return convolution(device, "direct_conv2d", *shapes, {"direct": run}, geometry=geometry, label=label)
 
 
 def depthwise(device: str, channels: int, size: int, kernel: int, stride: int, batch: int) -> Case:
