@@ -4,51 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from cuda_gemm_cases import ACTIVATIONS, EPS, LAYOUTS, SHAPES, activated, operand, product
 from torch import Tensor
-
-EPS = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}  # largest relative error of one rounding
-ACTIVATIONS = {
-    "relu": torch.relu,
-    "relu6": torch.nn.functional.relu6,
-    "leaky_relu": None,
-    "prelu": None,
-    "silu": torch.nn.functional.silu,
-    "gelu": torch.nn.functional.gelu,
-    "sigmoid": torch.sigmoid,
-    "tanh": torch.tanh,
-    "hardswish": torch.nn.functional.hardswish,
-    "hardsigmoid": torch.nn.functional.hardsigmoid,
-}
-
-# (batch, m, n, k): one element; no rows, no columns, no products, no items; k of a part of a slice, of one, of
-# three and a part; ragged; whole tiles; a tile plus one, either way
-SHAPES = [
-    (1, 1, 1, 1),
-    (1, 0, 5, 3),
-    (1, 4, 0, 3),
-    (1, 5, 7, 0),
-    (0, 3, 4, 5),
-    (1, 3, 5, 7),
-    (1, 9, 11, 8),
-    (1, 31, 33, 27),
-    (2, 17, 70, 33),
-    (1, 128, 128, 32),
-    (1, 129, 64, 12),
-    (1, 20, 132, 40),
-]
-LAYOUTS = ["rows", "columns"]
-
-
-def operand(shape: tuple[int, int, int], layout: str, dtype: torch.dtype = torch.float32) -> Tensor:
-    """[batch, rows, k] in memory of its own, the depth or the rows having stride 1."""
-    batch, rows, depth = shape
-    if layout == "rows":
-        return torch.randn(batch, rows, depth, dtype=dtype)
-    return torch.randn(batch, depth, rows, dtype=dtype).mT
-
-
-def product(a: Tensor, b: Tensor) -> Tensor:
-    return a.cpu().double() @ b.cpu().double().mT
 
 
 def bound(a: Tensor, b: Tensor, extra: Tensor | float = 0.0) -> Tensor:
@@ -131,11 +88,7 @@ def test_epilogue(gpu, activation: str | None) -> None:
     out = gpu.place(old.clone())
     gpu.run("sgemm.out", a, b, gpu.place(bias), activation, param, 0.5, out=out)
     exact = product(a, b) + bias + 0.5 * old.double()
-    wanted = exact if activation is None else None
-    if slopes is not None:
-        wanted = torch.where(exact > 0, exact, slopes.double() * exact)
-    elif activation is not None:
-        wanted = ACTIVATIONS[activation](exact)
+    wanted = activated(activation, exact, slopes)
     # No activation grows faster than 1.2 v (hardswish and silu are the steepest). Its own error is that of eight
     # roundings of terms no larger than v, and 1.
     allowed = 1.2 * bound(a, b, bias.abs() + old.abs()) + 8 * EPS[torch.float32] * (1 + exact.abs())

@@ -76,6 +76,21 @@ namespace cuda {
 // below 2^31. Denormal numbers count. double is right, but not fast.
 int sgemm(const SgemmArgs<float>& args, void* stream);
 int sgemm(const SgemmArgs<double>& args, void* stream);
+
+// The same by tensor cores, which multiply numbers of 11 bits (TF32): each factor is split into two of them,
+// x = high + low, and high * high + high * low + low * high is summed. What that leaves out of a product is
+// at most 2^-21 of it: low is at most 2^-11 of x and loses at most 2^-23 of x. Tensor cores sum 16 products
+// and cut off at most 40 * 2^-24 of their magnitudes; all else is added in float32, from 4096 products to
+// 4096 to out. So with u = 2^-24 the error is at most
+//
+//   (ceil(min(k, 4096) / 16) + ceil(k / 4096) + 52) * u
+//
+// times the sum of all magnitudes, |a| * |b|, |bias| and |beta * out|, where sgemm has k + 3 for the bracket.
+// Factors below 2^-113 lose what lies below 2^-136. NaN stays NaN; infinity, and what is at least
+// (1 - 2^-12) * 2^128, makes every element that it goes into NaN. Source: Ootomo and Yokota, "Recovering
+// single precision accuracy from Tensor Cores while surpassing the FP32 theoretical peak performance", IJHPCA
+// 36(4), 2022.
+int sgemm_tf32x3(const SgemmArgs<float>& args, void* stream);
 }  // namespace cuda
 
 }  // namespace greenkernels

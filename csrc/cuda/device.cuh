@@ -129,6 +129,13 @@ __device__ inline void load_matrices(uint32_t (&to)[4], unsigned from) {
                : "memory");
 }
 
+// Four bytes of shared memory.
+__device__ inline uint32_t load_shared(unsigned from) {
+  uint32_t value;
+  asm volatile("ld.shared.b32 %0, [%1];" : "=r"(value) : "r"(from) : "memory");
+  return value;
+}
+
 // sums [16, 8] += a [16, 32] b [8, 32]^T, fragments as the PTX manual lays them out; a is int8, or uint8.
 template <bool kUnsigned>
 __device__ inline void multiply_add_int8(int (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
@@ -143,6 +150,16 @@ __device__ inline void multiply_add_int8(int (&sums)[4], const uint32_t (&a)[4],
     GK_MMA("s8");
   }
 #undef GK_MMA
+}
+
+// sums [16, 8] += a [16, 8] b [8, 8]^T of TF32 in the registers of float32, of which tensor cores do not look
+// at the last 13 bits. They cut off what a sum has too many bits for.
+__device__ inline void multiply_add_tf32(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+      : "+f"(sums[0]), "+f"(sums[1]), "+f"(sums[2]), "+f"(sums[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
 }  // namespace greenkernels::cuda

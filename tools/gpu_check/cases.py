@@ -198,7 +198,11 @@ def depthwise(device: str, channels: int, size: int, kernel: int, stride: int, b
 def product(device: str, size: int, energy: bool) -> Case:
     """A square product."""
     a, b = (torch.randn(size, size, device=device) for _ in range(2))
-    contenders = (Contender("sgemm", lambda: ops.sgemm(a, b), ours=True), *by_tf32("cuBLAS", lambda: a @ b.T))
+    contenders = (
+        Contender("sgemm", lambda: ops.sgemm(a, b), ours=True),
+        Contender("sgemm 3xTF32", lambda: ops.sgemm(a, b, precision="3xtf32"), ours=True),
+        *by_tf32("cuBLAS", lambda: a @ b.T),
+    )
     exact = lambda: a.double() @ b.double().T  # noqa: E731
     return Case("sgemm", f"{size} x {size} x {size}", exact, contenders, energy=energy)
 
