@@ -28,13 +28,20 @@ from sass import kernels_of  # noqa: E402
 
 ARCHITECTURE = 80
 # The instruction that multiplies.
-STEMS = {"sgemm": "FFMA", "int8_gemm": "IMMA.16832", "winograd_conv2d": "FFMA", "csr_matmul": "FFMA"}
-MULTIPLY_ADDS = {"FFMA": 32, "IMMA.16832": 16 * 8 * 32}  # of one, by a warp
+STEMS = {
+    "sgemm": "FFMA",
+    "sgemm_tf32x3": "HMMA.1688",
+    "int8_gemm": "IMMA.16832",
+    "winograd_conv2d": "FFMA",
+    "csr_matmul": "FFMA",
+}
+# Useful ones of one instruction, by a warp; three of TF32 make one of float32.
+MULTIPLY_ADDS = {"FFMA": 32, "HMMA.1688": 16 * 8 * 8 / 3, "IMMA.16832": 16 * 8 * 32}
 WINOGRAD = 36 / 16  # multiply-adds of a direct convolution for one of F(2 x 2, 3 x 3)
 _FETCH = re.compile(r"^(?:LDG|LDGSTS)\b.*")
 # Of ours, the ones for aligned operands with stride 1 along the depth, which is what the rivals take.
 OURS = re.compile(
-    r"sgemm_kernelILi\d+ELb1ELb1ELi4E|int8_gemm_mma_kernelILi\dELb0ELb0ELb1E|winograd_fused"
+    r"sgemm_kernelILi\d+ELb1ELb1ELi4E|sgemm_tf32x3_kernel\w+Lb1ELb1ELi4E|int8_gemm_mma_kernelILi\dELb0ELb0ELb1E|winograd_fused"
     r"|csr_many_rows_kernelIfiLi4E"
 )
 
@@ -73,7 +80,7 @@ def all_counts(stem: str, toolchain: Toolchain, python: str) -> Iterator[Count]:
     """Ours, CUTLASS's, Triton's."""
     with tempfile.TemporaryDirectory() as work:
         folder = Path(work)
-        ours = next(source for source in toolchain.sources() if source.stem == stem)
+        ours = next(source for source in toolchain.sources() if source.stem == stem.removesuffix("_tf32x3"))
         cubin, _ = toolchain.assemble(ours, ARCHITECTURE, folder)
         yield from counts_of(stem, toolchain, cubin, "ours")
         rival = folder / "cutlass.cubin"
