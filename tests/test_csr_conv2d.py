@@ -195,7 +195,7 @@ WRONG = [
         torch.zeros(2, 4, 8, 9, dtype=torch.float64),
         "input must be float16, bfloat16 or float32, got float64",
     ),
-    (0, torch.zeros(2, 50, 8, 9), "packed must have .* elements for .* nonzeros of"),
+    (0, torch.zeros(2, 500, 8, 9), "packed must have .* elements for .* nonzeros of"),
     (4, [30, 3], "input must be at least as large as the filter"),
     (1, torch.zeros(3, dtype=torch.uint8), "packed must have"),
     (2, torch.zeros(5), "bias must have 6 elements, got 5"),

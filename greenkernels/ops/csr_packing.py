@@ -12,7 +12,9 @@ _LANES = 16  # values of a line of x
 _OFFSET_STEP = 64  # an offset is 64 * column within the block
 _MAX_GATHERED_ROWS = 2  # of x: beyond, strips of it are multiplied
 _MAX_LINES = 4
-_BLOCK_LINES = 512  # of x in a block
+_BLOCK_LINES, _MOST_BLOCK_LINES = 512, 2048  # of x in a block
+_MAX_BLOCK = 65536 // _OFFSET_STEP  # columns
+_FEW_IN_BLOCK = 10  # nonzeros of a row: with fewer a block is made larger
 _ROWS_MAX_COLUMNS = 65536
 _HEADER, _MAGIC = 64, 0x315253434B47  # bytes of what every packed weight begins with; "GKCSR1"
 _MIN_TILE, _MAX_TILE, _TILES = 64, 1024, 8
@@ -45,12 +47,15 @@ def layout_batch(batch: int, k: int) -> int:
     return _LANES if batch <= _LANES else 2 * _LANES if batch <= 2 * _LANES else _MAX_LINES * _LANES
 
 
-def layout(n: int, k: int, batch: int) -> Layout:
+def layout(n: int, k: int, nnz: int, batch: int) -> Layout:
     """The layout for products with ``batch`` rows of x."""
     if batch <= _MAX_GATHERED_ROWS and k <= _ROWS_MAX_COLUMNS:
         return Layout(0, 0)
     lines = 1 if batch <= _LANES else 2 if batch <= 2 * _LANES else _MAX_LINES
-    return Layout(_BLOCK_LINES // lines, min(max((n + _TILES - 1) // _TILES, _MIN_TILE), _MAX_TILE))
+    k_block, most = _BLOCK_LINES // lines, min(_MOST_BLOCK_LINES // lines, _MAX_BLOCK)
+    while 2 * k_block <= most and k_block * nnz < _FEW_IN_BLOCK * n * k:
+        k_block *= 2
+    return Layout(k_block, min(max((n + _TILES - 1) // _TILES, _MIN_TILE), _MAX_TILE))
 
 
 def _ceil(a: int, b: int) -> int:
@@ -59,7 +64,7 @@ def _ceil(a: int, b: int) -> int:
 
 def section_bytes(n: int, k: int, nnz: int, batch: int, element_bytes: int) -> tuple[int, ...]:
     """Bytes of each section of the packed weight, gaps not counted."""
-    k_block, row_tile = layout(n, k, batch)
+    k_block, row_tile = layout(n, k, nnz, batch)
     if k_block == 0:
         return (n + 1) * 8, nnz * 2, nnz * element_bytes
     blocks = _ceil(k, k_block)
@@ -82,7 +87,7 @@ def rows_of(crow_indices: Tensor, nnz: int) -> Tensor:
 
 def header(n: int, k: int, nnz: int, batch: int, element_bytes: int) -> Tensor:
     """``CsrHeader``: int64 ``[8]``."""
-    return torch.tensor([_MAGIC, n, k, nnz, *layout(n, k, batch), element_bytes, 0])
+    return torch.tensor([_MAGIC, n, k, nnz, *layout(n, k, nnz, batch), element_bytes, 0])
 
 
 def _joined(sections: list[Tensor]) -> Tensor:
@@ -96,7 +101,7 @@ def _joined(sections: list[Tensor]) -> Tensor:
 def pack(weight: Structure, batch: int) -> Tensor:
     """The bytes that csr_matmul_pack gives; ``values`` float64 or float32."""
     crow, col, values, k = weight.crow_indices.long(), weight.col_indices.long(), weight.values, weight.k
-    k_block, row_tile = layout(weight.n, k, batch)
+    k_block, row_tile = layout(weight.n, k, values.shape[0], batch)
     head = header(weight.n, k, values.shape[0], batch, values.element_size())
     if k_block == 0:
         return _joined([head, crow, col.to(torch.int16), values])
@@ -135,7 +140,7 @@ def unpack(packed: Tensor, n: int, k: int, nnz: int, batch: int, dtype: torch.dt
     short = parts[-2].view(torch.int16).long() & 0xFFFF
     if len(parts) == 3:
         return Structure(parts[0].view(torch.int64), short, values, k)
-    k_block, row_tile = layout(n, k, batch)
+    k_block, row_tile = layout(n, k, nnz, batch)
     blocks = _ceil(k, k_block)
     first_entry, first_value = (part.view(torch.int64) for part in parts[:2])
     entries = parts[2].view(torch.int32).long()[: int(first_entry[-1])] if nnz else first_entry[:0]

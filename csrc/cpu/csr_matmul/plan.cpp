@@ -13,8 +13,11 @@ namespace {
 // Rows of x up to which gathering them beats multiplying strips, of which all but these lanes would be waste.
 constexpr int64_t kMaxGatheredRows = 2;
 
-// A block of x is this many lines: 32 KiB of the L1 cache.
-constexpr int64_t kBlockLines = 512;
+// A block of x is this many lines: 32 KiB of the L1 cache. Where a row of the weight would have few nonzeros
+// in it, it is two or four times as many, from L2: the sums of a row, which lie in L2 and are read and
+// written in every block, cost more than x then.
+constexpr int64_t kBlockLines = 512, kMostBlockLines = 4 * kBlockLines;
+constexpr int64_t kFewInBlock = 10;
 
 // Tiles of at least 64 and at most 1024 rows: of 8 or more each thread finds its share, and the fewer there
 // are, the more nonzeros meet a block of x while it is in L1.
@@ -28,7 +31,10 @@ CsrLayout csr_layout(const CsrShape& shape, int64_t batch) {
                         : batch <= 2 * cpu::kCsrLanes ? 2
                                                       : cpu::kCsrMaxLines;  // of a strip
   const int64_t tile = std::clamp((shape.n + kTiles - 1) / kTiles, kMinTile, kMaxTile);
-  return {CsrFormat::kPanels, kBlockLines / lines, tile};
+  int64_t k_block = kBlockLines / lines;
+  const int64_t most = std::min(kMostBlockLines / lines, cpu::kCsrMaxBlock);
+  while (k_block * shape.nnz < kFewInBlock * shape.n * shape.k && 2 * k_block <= most) k_block *= 2;
+  return {CsrFormat::kPanels, k_block, tile};
 }
 
 int64_t csr_packed_bytes(const CsrShape& shape, const CsrLayout& layout, int64_t element_bytes) {

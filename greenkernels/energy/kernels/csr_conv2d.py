@@ -36,7 +36,7 @@ def flops_of(out: Sequence[int], nnz: int) -> int:
 def streams_of(out: Sequence[int], depth: int, nnz: int) -> tuple[Stream, ...]:
     """Strips of gathered pixels of each image, past each of which the packed filter streams."""
     weight = packed_bytes(out[1], depth, nnz, CONV_BATCH, 4)
-    tiles = -(-out[1] // max(1, layout(out[1], depth, CONV_BATCH).row_tile))
+    tiles = -(-out[1] // max(1, layout(out[1], depth, nnz, CONV_BATCH).row_tile))
     each = strips(out[2] * out[3], depth * 4, weight, tiles)
     if out[0] == 1 or not each:
         return each

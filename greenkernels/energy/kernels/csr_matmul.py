@@ -27,7 +27,7 @@ LANES = 16  # rows of x that one step multiplies, exist they or not
 
 def flops_of(rows: int, shape: tuple[int, int], nnz: int, batch: int) -> int:
     """Operations of a product of ``rows`` rows of x with a weight ``[n, k]`` that was packed for ``batch`` of them."""
-    gathers = layout(*shape, batch).k_block == 0
+    gathers = layout(*shape, nnz, batch).k_block == 0
     computed = rows if gathers else -(-rows // LANES) * LANES
     return 2 * nnz * computed + rows * shape[0]
 
@@ -35,7 +35,7 @@ def flops_of(rows: int, shape: tuple[int, int], nnz: int, batch: int) -> int:
 def streams_of(rows: int, shape: tuple[int, int], nnz: int, batch: int, size: int) -> tuple[Stream, ...]:
     """Strips of x, past each of which the packed weight streams; a few rows are gathered without any."""
     n, k = shape
-    found = layout(n, k, batch)
+    found = layout(n, k, nnz, batch)
     if found.k_block == 0:
         return ()
     return strips(rows, k * size, packed_bytes(n, k, nnz, batch, size), -(-n // max(1, found.row_tile)))

@@ -33,7 +33,8 @@ def extra_bytes(conv: nn.Module, options: Options) -> int:
 
 def scratch_bytes(conv: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
     """What `csrc/cpu/csr_conv2d.cpp` leases: a block of a strip of 64 pixels and its product for each thread."""
-    chosen = layout(conv.out_channels, conv.weight[0].numel(), CONV_BATCH)
+    nnz = int(conv.weight.detach().count_nonzero())
+    chosen = layout(conv.out_channels, conv.weight[0].numel(), nnz, CONV_BATCH)
     product = -(-conv.out_channels // chosen.row_tile) * chosen.row_tile
     return torch.get_num_threads() * (chosen.k_block + product) * 64 * 4
 

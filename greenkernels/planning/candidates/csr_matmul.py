@@ -49,11 +49,11 @@ def extra_bytes(linear: nn.Module, options: Options) -> int:
 
 def scratch_bytes(linear: nn.Module, options: Options, shapes: Sequence[Size]) -> int:
     """What `csrc/cpu/csr_matmul/forward.cpp` leases at most: a strip of x and a tile of the product for each thread."""
-    n, k, _, element = _sizes(linear)
+    n, k, nnz, element = _sizes(linear)
     most = 0
     for shape in shapes:
         rows = math.prod(shape[:-1])
-        tile = layout(n, k, layout_batch(rows, k)).row_tile
+        tile = layout(n, k, nnz, layout_batch(rows, k)).row_tile
         most = max(most, (k + tile) * min(MAX_STRIP, -(-rows // 16) * 16) * element)
     return torch.get_num_threads() * most
 
