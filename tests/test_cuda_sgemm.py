@@ -30,7 +30,7 @@ def test_matches_float64(gpu, shape: tuple[int, ...], a_layout: str, b_layout: s
 @pytest.mark.parametrize(
     "layouts", [("rows", "rows"), ("columns", "columns"), ("rows", "columns"), ("columns", "rows")]
 )
-@pytest.mark.parametrize("shape", [(1, 250, 204, 12), (2, 256, 128, 20), (1, 201, 255, 19)], ids=str)
+@pytest.mark.parametrize("shape", [(1, 250, 204, 36), (2, 256, 128, 44), (1, 201, 255, 35)], ids=str)
 def test_large_tiles(gpu, shape: tuple[int, ...], layouts: tuple[str, str]) -> None:
     batch, m, n, k = shape
     a, b = gpu.place(operand((batch, m, k), layouts[0])), gpu.place(operand((batch, n, k), layouts[1]))
@@ -39,6 +39,53 @@ def test_large_tiles(gpu, shape: tuple[int, ...], layouts: tuple[str, str]) -> N
     if gpu.reports is not None:
         assert "sgemm_kernelILi16E" in gpu.reports[0].kernel.name
     assert ((out.cpu() - product(a, b)).abs() <= bound(a, b)).all()
+
+
+@pytest.mark.parametrize("layouts", [("rows", "rows"), ("columns", "columns"), ("rows", "columns")])
+@pytest.mark.parametrize("shape", [(3, 5, 131), (70, 66, 250), (36, 64, 1024)], ids=str)
+def test_depth_in_parts(gpu, shape: tuple[int, int, int], layouts: tuple[str, str]) -> None:
+    """Few tiles and many products for each: parts of the depth, added up by a kernel that does the rest."""
+    m, n, k = shape
+    a, b = (gpu.place(operand((1, rows, k), layout)[0]) for rows, layout in zip((m, n), layouts, strict=True))
+    bias, old = torch.randn(n), torch.randn(m, n)
+    out = gpu.place(old.clone())
+    gpu.run("sgemm.out", a, b, gpu.place(bias), "relu", None, 0.5, out=out)
+    if gpu.reports is not None:
+        products, total = gpu.reports
+        assert products.shape.grid[2] > 1
+        assert "sgemm_sum_kernel" in total.kernel.name
+    exact = (product(a, b) + bias + 0.5 * old.double()).relu()
+    # A sum of each part, and of all: one rounding more for each of at most 16 parts.
+    allowed = bound(a, b, bias.abs() + old.abs()) * (k + 19) / (k + 3)
+    assert ((out.cpu() - exact).abs() <= allowed).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 9, 4), (2, 4, 512), (3, 5, 516), (8, 13, 1028), (16, 3, 20)], ids=str)
+def test_few_rows(gpu, shape: tuple[int, int, int]) -> None:
+    """Depths of a part of a block's step, of one, and of more; columns that leave the last block some to spare."""
+    m, n, k = shape
+    a, b = gpu.place(operand((2, m, k), "rows")), gpu.place(operand((2, n, k), "rows"))
+    out = gpu.run("sgemm_batched", a, b)
+    if gpu.reports is not None:
+        (report,) = gpu.reports
+        assert "sgemm_few_rows_kernel" in report.kernel.name
+    assert ((out.cpu() - product(a, b)).abs() <= bound(a, b)).all()
+
+
+def test_few_rows_do_the_rest_too(gpu) -> None:
+    a, b, bias, old = torch.randn(5, 12), torch.randn(9, 12), torch.randn(9), torch.randn(5, 9)
+    out = gpu.place(old.clone())
+    gpu.run("sgemm.out", gpu.place(a), gpu.place(b), gpu.place(bias), "relu", None, 0.5, out=out)
+    exact = (product(a, b) + bias + 0.5 * old.double()).relu()
+    assert ((out.cpu() - exact).abs() <= bound(a, b, bias.abs() + old.abs())).all()
+
+
+def test_parts_of_a_prelu(gpu) -> None:
+    a, b, slopes = torch.randn(19, 260), torch.randn(33, 260), torch.rand(33)
+    out = gpu.run("sgemm", gpu.place(a), gpu.place(b), None, "prelu", gpu.place(slopes))
+    exact = product(a, b)
+    exact = torch.where(exact > 0, exact, slopes.double() * exact)
+    assert ((out.cpu() - exact).abs() <= bound(a, b) * (260 + 20) / (260 + 3)).all()
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (17, 19, 33), (16, 32, 16), (5, 3, 0)], ids=str)
@@ -131,7 +178,7 @@ def test_agrees_with_the_cpu(gpu) -> None:
 )
 def test_hot_lines_waste_nothing(gpu, layouts: tuple[str, str], rows: int) -> None:
     """On whole tiles: no bank conflict anywhere, and every sector that is moved is used."""
-    k = 64 * 128 // rows
+    k = {64: 64, 128: 128, 512: 32}[rows]
     a, b = (
         gpu.place(operand((1, size, k), layout)[0]) for size, layout in zip((rows, 128), layouts, strict=True)
     )
@@ -148,7 +195,7 @@ def test_hot_lines_waste_nothing(gpu, layouts: tuple[str, str], rows: int) -> No
         "shared load": 1,
         "shared store": 1,
     }
-    # 128^2 * 64 multiply-adds by 32 lanes each.
-    assert report.statistics.by_opcode()["fma"].issued == 128 * 128 * 64 // 32
+    multiply_adds = rows * 128 * k // 32  # of 32 lanes each
+    assert report.statistics.by_opcode()["fma"].issued == multiply_adds
     if rows == 128:
-        assert total.issued <= 1.45 * 128 * 128 * 64 // 32
+        assert total.issued <= 1.45 * multiply_adds

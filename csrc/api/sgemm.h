@@ -73,9 +73,13 @@ void sgemm(const SgemmArgs<double>& args);
 namespace cuda {
 // Puts the product into `stream`, a cudaStream_t, and returns at once: a cudaError_t, 0 for success. Every
 // pointer is memory of that stream's device; args.packed and args.skip must be nullptr, out_column 1 and k
-// below 2^31. Denormal numbers count. double is right, but not fast.
-int sgemm(const SgemmArgs<float>& args, void* stream);
-int sgemm(const SgemmArgs<double>& args, void* stream);
+// below 2^31. Denormal numbers count. double is right, but not fast. Where there are too few tiles of out for
+// the current device, the depth is cut into parts that are added up in order, through scratch memory of
+// sgemm_scratch elements, 16-byte aligned; with nullptr, or 0 of them, it is not.
+int64_t sgemm_scratch(const SgemmArgs<float>& args);
+int64_t sgemm_scratch(const SgemmArgs<double>& args);
+int sgemm(const SgemmArgs<float>& args, float* scratch, void* stream);
+int sgemm(const SgemmArgs<double>& args, double* scratch, void* stream);
 
 // The same by tensor cores, which multiply numbers of 11 bits (TF32): each factor is split into two of them,
 // x = high + low, and high * high + high * low + low * high is summed. What that leaves out of a product is

@@ -6,11 +6,15 @@
 
 namespace greenkernels::cuda {
 
-int sgemm(const SgemmArgs<float>& args, void* stream) {
-  return launch_sgemm(args, static_cast<cudaStream_t>(stream));
+int64_t sgemm_scratch(const SgemmArgs<float>& args) { return sgemm_scratch_of(args); }
+
+int64_t sgemm_scratch(const SgemmArgs<double>&) { return 0; }
+
+int sgemm(const SgemmArgs<float>& args, float* scratch, void* stream) {
+  return launch_sgemm(args, scratch, static_cast<cudaStream_t>(stream));
 }
 
-int sgemm(const SgemmArgs<double>& args, void* stream) {
+int sgemm(const SgemmArgs<double>& args, double*, void* stream) {
   return launch_sgemm(args, static_cast<cudaStream_t>(stream));
 }
 

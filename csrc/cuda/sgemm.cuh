@@ -4,6 +4,8 @@
 #pragma once
 
 #include "api/sgemm.h"
+#include "cuda/sgemm_few_rows.cuh"
+#include "cuda/sgemm_split.cuh"
 #include "cuda/sgemm_sums.cuh"
 #include "cuda/sgemm_tile.cuh"
 
@@ -26,11 +28,11 @@ struct SgemmPlace {
 template <int kSide, bool kADepthFirst, bool kBDepthFirst, int kVector>
 class SgemmSlices {
  public:
-  __device__ SgemmSlices(const SgemmArgs<float>& args, const SgemmPlace& place, float* shared)
+  __device__ SgemmSlices(const SgemmArgs<float>& args, const SgemmPlace& place, int k, float* shared)
       : a_({args.a + place.item * args.a_batch, args.a_row, args.a_depth, args.m}, place.row0),
         b_({args.b + place.item * args.b_batch, args.b_row, args.b_depth, args.n}, place.col0),
         shared_(shared),
-        left_(int(args.k)),
+        left_(k),
         whole_(a_.whole() && b_.whole()) {}
 
   // Asks for the slice after those asked for, whose buffer has to be free until finish(); behind the last
@@ -80,13 +82,15 @@ class SgemmSlices {
   int at_ = kSgemmStages - 1, filled_ = 0;
 };
 
+// With a part_depth below k, items are parts of the depth of one product.
 template <int kLaneRows, bool kADepthFirst, bool kBDepthFirst, int kVector>
 __global__ void __launch_bounds__(kSgemmThreads, 32 / kLaneRows)
-    sgemm_kernel(SgemmArgs<float> args, int tiles_down, bool vector_out) {
+    sgemm_kernel(SgemmArgs<float> args, int tiles_down, int part_depth, bool vector_out) {
   constexpr int kSide = kSgemmTile<kLaneRows>, kParts = SgemmSums<kLaneRows>::kParts;
   __shared__ __align__(16) float shared[kSgemmStages * 2 * kSgemmSlice<kSide>];
-  SgemmSlices<kSide, kADepthFirst, kBDepthFirst, kVector> slices(
-      args, SgemmPlace::of_block(tiles_down, kSide), shared);
+  const SgemmPlace place = SgemmPlace::of_block(tiles_down, kSide);
+  const int k = min(part_depth, int(args.k - (part_depth < args.k ? place.item * part_depth : 0)));
+  SgemmSlices<kSide, kADepthFirst, kBDepthFirst, kVector> slices(args, place, k, shared);
   SgemmSums<kLaneRows> sums;
 
 #pragma unroll 1
@@ -99,7 +103,7 @@ __global__ void __launch_bounds__(kSgemmThreads, 32 / kLaneRows)
 #pragma unroll
   for (int part = 0; part < kParts; ++part) sums.load(0, part, a, b);
 #pragma unroll 1
-  for (int left = int(args.k); left > 0; left -= kSgemmDepth) {
+  for (int left = k; left > 0; left -= kSgemmDepth) {
 #pragma unroll
     for (int d = 0; d < kSgemmDepth; ++d) {
       if (d + 1 < kSgemmDepth) {
@@ -134,6 +138,11 @@ inline bool sgemm_loads_vectors(const SgemmOperand& operand, int64_t k, int64_t 
   return is_aligned(operand.data, 16) && across % 4 == 0 && extent % 4 == 0 && batch_stride % 4 == 0;
 }
 
+inline bool sgemm_loads_vectors(const SgemmArgs<float>& args) {
+  const SgemmOperand a{args.a, args.a_row, args.a_depth, args.m}, b{args.b, args.b_row, args.b_depth, args.n};
+  return sgemm_loads_vectors(a, args.k, args.a_batch) && sgemm_loads_vectors(b, args.k, args.b_batch);
+}
+
 template <int kLaneRows, int kVector>
 auto sgemm_kernel_for(bool a_depth_first, bool b_depth_first) {
   if (a_depth_first) {
@@ -145,7 +154,7 @@ auto sgemm_kernel_for(bool a_depth_first, bool b_depth_first) {
 }
 
 template <int kLaneRows>
-cudaError_t launch_sgemm_tiles(SgemmArgs<float> args, bool vector, cudaStream_t stream) {
+cudaError_t launch_sgemm_tiles(SgemmArgs<float> args, int64_t part_depth, bool vector, cudaStream_t stream) {
   const int64_t tiles_down = blocks_for(args.m, kSgemmTile<kLaneRows>);
   const int64_t tiles = tiles_down * blocks_for(args.n, kSgemmTile<kLaneRows>);
   if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
@@ -155,8 +164,8 @@ cudaError_t launch_sgemm_tiles(SgemmArgs<float> args, bool vector, cudaStream_t 
                              : sgemm_kernel_for<kLaneRows, 1>(args.a_depth == 1, args.b_depth == 1);
   for (int64_t left = args.batch; left > 0 && tiles > 0; left -= kMostItems) {
     const dim3 grid(unsigned(tiles), 1, unsigned(left < kMostItems ? left : kMostItems));
-    const cudaError_t status =
-        launch(kernel, grid, dim3(kSgemmThreads), 0, stream, args, int(tiles_down), vector_out);
+    const cudaError_t status = launch(kernel, grid, dim3(kSgemmThreads), 0, stream, args, int(tiles_down),
+                                      int(part_depth), vector_out);
     if (status != cudaSuccess) return status;
     args.a += kMostItems * args.a_batch;
     args.b += kMostItems * args.b_batch;
@@ -165,32 +174,27 @@ cudaError_t launch_sgemm_tiles(SgemmArgs<float> args, bool vector, cudaStream_t 
   return cudaSuccess;
 }
 
-// Cycles that a multiprocessor takes for one depth of its `blocks` tiles, measured on an H100 (m, n and k of
-// 512 to 4096): two large ones run beside each other, or more of the small ones.
-inline int64_t sgemm_cycles(bool large, int64_t blocks) {
-  return large ? 170 * blocks + 25 * (blocks % 2) : 52 * blocks + 30;
+// Elements of scratch memory that launch_sgemm wants.
+inline int64_t sgemm_scratch_of(const SgemmArgs<float>& args) {
+  SgemmPlan plan;
+  if (sgemm_has_few_rows(args, sgemm_loads_vectors(args))) return 0;
+  if (sgemm_plan_here(args, true, &plan) != cudaSuccess || plan.parts == 1) return 0;
+  return plan.parts * args.m * args.n;
 }
 
-// Whether 128 x 128 tiles are faster than 64 x 64, of which more multiprocessors get one.
-inline bool sgemm_takes_large_tiles(const SgemmArgs<float>& args, int multiprocessors) {
-  const auto cycles = [&](bool large) {
-    const int side = large ? kSgemmTile<16> : kSgemmTile<8>;
-    const int64_t tiles = blocks_for(args.m, side) * blocks_for(args.n, side) * args.batch;
-    return sgemm_cycles(large, blocks_for(tiles, multiprocessors));
-  };
-  return cycles(true) <= cycles(false);
-}
-
-inline cudaError_t launch_sgemm(const SgemmArgs<float>& args, cudaStream_t stream) {
+// scratch: [sgemm_scratch_of(args)], or nullptr, and then the depth is in one part.
+inline cudaError_t launch_sgemm(const SgemmArgs<float>& args, float* scratch, cudaStream_t stream) {
   if (args.packed != nullptr || args.k > INT32_MAX) return cudaErrorInvalidValue;
-  const SgemmOperand a{args.a, args.a_row, args.a_depth, args.m}, b{args.b, args.b_row, args.b_depth, args.n};
-  const bool vector =
-      sgemm_loads_vectors(a, args.k, args.a_batch) && sgemm_loads_vectors(b, args.k, args.b_batch);
-  int multiprocessors;
-  const cudaError_t status = count_multiprocessors(&multiprocessors);
+  const bool vector = sgemm_loads_vectors(args);
+  if (sgemm_has_few_rows(args, vector)) return launch_sgemm_few_rows(args, stream);
+  SgemmPlan plan;
+  cudaError_t status = sgemm_plan_here(args, scratch != nullptr, &plan);
   if (status != cudaSuccess) return status;
-  return sgemm_takes_large_tiles(args, multiprocessors) ? launch_sgemm_tiles<16>(args, vector, stream)
-                                                        : launch_sgemm_tiles<8>(args, vector, stream);
+  const SgemmArgs<float> products = plan.parts > 1 ? sgemm_parts(args, plan, scratch) : args;
+  status = plan.large ? launch_sgemm_tiles<16>(products, plan.depth, vector, stream)
+                      : launch_sgemm_tiles<8>(products, plan.depth, vector, stream);
+  if (status != cudaSuccess || plan.parts == 1) return status;
+  return launch_sgemm_sum(args, plan, scratch, stream);
 }
 
 }  // namespace greenkernels::cuda

@@ -16,15 +16,6 @@
 
 namespace greenkernels::ops {
 
-// Memory of `count` elements of T on the device of `like`, that kernels of this call may touch.
-template <typename T>
-Tensor cuda_memory(const char* op, const char* what, int64_t count, const Tensor& like,
-                   const CudaCall& device) {
-  const ScalarType dtype = sizeof(T) == 8 ? ScalarType::Double : ScalarType::Float;
-  return device.use(allocate(op, what, double(count) * sizeof(T),
-                             [&] { return torch::stable::new_empty(like, {count}, dtype); }));
-}
-
 // Runs the kernel into `out`, which is dense in `layout` and of the type that is computed in.
 template <typename T, typename Call>
 void run_cuda_as(const Call& call, Activation activation, const Weight& weight, const Tensor& out,

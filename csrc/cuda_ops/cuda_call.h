@@ -37,6 +37,7 @@ class CudaCall {
     if (tensor) use(*tensor);
   }
 
+  const char* op() const { return op_; }
   void* stream() const { return stream_; }
 
   // Raises what a launcher's status says.
@@ -53,5 +54,14 @@ class CudaCall {
 #endif
   void* stream_ = nullptr;
 };
+
+// Memory of `count` elements of T on the device of `like`, that kernels of this call may touch.
+template <typename T>
+Tensor cuda_memory(const char* op, const char* what, int64_t count, const Tensor& like,
+                   const CudaCall& device) {
+  const ScalarType dtype = sizeof(T) == 8 ? ScalarType::Double : ScalarType::Float;
+  return device.use(allocate(op, what, double(count) * sizeof(T),
+                             [&] { return torch::stable::new_empty(like, {count}, dtype); }));
+}
 
 }  // namespace greenkernels::ops

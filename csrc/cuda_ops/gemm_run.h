@@ -1,5 +1,6 @@
-// What dense matrix products share on CUDA tensors: calls, with or without an out, and batches. `multiply` is
-// the launcher: multiply(args, stream) for SgemmArgs of each of Ts, the types that it computes in.
+// What dense matrix products share on CUDA tensors: calls, with or without an out, and batches. `multiply`
+// calls the launcher: multiply(args, device, out) for SgemmArgs of each of Ts, the types that it computes in,
+// and gives its status.
 #pragma once
 
 #include "ops/gemm_call.h"
@@ -34,7 +35,7 @@ void multiply_into(const GemmCall& call, const Tensor& b, Activation activation,
     set_b(args, right);
     args.beta = T(beta);
     epilogue.fill(args, activation);
-    device.check(multiply(args, device.stream()));
+    device.check(multiply(args, device, out));
   };
   (run(Ts()), ...);
 }

@@ -1,4 +1,6 @@
 // sgemm on CUDA tensors: the ops and their registration. Packed weights are the CPU's alone.
+#include <type_traits>
+
 #include "cuda_ops/gemm_run.h"
 
 namespace greenkernels::ops {
@@ -9,7 +11,15 @@ constexpr const char* kBatchedOp = "sgemm_batched";
 
 using OptionalString = std::optional<std::string>;
 
-constexpr auto multiply = [](const auto& args, void* stream) { return cuda::sgemm(args, stream); };
+constexpr auto multiply = [](const auto& args, const CudaCall& device, const Tensor& out) {
+  using T = std::remove_const_t<std::remove_pointer_t<decltype(args.out)>>;
+  OptionalTensor scratch;
+  if (const int64_t count = cuda::sgemm_scratch(args); count > 0) {
+    scratch = cuda_memory<T>(device.op(), "scratch memory", count, out, device);
+  }
+  T* memory = scratch ? static_cast<T*>(scratch->mutable_data_ptr()) : nullptr;
+  return cuda::sgemm(args, memory, device.stream());
+};
 
 // Entry points, in the order of the schemas of greenkernels/ops/sgemm_op.py.
 

@@ -10,7 +10,9 @@ constexpr const char* kBatchedOp = "sgemm_tf32x3_batched";
 
 using OptionalString = std::optional<std::string>;
 
-int multiply(const SgemmArgs<float>& args, void* stream) { return cuda::sgemm_tf32x3(args, stream); }
+int multiply(const SgemmArgs<float>& args, const CudaCall& device, const Tensor&) {
+  return cuda::sgemm_tf32x3(args, device.stream());
+}
 
 void check_operands(const char* op, const Tensor& a, const Tensor& b, int64_t dim) {
   GK_CHECK(a.scalar_type() != ScalarType::Double, op, "a must be float16, bfloat16 or float32, got float64");

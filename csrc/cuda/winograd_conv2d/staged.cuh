@@ -140,7 +140,8 @@ cudaError_t launch_staged(const WinogradConv2dArgs<T>& args, T* scratch, cudaStr
     const WinogradChunk<T> chunk{v, v + taps * args.in_c * count, first, count};
     cudaError_t status = cudaSuccess;
     if (args.in_c > 0) status = launch_transform(false, args, chunk, stream);
-    if (status == cudaSuccess) status = cudaError_t(sgemm(staged_products(args, scratch, chunk), stream));
+    if (status == cudaSuccess)
+      status = cudaError_t(sgemm(staged_products(args, scratch, chunk), static_cast<T*>(nullptr), stream));
     if (status == cudaSuccess) status = launch_transform(true, args, chunk, stream);
     if (status != cudaSuccess) return status;
   }
