@@ -192,6 +192,7 @@ inline cudaError_t launch_direct_conv2d(const DirectConv2dArgs<float>& args, flo
   const cudaError_t status = choose_direct(args, choice);
   if (status != cudaSuccess) return status;
   if (choice.input == DirectInput::kNone) return launch_direct_plain(args, stream);
+  if (choice.parts > 1 && scratch == nullptr) return cudaErrorInvalidValue;
   switch (choice.tile) {
     case 0:
       return launch_direct_input<DirectTile<64, 128, 8, 8, 3>>(args, choice, scratch, stream);

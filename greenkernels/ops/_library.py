@@ -181,23 +181,6 @@ def register(op: torch._ops.OpOverload, plain: Callable[..., Any], fake: Callabl
     torch.library.register_fake(f"{NAMESPACE}::{name}", fake)
 
 
-def register_instead(
-    op: torch._ops.OpOverload,
-    check: Callable[..., Any],
-    instead: Callable[..., Any],
-    fake: Callable[..., Any],
-) -> None:
-    """Registers the fake kernel of an op, and ``instead``, of the same schema, for where the op has no kernel."""
-    name = op.name().removeprefix(f"{NAMESPACE}::").removesuffix(".default")
-
-    def kernel(*args: Any, **out: Tensor) -> Any:
-        check(*args, **out)
-        return instead(*args, **out)
-
-    register_plain(name, kernel)
-    torch.library.register_fake(f"{NAMESPACE}::{name}", fake)
-
-
 define("set_isa(str level) -> str")
 define("isa_levels() -> str")
 define("current_isa() -> str")

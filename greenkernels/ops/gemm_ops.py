@@ -47,6 +47,16 @@ def apply_activation(name: str | None, x: Tensor, param: Tensor | None) -> Tenso
     return x if name is None else activations.apply(name, x[:, :, None, None], param)[:, :, 0, 0]
 
 
+def checked(check: Callable[..., Any], op: Callable[..., Any]) -> Callable[..., Any]:
+    """``op`` after ``check`` of the same arguments."""
+
+    def run(*args: Any, **out: Tensor) -> Any:
+        check(*args, **out)
+        return op(*args, **out)
+
+    return run
+
+
 class ProductOp:
     """The op of one name, defined and registered; an attribute is bound once, since a lookup costs over 1 us.
 
@@ -64,10 +74,8 @@ class ProductOp:
         self._gemm = name
         _library.define(f"{name}(Tensor a, Tensor b, Tensor? bias, {options}{EPILOGUE}) -> Tensor")
         self.gemm = getattr(torch.ops.greenkernels, name).default
-        if instead is None:
-            _library.register(self.gemm, self.gemm_plain, self._gemm_fake)
-        else:
-            _library.register_instead(self.gemm, self._check_gemm, instead, self._gemm_fake)
+        elsewhere = self.gemm_plain if instead is None else checked(self._check_gemm, instead)
+        _library.register(self.gemm, elsewhere, self._gemm_fake)
         _library.register_autograd(self.gemm, self._setup, self._backward, self.gemm_plain)
         _library.register_autocast(self.gemm, tensors=(0, 1, 2, 3 + count + 1))
 

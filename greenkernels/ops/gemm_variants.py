@@ -9,7 +9,7 @@ from torch import Tensor
 from . import _library
 from .conv2d_checks import compute_dtype
 from .gemm_checks import check_a, check_b, check_batched, check_epilogue, check_out
-from .gemm_ops import EPILOGUE, apply_activation
+from .gemm_ops import EPILOGUE, apply_activation, checked
 
 Check = Callable[[str, Tensor], None]  # of the name of an op and its ``a``
 
@@ -55,10 +55,7 @@ def out_op(
         total = total if start is None else total + start
         out.copy_(apply_activation(activation, total, param))
 
-    if instead is None:
-        _library.register(op, in_torch, check)
-    else:
-        _library.register_instead(op, check, instead, check)
+    _library.register(op, in_torch if instead is None else checked(check, instead), check)
     _library.register_out(op)
     return op
 
@@ -89,10 +86,7 @@ def batched_op(
         a, b = ctx.saved_tensors
         return op(grad, b.mT) if needs[0] else None, op(grad.mT, a.mT) if needs[1] else None
 
-    if instead is None:
-        _library.register(op, plain, fake)
-    else:
-        _library.register_instead(op, check, instead, fake)
+    _library.register(op, plain if instead is None else checked(check, instead), fake)
     _library.register_autograd(op, setup, backward, plain)
     _library.register_autocast(op, tensors=(0, 1))
     return op, plain

@@ -33,7 +33,8 @@ CsrLayout csr_layout(const CsrShape& shape, int64_t batch) {
   const int64_t tile = std::clamp((shape.n + kTiles - 1) / kTiles, kMinTile, kMaxTile);
   int64_t k_block = kBlockLines / lines;
   const int64_t most = std::min(kMostBlockLines / lines, cpu::kCsrMaxBlock);
-  while (k_block * shape.nnz < kFewInBlock * shape.n * shape.k && 2 * k_block <= most) k_block *= 2;
+  const double few = kFewInBlock * double(shape.n) * double(shape.k);  // beyond what int64_t holds
+  while (double(k_block) * double(shape.nnz) < few && 2 * k_block <= most) k_block *= 2;
   return {CsrFormat::kPanels, k_block, tile};
 }
 
