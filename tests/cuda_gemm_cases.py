@@ -57,3 +57,20 @@ def activated(name: str | None, x: Tensor, slopes: Tensor | None) -> Tensor:
     if slopes is not None:
         return torch.where(x > 0, x, slopes.double() * x)
     return ACTIVATIONS[name](x)
+
+
+def sgemm_bound(a: Tensor, b: Tensor, extra: Tensor | float = 0.0) -> Tensor:
+    """Of the error of a sum of k products and ``extra``: k + 3 roundings, each of at most all magnitudes."""
+    sizes = product(a.abs(), b.abs()) + abs(extra)
+    return (a.shape[-1] + 3) * EPS[a.dtype] * sizes * (1 + 1e-3)  # and the terms of second order
+
+
+def tf32x3_bound(a: Tensor, b: Tensor, extra: Tensor | float = 0.0) -> Tensor:
+    """Of the error, as csrc/api/sgemm.h derives it; ``extra`` are the magnitudes of bias and old output."""
+    k = a.shape[-1]
+    roundings = -(-min(k, 4096) // 16) + -(-k // 4096) + 52
+    sizes = product(a.abs(), b.abs()) + abs(extra)
+    return roundings * EPS[torch.float32] * sizes * (1 + 1e-3)  # and the terms of second order
+
+
+BOUNDS = {"sgemm": sgemm_bound, "sgemm_tf32x3": tf32x3_bound}  # by op

@@ -4,32 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cuda_gemm_cases import ACTIVATIONS, LAYOUTS, SHAPES, activated, operand, product
-from torch import Tensor
-
-UNIT = 2.0**-24  # largest relative error of one rounding
-
-
-def bound(a: Tensor, b: Tensor, extra: Tensor | float = 0.0) -> Tensor:
-    """Of the error, as csrc/api/sgemm.h derives it; ``extra`` are the magnitudes of bias and old output."""
-    k = a.shape[-1]
-    roundings = -(-min(k, 4096) // 16) + -(-k // 4096) + 52
-    return (
-        roundings * UNIT * (product(a.abs(), b.abs()) + abs(extra)) * (1 + 1e-3)
-    )  # and terms of second order
-
-
-@pytest.mark.parametrize("b_layout", LAYOUTS)
-@pytest.mark.parametrize("a_layout", LAYOUTS)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_matches_float64(gpu, shape: tuple[int, ...], a_layout: str, b_layout: str) -> None:
-    batch, m, n, k = shape
-    a, b = gpu.place(operand((batch, m, k), a_layout)), gpu.place(operand((batch, n, k), b_layout))
-    out = gpu.run("sgemm_tf32x3_batched", a, b)
-    assert out.shape == (batch, m, n)
-    if gpu.reports is not None:
-        assert len(gpu.reports) == (1 if batch * m * n else 0)
-    assert ((out.cpu() - product(a, b)).abs() <= bound(a, b)).all()
+from cuda_gemm_cases import EPS, operand, product
+from cuda_gemm_cases import tf32x3_bound as bound
 
 
 # One tile, a part of a second either way, a group of tiles and one more down; k of one slice to five.
@@ -58,42 +34,10 @@ def test_many_depths_are_added_in_parts(gpu, mean: float) -> None:
     if gpu.reports is not None:
         assert len(gpu.reports) == 3
     exact = product(a, b) + bias + 0.5 * old.double()
-    allowed = bound(a, b, bias.abs() + old.abs()) / 4 + 8 * UNIT  # a sigmoid is a quarter as steep
+    allowed = (
+        bound(a, b, bias.abs() + old.abs()) / 4 + 8 * EPS[torch.float32]
+    )  # a sigmoid is a quarter as steep
     assert ((out.cpu() - exact.sigmoid()).abs() <= allowed).all()
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_is_rounded_once(gpu, dtype: torch.dtype) -> None:
-    a, b = (gpu.place(torch.randn(rows, 24).to(dtype)) for rows in (7, 9))
-    out = gpu.run("sgemm_tf32x3", a, b, None, None, None)
-    assert out.dtype == dtype
-    single = gpu.run("sgemm_tf32x3", a.float(), b.float(), None, None, None)
-    assert torch.equal(out, single.to(dtype))
-
-
-@pytest.mark.parametrize("offset", [1, 2])
-def test_pointers_that_allow_no_vectors(gpu, offset: int) -> None:
-    a, b = (gpu.place(torch.randn(32, 18)[:, offset : offset + 16]) for _ in range(2))
-    memory = gpu.place(torch.full((32, 36), torch.nan))
-    out = memory[:, offset : offset + 32]
-    gpu.run("sgemm_tf32x3.out", a, b, None, None, None, 0.0, out=out)
-    assert ((out.cpu() - product(a, b)).abs() <= bound(a, b)).all()
-    assert memory[:, :offset].isnan().all()  # nothing beside it is written
-    assert memory[:, offset + 32 :].isnan().all()
-
-
-@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
-def test_epilogue(gpu, activation: str | None) -> None:
-    a, b = gpu.place(torch.randn(6, 5)), gpu.place(torch.randn(9, 5))
-    bias, old = torch.randn(9), torch.randn(6, 9)
-    slopes = {"leaky_relu": torch.tensor([0.1]), "prelu": torch.rand(9)}.get(activation)
-    param = None if slopes is None else gpu.place(slopes)
-    out = gpu.place(old.clone())
-    gpu.run("sgemm_tf32x3.out", a, b, gpu.place(bias), activation, param, 0.5, out=out)
-    exact = product(a, b) + bias + 0.5 * old.double()
-    # No activation grows faster than 1.2 v; its own error is that of eight roundings of terms up to v, and 1.
-    allowed = 1.2 * bound(a, b, bias.abs() + old.abs()) + 8 * UNIT * (1 + exact.abs())
-    assert ((out.cpu() - activated(activation, exact, slopes)).abs() <= allowed).all()
 
 
 @pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf, 3.4028e38])

@@ -126,7 +126,7 @@ __global__ void __launch_bounds__(kSgemmThreads, 32 / kLaneRows)
   float* out = args.out + here.item * args.out_batch;
   sums.write(args, out, here.row0, here.col0, vector_out);
   if (args.activation != Activation::kNone && args.activation != Activation::kRelu) {
-    SgemmSums<kLaneRows>::activate_written(args, out, here.row0, here.col0);
+    SgemmSums<kLaneRows>::activate_all(args, out, here.row0, here.col0);
   }
 }
 
@@ -154,7 +154,8 @@ auto sgemm_kernel_for(bool a_depth_first, bool b_depth_first) {
 }
 
 template <int kLaneRows>
-cudaError_t launch_sgemm_tiles(SgemmArgs<float> args, int64_t part_depth, bool vector, cudaStream_t stream) {
+cudaError_t launch_sgemm_tiles(const SgemmArgs<float>& args, int64_t part_depth, bool vector,
+                               cudaStream_t stream) {
   const int64_t tiles_down = blocks_for(args.m, kSgemmTile<kLaneRows>);
   const int64_t tiles = tiles_down * blocks_for(args.n, kSgemmTile<kLaneRows>);
   if (tiles > INT32_MAX) return cudaErrorInvalidConfiguration;
@@ -162,16 +163,11 @@ cudaError_t launch_sgemm_tiles(SgemmArgs<float> args, int64_t part_depth, bool v
       is_aligned(args.out, 16) && args.n % 4 == 0 && args.out_row % 4 == 0 && args.out_batch % 4 == 0;
   const auto kernel = vector ? sgemm_kernel_for<kLaneRows, 4>(args.a_depth == 1, args.b_depth == 1)
                              : sgemm_kernel_for<kLaneRows, 1>(args.a_depth == 1, args.b_depth == 1);
-  for (int64_t left = args.batch; left > 0 && tiles > 0; left -= kMostItems) {
-    const dim3 grid(unsigned(tiles), 1, unsigned(left < kMostItems ? left : kMostItems));
-    const cudaError_t status = launch(kernel, grid, dim3(kSgemmThreads), 0, stream, args, int(tiles_down),
-                                      int(part_depth), vector_out);
-    if (status != cudaSuccess) return status;
-    args.a += kMostItems * args.a_batch;
-    args.b += kMostItems * args.b_batch;
-    args.out += kMostItems * args.out_batch;
-  }
-  return cudaSuccess;
+  if (tiles == 0) return cudaSuccess;
+  return launch_batch(args, [&](const SgemmArgs<float>& some, unsigned items) {
+    return launch(kernel, dim3(unsigned(tiles), 1, items), dim3(kSgemmThreads), 0, stream, some,
+                  int(tiles_down), int(part_depth), vector_out);
+  });
 }
 
 // Elements of scratch memory that launch_sgemm wants.

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "api/sgemm.h"
-#include "cuda/activation.cuh"
 #include "cuda/device.cuh"
+#include "cuda/sgemm_shared.cuh"
 
 namespace greenkernels::cuda {
 
@@ -101,7 +101,7 @@ inline bool sgemm_has_few_rows(const SgemmArgs<float>& args, bool vector) {
          args.a_row <= INT32_MAX;
 }
 
-inline cudaError_t launch_sgemm_few_rows(SgemmArgs<float> args, cudaStream_t stream) {
+inline cudaError_t launch_sgemm_few_rows(const SgemmArgs<float>& args, cudaStream_t stream) {
   const auto kernel = args.m == 1   ? sgemm_few_rows_kernel<1>
                       : args.m == 2 ? sgemm_few_rows_kernel<2>
                       : args.m <= 4 ? sgemm_few_rows_kernel<4>
@@ -109,15 +109,10 @@ inline cudaError_t launch_sgemm_few_rows(SgemmArgs<float> args, cudaStream_t str
                                     : sgemm_few_rows_kernel<16>;
   const int64_t blocks = blocks_for(args.n, args.m <= 8 ? kFewColumns<8> : kFewColumns<16>);
   if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
-  for (int64_t left = args.batch; left > 0 && args.m > 0 && blocks > 0; left -= kMostItems) {
-    const dim3 grid(unsigned(blocks), 1, unsigned(left < kMostItems ? left : kMostItems));
-    const cudaError_t status = launch(kernel, grid, dim3(kFewWarps * kWarp), 0, stream, args);
-    if (status != cudaSuccess) return status;
-    args.a += kMostItems * args.a_batch;
-    args.b += kMostItems * args.b_batch;
-    args.out += kMostItems * args.out_batch;
-  }
-  return cudaSuccess;
+  if (args.m == 0 || blocks == 0) return cudaSuccess;
+  return launch_batch(args, [&](const SgemmArgs<float>& some, unsigned items) {
+    return launch(kernel, dim3(unsigned(blocks), 1, items), dim3(kFewWarps * kWarp), 0, stream, some);
+  });
 }
 
 }  // namespace greenkernels::cuda

@@ -2,8 +2,8 @@
 #pragma once
 
 #include "api/sgemm.h"
-#include "cuda/activation.cuh"
 #include "cuda/device.cuh"
+#include "cuda/sgemm_shared.cuh"
 
 namespace greenkernels::cuda {
 
@@ -38,21 +38,15 @@ __global__ void __launch_bounds__(kPlainTile* kPlainTile) sgemm_plain_kernel(Sge
   out = activate(args.activation, sum, args.activation_params ? args.activation_param[at] : 0.0);
 }
 
-inline cudaError_t launch_sgemm(SgemmArgs<double> args, cudaStream_t stream) {
+inline cudaError_t launch_sgemm(const SgemmArgs<double>& args, cudaStream_t stream) {
   if (args.packed != nullptr) return cudaErrorInvalidValue;
   const int64_t tiles_down = blocks_for(args.m, kPlainTile), tiles_across = blocks_for(args.n, kPlainTile);
   if (tiles_down > 65535 || tiles_across > INT32_MAX) return cudaErrorInvalidConfiguration;
-  for (int64_t left = args.batch; left > 0 && tiles_down * tiles_across > 0; left -= kMostItems) {
-    const dim3 grid(unsigned(tiles_across), unsigned(tiles_down),
-                    unsigned(left < kMostItems ? left : kMostItems));
-    const dim3 block(kPlainTile, kPlainTile);
-    const cudaError_t status = launch(sgemm_plain_kernel, grid, block, 0, stream, args);
-    if (status != cudaSuccess) return status;
-    args.a += kMostItems * args.a_batch;
-    args.b += kMostItems * args.b_batch;
-    args.out += kMostItems * args.out_batch;
-  }
-  return cudaSuccess;
+  if (tiles_down * tiles_across == 0) return cudaSuccess;
+  return launch_batch(args, [&](const SgemmArgs<double>& some, unsigned items) {
+    const dim3 grid(unsigned(tiles_across), unsigned(tiles_down), items), block(kPlainTile, kPlainTile);
+    return launch(sgemm_plain_kernel, grid, block, 0, stream, some);
+  });
 }
 
 }  // namespace greenkernels::cuda

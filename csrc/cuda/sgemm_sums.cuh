@@ -2,7 +2,7 @@
 #pragma once
 
 #include "api/sgemm.h"
-#include "cuda/activation.cuh"
+#include "cuda/sgemm_shared.cuh"
 #include "cuda/sgemm_tile.cuh"
 
 namespace greenkernels::cuda {
@@ -88,18 +88,11 @@ class SgemmSums {
     }
   }
 
-  // Applies the activation to what this thread wrote. Not in registers: their copies of a switch over all
-  // activations would be most of the kernel, for the sake of the rare ones.
-  __device__ static void activate_written(const SgemmArgs<float>& args, float* out, int64_t row0,
-                                          int64_t col0) {
+  // Applies the activation to what this thread wrote.
+  __device__ static void activate_all(const SgemmArgs<float>& args, float* out, int64_t row0, int64_t col0) {
 #pragma unroll 1
     for (int element = 0; element < kLaneRows * kLaneColumns; ++element) {
-      const int64_t i = row0 + row(element / kLaneColumns), j = col0 + col(element % kLaneColumns);
-      if (i >= args.m || j >= args.n) continue;
-      const float slope =
-          args.activation_params ? args.activation_param[args.activation_params > 1 ? j : 0] : 0.0f;
-      float& value = out[i * args.out_row + j];
-      value = activate(args.activation, value, slope);
+      activate_written(args, out, row0 + row(element / kLaneColumns), col0 + col(element % kLaneColumns));
     }
   }
 

@@ -79,12 +79,12 @@ __global__ void __launch_bounds__(Tile::kThreads, Tile::kBlocks)
   sums.finish();
   sums.write(args, out, here.row0, here.col0, pairs);
   if (args.activation != Activation::kNone && args.activation != Activation::kRelu) {
-    Sums::activate_written(args, out, here.row0, here.col0);
+    Sums::activate_all(args, out, here.row0, here.col0);
   }
 }
 
 template <typename Tile, bool kADepthFirst, bool kBDepthFirst, int kVector>
-cudaError_t launch_tf32x3_kernel(SgemmArgs<float> args, cudaStream_t stream) {
+cudaError_t launch_tf32x3_kernel(const SgemmArgs<float>& args, cudaStream_t stream) {
   using Block = Tf32Block<Tile, kADepthFirst, kBDepthFirst, kVector>;
   const int64_t tiles_down = blocks_for(args.m, Tile::kRows),
                 tiles_across = blocks_for(args.n, Tile::kColumns);
@@ -94,16 +94,11 @@ cudaError_t launch_tf32x3_kernel(SgemmArgs<float> args, cudaStream_t stream) {
   if (allowed != cudaSuccess) return allowed;
   const bool pairs =
       is_aligned(args.out, 8) && args.n % 2 == 0 && args.out_row % 2 == 0 && args.out_batch % 2 == 0;
-  for (int64_t left = args.batch; left > 0 && tiles_down * tiles_across > 0; left -= kMostItems) {
-    const dim3 grid(unsigned(tiles_down * tiles_across), 1, unsigned(left < kMostItems ? left : kMostItems));
-    const cudaError_t status = launch(kernel, grid, dim3(Tile::kThreads), sizeof(Block), stream, args,
-                                      int(tiles_down), int(tiles_across), pairs);
-    if (status != cudaSuccess) return status;
-    args.a += kMostItems * args.a_batch;
-    args.b += kMostItems * args.b_batch;
-    args.out += kMostItems * args.out_batch;
-  }
-  return cudaSuccess;
+  if (tiles_down * tiles_across == 0) return cudaSuccess;
+  return launch_batch(args, [&](const SgemmArgs<float>& some, unsigned items) {
+    return launch(kernel, dim3(unsigned(tiles_down * tiles_across), 1, items), dim3(Tile::kThreads),
+                  sizeof(Block), stream, some, int(tiles_down), int(tiles_across), pairs);
+  });
 }
 
 template <typename Tile, int kVector>

@@ -3,7 +3,7 @@
 #pragma once
 
 #include "api/sgemm.h"
-#include "cuda/activation.cuh"
+#include "cuda/sgemm_shared.cuh"
 #include "cuda/sgemm_tf32x3_tile.cuh"
 
 namespace greenkernels::cuda {
@@ -140,18 +140,13 @@ class Tf32Sums {
     }
   }
 
-  // Applies the activation to what this thread wrote. Not in registers, for the reason that sgemm.cuh gives.
-  __device__ static void activate_written(const SgemmArgs<float>& args, float* out, int64_t first_row,
-                                          int64_t first_col) {
+  // Applies the activation to what this thread wrote.
+  __device__ static void activate_all(const SgemmArgs<float>& args, float* out, int64_t first_row,
+                                      int64_t first_col) {
 #pragma unroll 1
     for (int element = 0; element < kLines * Tile::kAcross * 2; ++element) {
-      const int64_t i = first_row + row_of(element / (Tile::kAcross * 2)),
-                    j = first_col + column_of(element / 2 % Tile::kAcross) + element % 2;
-      if (i >= args.m || j >= args.n) continue;
-      const float slope =
-          args.activation_params ? args.activation_param[args.activation_params > 1 ? j : 0] : 0.0f;
-      float& value = out[i * args.out_row + j];
-      value = activate(args.activation, value, slope);
+      activate_written(args, out, first_row + row_of(element / (Tile::kAcross * 2)),
+                       first_col + column_of(element / 2 % Tile::kAcross) + element % 2);
     }
   }
 
