@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_cuda_sgemm import ACTIVATIONS
+from cuda_gemm_cases import ACTIVATIONS
 from torch import Tensor
 
 UNIT = 2.0**-24  # largest relative error of one rounding
