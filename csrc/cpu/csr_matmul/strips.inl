@@ -57,18 +57,19 @@ void csr_fill_strip(const CsrMatrix<T>& matrix, int64_t first, int64_t lines, in
 }
 
 // A tile of the product, rows [first_col, first_col + cols) of the weight, into rows of out from first_row
-// on, with the bias.
+// on, with the bias. As many rows of out as a vector is wide are written from end to end before the next
+// ones: the processor fetches ahead along each of so few rows, not along those of a whole strip.
 template <typename T>
 void csr_empty_tile(const CsrMatmulArgs<T>& args, const T* tile, int64_t lines, int64_t first_row,
                     int64_t first_col, int64_t cols) {
   constexpr int kWidth = Vec<T>::kWidth;
   const int64_t n = args.shape.n, wide = lines * kCsrLanes;
   const int64_t rows = std::min(wide, args.m - first_row);
-  for (int64_t c = 0; c < cols; c += kWidth) {
-    const int64_t width = std::min<int64_t>(kWidth, cols - c);
-    const Vec<T> bias =
-        args.bias ? Vec<T>::load_n(args.bias + first_col + c, width) : Vec<T>::broadcast(T(0));
-    for (int64_t lane = 0; lane < rows; lane += kWidth) {
+  for (int64_t lane = 0; lane < rows; lane += kWidth) {
+    for (int64_t c = 0; c < cols; c += kWidth) {
+      const int64_t width = std::min<int64_t>(kWidth, cols - c);
+      const Vec<T> bias =
+          args.bias ? Vec<T>::load_n(args.bias + first_col + c, width) : Vec<T>::broadcast(T(0));
       T* const to = args.out + (first_row + lane) * n + first_col + c;
       const CsrSquare<T> square{tile + c * wide + lane, wide, to, n};
       if (width == kWidth && lane + kWidth <= rows) {
