@@ -39,11 +39,20 @@ void blocks_cover_all_tiles_once() {
   }
 }
 
-// Largest share of tiles over the mean share, where all threads take pieces equally fast.
+// Blocks of the thread that gets most, where all threads take pieces equally fast.
+int64_t most_blocks(const WinogradPlan& plan, int threads) {
+  const auto first_block = [&](int thread) {  // a thread starts on a stretch of pieces of its own
+    return plan.blocks * (plan.pieces * thread / threads) / plan.pieces;
+  };
+  int64_t most = 0;
+  for (int thread = 0; thread < threads; ++thread)
+    most = std::max(most, first_block(thread + 1) - first_block(thread));
+  return most;
+}
+
+// Largest share of tiles over the mean share.
 double imbalance(int64_t tiles, const WinogradPlan& plan, int threads) {
-  const int64_t pieces = (plan.blocks + plan.piece - 1) / plan.piece;
-  const int64_t blocks = (pieces + threads - 1) / threads * plan.piece;
-  return double(std::min(tiles, blocks * plan.max_rows)) * threads / tiles;
+  return double(std::min(tiles, most_blocks(plan, threads) * plan.max_rows)) * threads / tiles;
 }
 
 void threads_get_even_shares_of_large_maps() {
@@ -52,6 +61,18 @@ void threads_get_even_shares_of_large_maps() {
     const WinogradPlan plan = winograd_plan(problem(tiles, 64, threads));
     GK_EXPECT(imbalance(tiles, plan, threads) <= 1.1, "%d threads: %g", threads,
               imbalance(tiles, plan, threads));
+  }
+}
+
+// The weight of these is a little larger than L2, so that pieces are of several blocks.
+void threads_get_as_many_blocks_of_small_maps() {
+  for (const int64_t tiles : {100, 196, 300, 784}) {
+    for (int threads = 2; threads <= 4; ++threads) {
+      const WinogradPlan plan = winograd_plan({tiles, 64, 64, 4, sizeof(float), 14, threads, kMiB});
+      GK_EXPECT(most_blocks(plan, threads) == (plan.blocks + threads - 1) / threads,
+                "%ld tiles, %d threads: %ld of %ld blocks", long(tiles), threads,
+                long(most_blocks(plan, threads)), long(plan.blocks));
+    }
   }
 }
 
@@ -132,6 +153,7 @@ void the_next_tap_is_fetched(int64_t depth, int64_t parts) {
 int main() {
   blocks_cover_all_tiles_once();
   threads_get_even_shares_of_large_maps();
+  threads_get_as_many_blocks_of_small_maps();
   little_work_stays_on_one_thread();
   scratch_is_bounded();
   deep_layers_with_few_tiles_stream_the_weight_once();

@@ -79,8 +79,9 @@ void run_part(const WinogradJob<T, S>& job, const WinogradStages<T, S>& stages, 
 // Blocks outermost: a thread transforms a group of blocks, then streams the weight past them.
 template <typename T, typename S>
 void run_blocks_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& stages) {
-  const int64_t group = job.plan.group;
-  parallel_for_pieces(job.plan.blocks, job.plan.piece, [&](int64_t begin, int64_t end) {
+  const int64_t group = job.plan.group, blocks = job.plan.blocks, pieces = job.plan.pieces;
+  parallel_for_pieces(pieces, 1, [&](int64_t begin_piece, int64_t end_piece) {
+    const int64_t begin = blocks * begin_piece / pieces, end = blocks * end_piece / pieces;
     const ScratchLease input(group * job.input_block_stride() * sizeof(T));
     const PartScratch<T> scratch(job, {0, 1, 0, group});
     T* v = input.as<T>();
@@ -96,7 +97,7 @@ void run_blocks_outer(const WinogradJob<T, S>& job, const WinogradStages<T, S>& 
   });
 }
 
-constexpr int64_t kTasksAThread = 4;  // of products, so that threads end at about the same time
+constexpr int64_t kTasksAThread = 2;  // of products, so that threads end at about the same time
 
 // Panels outermost: all input is transformed first, then each thread streams its share of the weight once.
 template <typename T, typename S>

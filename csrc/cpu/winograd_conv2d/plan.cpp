@@ -26,14 +26,11 @@ int64_t count_blocks(const WinogradProblem& p, int64_t threads) {
   return std::min(p.tiles, few ? ceil_div(blocks, threads) * threads : blocks);
 }
 
-// The piece in [least, most] with which the busiest thread gets the fewest blocks; of several the largest.
-int64_t even_piece(int64_t blocks, int64_t least, int64_t most, int64_t threads) {
-  const auto load = [=](int64_t piece) { return ceil_div(ceil_div(blocks, piece), threads) * piece; };
-  int64_t best = most;
-  for (int64_t piece = most - 1; piece >= least; --piece) {
-    if (load(piece) < load(best)) best = piece;
-  }
-  return best;
+// Pieces of at most `most` blocks, and of `least` where there are so many, that give each thread as many
+// blocks as any other, or one more.
+int64_t even_pieces(int64_t blocks, int64_t least, int64_t most, int64_t threads) {
+  const int64_t pieces = threads * ceil_div(blocks, threads * most);
+  return std::min(pieces, std::max<int64_t>(1, blocks / least));
 }
 
 struct Bytes {
@@ -103,10 +100,10 @@ WinogradPlan winograd_plan(const WinogradProblem& p) {
   // A piece is a group, as the weight is streamed past each; less where threads could not balance.
   const int64_t grain = std::max<int64_t>(1, kMinTaskFlops / std::max<int64_t>(1, flops / plan.blocks));
   const int64_t most = std::min(plan.group, ceil_div(plan.blocks, kPiecesAThread * threads));
-  const int64_t least = std::max(grain, weight_stays(p, bytes) ? 1 : std::min(most, kStreamGroup));
-  plan.piece = even_piece(plan.blocks, least, std::max(least, most), threads);
+  plan.pieces = even_pieces(plan.blocks, grain, std::max(grain, most), threads);
   // Where enough rows share a reading of the weight, it is read behind their products and costs nothing.
-  const int64_t together = threads > 1 ? std::min(plan.group, plan.piece) : plan.group;
+  const int64_t together =
+      threads > 1 ? std::min(plan.group, ceil_div(plan.blocks, plan.pieces)) : plan.group;
   const bool hidden = weight_stays(p, bytes) || 4 * together * plan.max_rows >= 3 * kStreamGroup * p.max_rows;
   const bool less = panels_traffic < blocks_traffic || panels_plan.panel_group > 1;
   if (p.out_c > kWinogradPanel && staging_fits && (idle_threads || (!hidden && less))) plan = panels_plan;

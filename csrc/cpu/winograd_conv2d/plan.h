@@ -26,7 +26,7 @@ struct WinogradPlan {
   bool panels_outer;    // all blocks are transformed first; threads then share out the panels
   int64_t panel_group;  // panels multiplied together, so that transformed input is read once for all of them
   bool stream_weight;   // the weight comes from outside of L2: it is fetched ahead
-  int64_t piece;        // blocks that a thread takes at a time where they are outermost
+  int64_t pieces;       // that threads take where blocks are outermost, differing by at most 1 block
 };
 
 WinogradPlan winograd_plan(const WinogradProblem& problem);
