@@ -77,9 +77,32 @@ def test_large_tiles(gpu, shape: tuple[int, int, int]) -> None:
     assert ((out - scaled).abs() <= 3 * UNIT * scaled.abs() * (1 + 1e-3)).all()
 
 
+# k of a part of a block's step of 2048, of one, and of more; 1 to 8 rows, of which a kernel has 1, 2, 4 or 8; columns
+# that leave the last block some to spare
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+@pytest.mark.parametrize(
+    "shape", [(1, 9, 16), (2, 4, 2048), (3, 5, 2064), (5, 2, 4112), (8, 13, 528)], ids=str
+)
+def test_few_rows(gpu, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    a, b = operands(*shape, dtype)
+    out = run(gpu, a, b)
+    if gpu.reports is not None:
+        (report,) = gpu.reports
+        assert "int8_gemm_few_rows_kernel" in report.kernel.name
+    assert torch.equal(out.long(), a.long() @ b.long().T)
+
+
+def test_few_rows_at_the_ends_of_the_range(gpu) -> None:
+    """The largest sum there is, of either sign, in the deepest product that the kernel takes."""
+    a, b = torch.full((2, 2**16), 255, dtype=torch.uint8), torch.full((3, 2**16), -128, dtype=torch.int8)
+    b[1] = 127
+    assert torch.equal(run(gpu, a, b).long(), a.long() @ b.long().T)
+
+
+@pytest.mark.parametrize("k", [300, 304])  # without copies of 16 bytes, and with
 @pytest.mark.parametrize("points", [1, 6])
-def test_zero_points_are_taken_off_exactly(gpu, points: int) -> None:
-    a, b = operands(6, 9, 300, torch.uint8)
+def test_zero_points_are_taken_off_exactly(gpu, points: int, k: int) -> None:
+    a, b = operands(6, 9, k, torch.uint8)
     zero_point = torch.randint(0, 256, (points,), dtype=torch.int32)
     out = run(gpu, a, b, zero_point=zero_point)
     assert torch.equal(out.long(), (a.long() - zero_point.long()[:, None]) @ b.long().T)
@@ -87,9 +110,10 @@ def test_zero_points_are_taken_off_exactly(gpu, points: int) -> None:
 
 @pytest.mark.parametrize("activation", [None, "relu", "gelu", "prelu", "hardswish"])
 @pytest.mark.parametrize("scales", ["one", "rows"])
-def test_epilogue(gpu, activation: str | None, scales: str) -> None:
-    a, b = operands(6, 9, 16, torch.int8)
-    rows = torch.rand(6 if scales == "rows" else 1) / 1000
+@pytest.mark.parametrize("m", [6, 10])  # few rows, and a tile
+def test_epilogue(gpu, activation: str | None, scales: str, m: int) -> None:
+    a, b = operands(m, 9, 16, torch.int8)
+    rows = torch.rand(m if scales == "rows" else 1) / 1000
     columns, bias = torch.rand(9), torch.randn(9)
     slopes = torch.rand(9) if activation == "prelu" else None
     out = run(gpu, a, b, row_scale=rows, col_scale=columns, bias=bias, activation=activation, param=slopes)
@@ -107,8 +131,9 @@ def test_epilogue(gpu, activation: str | None, scales: str) -> None:
 
 @pytest.mark.parametrize("given", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_floats_are_quantized_as_on_the_cpu(gpu, given: bool, dtype: torch.dtype) -> None:
-    a, b = torch.randn(5, 300).to(dtype), operands(1, 7, 300, torch.int8)[1]
+@pytest.mark.parametrize("k", [300, 304])
+def test_floats_are_quantized_as_on_the_cpu(gpu, given: bool, dtype: torch.dtype, k: int) -> None:
+    a, b = torch.randn(5, k).to(dtype), operands(1, 7, k, torch.int8)[1]
     a[3] = 0
     wanted = {"col_scale": torch.rand(7), "bias": torch.randn(7)}
     if given:
@@ -118,7 +143,7 @@ def test_floats_are_quantized_as_on_the_cpu(gpu, given: bool, dtype: torch.dtype
     assert out.dtype == dtype
     # Both have the same integers, so only the roundings of the epilogue differ: three each, and the one to dtype.
     scale = wanted["row_scale"][:, None] if given else a.float().abs().amax(1)[:, None] / 127
-    size = scale * wanted["col_scale"] * 300 * 255 * 128
+    size = scale * wanted["col_scale"] * k * 255 * 128
     step = UNIT * 6 + (torch.finfo(dtype).eps if dtype != torch.float32 else 0)
     assert ((out.float() - cpu.float()).abs() <= step * (cpu.float().abs() + UNIT * size + 1)).all()
 
@@ -176,3 +201,17 @@ def test_hot_lines_waste_nothing(gpu, rows: int) -> None:
     assert by_opcode["mma"].issued == rows * 128 * 256 // (16 * 8 * 32)
     # A warp's slice of 64 x 64 x 64: four loads of rows and four of columns for each 32 of depth.
     assert by_opcode["ldmatrix"].issued == by_opcode["mma"].issued * 8 // 32
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 8])
+def test_few_rows_read_b_once(gpu, rows: int) -> None:
+    """In whole blocks: every sector that is read is used, b once, and a dp4a for four products of a lane."""
+    a, b = operands(rows, 16, 4096, torch.int8)
+    run(gpu, a, b)
+    if gpu.reports is None:
+        return
+    (report,) = gpu.reports
+    loads = report.statistics.total().traffic["global load"]
+    # Four columns of a block share what it reads of a: 32 bytes a sector.
+    assert (loads.units, loads.ratio) == ((16 + 16 // 4 * rows) * 4096 // 32, 1)
+    assert report.statistics.by_opcode()["dp4a"].issued == rows * 16 * 4096 // (4 * 32)

@@ -152,6 +152,18 @@ __device__ inline void multiply_add_int8(int (&sums)[4], const uint32_t (&a)[4],
 #undef GK_MMA
 }
 
+// sum + the four products of the bytes of a, int8 or uint8, with those of b, int8.
+template <bool kUnsigned>
+__device__ inline int multiply_add_bytes(int a, int b, int sum) {
+  int result;
+  if constexpr (kUnsigned) {
+    asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+  } else {
+    asm("dp4a.s32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(a), "r"(b), "r"(sum));
+  }
+  return result;
+}
+
 // sums [16, 8] += a [16, 8] b [8, 8]^T of TF32 in the registers of float32, of which tensor cores do not look
 // at the last 13 bits. They cut off what a sum has too many bits for.
 __device__ inline void multiply_add_tf32(float (&sums)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {

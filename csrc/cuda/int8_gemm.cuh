@@ -1,12 +1,13 @@
 // int8_gemm on CUDA by tensor cores (mma.m16n8k32): tiles of out of 256 x 128 or 128 x 128, a warp for each
 // 64 x 64 of them, slices of 64 bytes in three stages of asynchronous copies, scales and bias applied to the
-// sums in registers.
+// sums in registers. Up to 8 rows of a go to int8_few_rows.cuh.
 #pragma once
 
 #include <type_traits>
 
 #include "api/int8_gemm.h"
 #include "cuda/activation.cuh"
+#include "cuda/int8_few_rows.cuh"
 #include "cuda/int8_tile.cuh"
 
 namespace greenkernels::cuda {
@@ -221,6 +222,10 @@ inline cudaError_t launch_int8_gemm(const Int8CudaGemmArgs& args, cudaStream_t s
   }
   const bool vector = args.k % kInt8Chunk == 0 && is_aligned(args.a, 16) && is_aligned(args.b, 16);
   if (!vector) return launch_int8_tiles<2, false>(args, stream);
+  if (args.m > 0 && args.m <= kInt8MostFewRows) {
+    return args.input == Int8Input::kUint8 ? launch_int8_few_rows<true>(args, stream)
+                                           : launch_int8_few_rows<false>(args, stream);
+  }
   int multiprocessors;
   const cudaError_t status = count_multiprocessors(&multiprocessors);
   if (status != cudaSuccess) return status;

@@ -4,6 +4,7 @@
 
 #include "api/sgemm.h"
 #include "cuda/device.cuh"
+#include "cuda/lane_sums.cuh"
 #include "cuda/sgemm_shared.cuh"
 
 namespace greenkernels::cuda {
@@ -14,30 +15,6 @@ inline constexpr int kMostFewRows = 16;
 // Columns of a block: as many as make 32 sums a lane at the most, and four, so that enough is on its way.
 template <int kRows>
 inline constexpr int kFewColumns = kRows <= 8 ? 4 : 2;
-
-// Adds up each of kCount sums over the lanes of a warp; lane l gets the one of l / (32 / kCount). Halves of
-// the sums go to halves of the lanes, so that there are kCount shuffles and not five times as many.
-template <int kCount>
-__device__ float sum_over_lanes(float (&sums)[kCount]) {
-  const int lane = threadIdx.x % kWarp;
-  int live = kCount;
-#pragma unroll
-  for (int apart = kWarp / 2; apart > 0; apart /= 2) {
-    if (live > 1) {
-      live /= 2;
-#pragma unroll
-      for (int i = 0; i < kCount / 2; ++i) {
-        if (i >= live) continue;
-        const bool upper = lane & apart;
-        const float mine = upper ? sums[i + live] : sums[i], other = upper ? sums[i] : sums[i + live];
-        sums[i] = mine + __shfl_xor_sync(~0u, other, apart);
-      }
-    } else {
-      sums[0] += __shfl_xor_sync(~0u, sums[0], apart);
-    }
-  }
-  return sums[0];
-}
 
 // At least args.m, which is at least 1, is kRows; block (x, z) owns columns kFewColumns * x and on of item z.
 template <int kRows>
