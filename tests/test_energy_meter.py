@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from synthetic_clock import SyntheticClock
@@ -251,3 +254,15 @@ def test_a_working_gpu_is_not_metered_by_the_processor(monkeypatch: pytest.Monke
     monkeypatch.setattr(backends, "working_device", lambda: "cuda")
     assert backends.choose().name != "fake"
     assert backends.choose("fake").name == "fake"  # as told
+
+
+def test_what_torch_imports_to_count_is_not_metered() -> None:
+    """Its first counted operation makes torch import for a second, which the first block of a process had to pay."""
+    code = (
+        "import sys, torch; from greenkernels.energy import EnergyMeter\n"
+        "with EnergyMeter(source='model'):\n"
+        "    before = set(sys.modules); torch.zeros(2).add_(1); after = set(sys.modules)\n"
+        "print(sorted(after - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
