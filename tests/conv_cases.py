@@ -8,6 +8,8 @@ from torch import Tensor
 from greenkernels import _isa
 
 COMPILED = bool(_isa.levels())  # else the ops run on plain torch
+# torch can be given memory since 2.11: outputs lie in memory of earlier ones
+KEEPS_OUTPUTS = COMPILED and tuple(int(part) for part in torch.__version__.split(".")[:2]) >= (2, 11)
 needs_kernels = pytest.mark.skipif(not COMPILED, reason="a promise of the compiled kernels")
 # Of torch.compile: inductor needs a C++ compiler, and there is none where the tests run on plain torch.
 COMPILE_BACKEND = "inductor" if COMPILED else "aot_eager"

@@ -6,6 +6,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
+from conv_cases import KEEPS_OUTPUTS
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from winograd_cases import COMPILED, FORMATS, TILES, make, needs_kernels, reference, tolerance
@@ -122,7 +123,8 @@ def test_no_map_is_copied(dtype, memory_format):
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
             out = module(x, skip)
     allocated = sum(max(0, event.self_cpu_memory_usage) for event in profiled.events())
-    assert out.nbytes <= allocated <= out.nbytes + 4096  # and the bias in float32
+    seen = 0 if KEEPS_OUTPUTS else out.nbytes  # torch's profiler knows only what torch allocates
+    assert seen <= allocated <= seen + 4096  # and the bias in float32
 
 
 @needs_kernels

@@ -15,6 +15,7 @@
 #include "cpu/scratch.h"
 #include "ops/conv2d_checks.h"
 #include "ops/huge_pages.h"
+#include "ops/kept_output.h"
 
 namespace greenkernels::ops {
 
@@ -112,8 +113,7 @@ void run_into(const Call& call, Activation activation, const Weight& weight, con
 template <typename Call>
 Tensor run(const Call& call, Activation activation, const Weight& weight) {
   const MapLayout layout = suggested_layout(call.input);
-  const Tensor out = with_huge_pages(
-      empty_map(call.op, "the output", call.out_sizes(), layout, map_dtype(call), call.input));
+  const Tensor out = output_map(call.op, call.out_sizes(), layout, map_dtype(call), call.input);
   if (out.numel() > 0) run_into(call, activation, weight, out, layout);
   return out;
 }
@@ -157,6 +157,7 @@ Tensor pack(const char* op, const Tensor& weight, int64_t size, const Pack& pack
   Tensor packed = allocate(op, "the packed weight", double(size) * (is_double ? 8 : 4),
                            [&] { return torch::stable::new_empty(plain, {size}); });
   if (size == 0) return packed;
+  with_huge_pages(packed);
   if (is_double) {
     pack_into(plain.const_data_ptr<double>(), packed.mutable_data_ptr<double>());
   } else {
