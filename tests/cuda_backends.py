@@ -30,9 +30,9 @@ class Simulated:
         return self._device.run(op, *args, **kwargs)
 
     @contextmanager
-    def small(self) -> Iterator[None]:
-        """A device of one multiprocessor, for which launchers choose what they choose for large problems."""
-        before, self._device.multiprocessors = self._device.multiprocessors, 1
+    def small(self, multiprocessors: int = 1) -> Iterator[None]:
+        """A device of few multiprocessors, for which launchers choose what they choose for large problems."""
+        before, self._device.multiprocessors = self._device.multiprocessors, multiprocessors
         yield
         self._device.multiprocessors = before
 

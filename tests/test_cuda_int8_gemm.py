@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from cuda_gemm_cases import ACTIVATIONS
@@ -95,6 +97,56 @@ def test_few_rows(gpu, shape: tuple[int, int, int], dtype: torch.dtype) -> None:
 def test_few_rows_at_the_ends_of_the_range(gpu) -> None:
     """The largest sum there is, of either sign, in the deepest product that the kernel takes."""
     a, b = torch.full((2, 2**16), 255, dtype=torch.uint8), torch.full((3, 2**16), -128, dtype=torch.int8)
+    b[1] = 127
+    assert torch.equal(run(gpu, a, b).long(), a.long() @ b.long().T)
+
+
+# (warps of the tile down and across, m, n, k): a part that is shorter than the others, and one that ends within a
+# slice; tiles of 32 rows, of 128, and of 128 without copies of 16 bytes; columns that fit vectors of four sums, and not
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize(
+    "case", [(1, 4, 9, 132, 1040), (1, 4, 33, 7, 2048), (2, 2, 129, 100, 4112), (2, 2, 3, 12, 1001)], ids=str
+)
+def test_depth_in_parts(gpu, case: tuple[int, ...], scaled: bool, dtype: torch.dtype) -> None:
+    """Few tiles and many products for each: parts of the depth, added up by a kernel that does the rest."""
+    down, across, m, n, k = case
+    a, b = operands(m, n, k, dtype)
+    points = torch.randint(0, 100, (m,), dtype=torch.int32)
+    exact = (a.long() - points.long()[:, None]) @ b.long().T
+    wanted = {"zero_point": points}
+    if scaled:
+        wanted |= {"row_scale": torch.rand(m) / 1000, "col_scale": torch.rand(n), "bias": torch.randn(n)}
+        wanted |= {"activation": "prelu", "param": torch.rand(n)}
+    with gpu.small(8) if m > 128 else nullcontext():
+        out = run(gpu, a, b, **wanted)
+    if gpu.reports is not None:
+        _, products, total = gpu.reports
+        assert f"Int8TileILi{down}ELi{across}E" in products.kernel.name
+        assert products.shape.grid[2] > 1
+        assert "int8_sum_kernel" in total.kernel.name
+    if not scaled:
+        assert torch.equal(out.long(), exact)
+        return
+    product = wanted["row_scale"].double()[:, None] * wanted["col_scale"].double() * exact
+    value = product + wanted["bias"]
+    value = torch.where(value > 0, value, wanted["param"].double() * value)
+    # The sum, the scales, their product, and the bias: four roundings; one more of the slope.
+    assert ((out - value).abs() <= UNIT * 5 * (product.abs() + wanted["bias"].abs()) * (1 + 1e-3)).all()
+
+
+def test_parts_into_memory_that_allows_no_vectors(gpu) -> None:
+    a, b = operands(20, 12, 1024, torch.int8)
+    memory = gpu.place(torch.full((20 * 12 + 2,), -1, dtype=torch.int32))
+    gpu.run("int8_gemm.out", gpu.place(a), gpu.place(b), *NOTHING, out=memory[1:-1].view(20, 12))
+    got = memory.cpu()
+    assert torch.equal(got[1:-1].view(20, 12).long(), a.long() @ b.long().T)
+    assert got[0] == got[-1] == -1
+
+
+def test_sums_of_parts_at_the_ends_of_the_range(gpu) -> None:
+    """The largest sums there are, of either sign, that only all parts together come to."""
+    a, b = torch.full((9, 2**16), 255, dtype=torch.uint8), torch.full((2, 2**16), -128, dtype=torch.int8)
     b[1] = 127
     assert torch.equal(run(gpu, a, b).long(), a.long() @ b.long().T)
 
@@ -201,6 +253,21 @@ def test_hot_lines_waste_nothing(gpu, rows: int) -> None:
     assert by_opcode["mma"].issued == rows * 128 * 256 // (16 * 8 * 32)
     # A warp's slice of 64 x 64 x 64: four loads of rows and four of columns for each 32 of depth.
     assert by_opcode["ldmatrix"].issued == by_opcode["mma"].issued * 8 // 32
+
+
+def test_parts_waste_nothing(gpu) -> None:
+    """On whole tiles of 32 x 128: no bank conflict, every sector that is moved is used, in both launches."""
+    a, b = operands(32, 256, 1024, torch.int8)
+    run(gpu, a, b, row_scale=torch.ones(32), col_scale=torch.ones(256))
+    if gpu.reports is None:
+        return
+    products, total = gpu.reports
+    for report in (products, total):
+        traffic = report.statistics.total().traffic
+        assert {kind: one.ratio for kind, one in traffic.items()} == dict.fromkeys(traffic, 1)
+    assert products.statistics.by_opcode()["mma"].issued == 32 * 256 * 1024 // (16 * 8 * 32)
+    # b once, a once for each 128 columns.
+    assert products.statistics.total().traffic["global load"].bytes == (256 + 2 * 32) * 1024
 
 
 @pytest.mark.parametrize("rows", [1, 2, 4, 8])

@@ -143,3 +143,17 @@ def test_hot_lines_waste_nothing(gpu, layouts: tuple[str, str], rows: int) -> No
     assert report.statistics.by_opcode()["fma"].issued == multiply_adds
     if rows == 128:
         assert total.issued <= 1.45 * multiply_adds
+
+
+def test_parts_waste_nothing(gpu) -> None:
+    """On whole tiles: no bank conflict anywhere, and every sector that is moved is used, in both launches."""
+    a, b = gpu.place(torch.randn(64, 512)), gpu.place(torch.randn(64, 512))
+    bias, out = gpu.place(torch.randn(64)), gpu.place(torch.randn(64, 64))
+    gpu.run("sgemm.out", a, b, bias, "relu", None, 0.5, out=out)
+    if gpu.reports is None:
+        return
+    _, total = gpu.reports
+    for report in gpu.reports:
+        traffic = report.statistics.total().traffic
+        assert {kind: one.ratio for kind, one in traffic.items()} == dict.fromkeys(traffic, 1)
+    assert "sgemm_sum_kernel" in total.kernel.name

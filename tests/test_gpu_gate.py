@@ -65,6 +65,9 @@ def test_the_hottest_loop_is_the_one_that_multiplies_most() -> None:
     (listing,) = sass.kernels_of(LISTING).values()
     assert listing.loops == ((1, 2), (3, 8))
     assert listing.hottest() == ("LDS.128", "LDS", "FFMA", "FFMA", "BRA", "BRA")
+    of_matrices = LISTING.replace("FFMA R2, R2, R3, R4", "IMMA.16832.S8.S8 R4, R2.ROW, R8.COL, R4")
+    (listing,) = sass.kernels_of(of_matrices).values()
+    assert listing.hottest() == ("IMMA.16832.S8.S8", "BRA")
 
 
 def test_the_mix_of_a_loop() -> None:
@@ -119,6 +122,8 @@ def test_a_short_name_has_the_arguments_of_a_template() -> None:
     assert budget.short_name("_ZN12greenkernels4cuda11demo_kernelILi16ELb1EEEvi") == "demo_kernel<16,1>"
     mangled = "_ZN12greenkernels4cuda21winograd_fused_kernelILNS0_10FusedLoadsE2EEEvi"
     assert budget.short_name(mangled) == "winograd_fused_kernel<2>"
+    mangled = "_ZN12greenkernels4cuda11demo_kernelINS0_4TileILi1ELi4EEELb1EEEvNS_4ArgsEi"
+    assert budget.short_name(mangled) == "demo_kernel<1,4,1>"
 
 
 def test_no_kernel_may_spill() -> None:

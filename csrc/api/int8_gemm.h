@@ -142,7 +142,11 @@ struct Int8RowSumsArgs {
 namespace cuda {
 // Each puts its kernel into `stream`, a cudaStream_t, and returns at once: a cudaError_t, 0 for success,
 // cudaErrorInvalidValue for what its arguments leave out. Every pointer is memory of that stream's device.
-int int8_gemm(const Int8CudaGemmArgs& args, void* stream);
+// Where there are too few tiles of out for the current device, the depth of the product is cut into parts
+// that are added up through scratch memory of int8_gemm_scratch elements, 16-byte aligned; with nullptr, or 0
+// of them, it is not.
+int64_t int8_gemm_scratch(const Int8CudaGemmArgs& args);
+int int8_gemm(const Int8CudaGemmArgs& args, int32_t* scratch, void* stream);
 int int8_quantize(const Int8QuantizeArgs& args, void* stream);
 int int8_requantize(const Int8RequantizeArgs& args, void* stream);
 int int8_row_sums(const Int8RowSumsArgs& args, void* stream);

@@ -56,6 +56,7 @@ __device__ inline int block_z() {
 
 // 16 bytes at once; the pointer is a multiple of 16.
 __device__ inline float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
+__device__ inline int4 load4(const int* from) { return *reinterpret_cast<const int4*>(from); }
 __device__ inline void store4(float* to, float4 values) { *reinterpret_cast<float4*>(to) = values; }
 
 // The same in global memory. As PTX, since nvcc splits the plain store where a branch beside it stores the
@@ -64,6 +65,34 @@ __device__ inline void store4_global(float* to, float4 values) {
   asm volatile("st.global.v4.f32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "f"(values.x),
                "f"(values.y), "f"(values.z), "f"(values.w)
                : "memory");
+}
+
+__device__ inline void store4_global(int* to, int4 values) {
+  asm volatile("st.global.v4.s32 [%0], {%1, %2, %3, %4};" ::"l"(__cvta_generic_to_global(to)), "r"(values.x),
+               "r"(values.y), "r"(values.z), "r"(values.w)
+               : "memory");
+}
+
+// kCount neighbours in global memory: four at once, or one.
+template <typename T, int kCount>
+__device__ inline void load_neighbours(T (&to)[kCount], const T* from) {
+  static_assert(kCount == 4 || kCount == 1);
+  if constexpr (kCount == 4) {
+    const auto four = load4(from);
+    to[0] = four.x, to[1] = four.y, to[2] = four.z, to[3] = four.w;
+  } else {
+    to[0] = from[0];
+  }
+}
+__device__ inline void store_neighbours(float* to, const float (&values)[4]) {
+  store4_global(to, make_float4(values[0], values[1], values[2], values[3]));
+}
+__device__ inline void store_neighbours(int* to, const int (&values)[4]) {
+  store4_global(to, make_int4(values[0], values[1], values[2], values[3]));
+}
+template <typename T>
+__device__ inline void store_neighbours(T* to, const T (&values)[1]) {
+  to[0] = values[0];
 }
 
 // Two neighbours, or the first alone.

@@ -3,8 +3,8 @@
 #pragma once
 
 #include "api/int8_gemm.h"
-#include "cuda/activation.cuh"
 #include "cuda/device.cuh"
+#include "cuda/int8_element.cuh"
 #include "cuda/lane_sums.cuh"
 
 namespace greenkernels::cuda {
@@ -21,22 +21,6 @@ __device__ inline int add_products(int4 a, int4 b, int sum) {
   sum = multiply_add_bytes<kUnsigned>(a.y, b.y, sum);
   sum = multiply_add_bytes<kUnsigned>(a.z, b.z, sum);
   return multiply_add_bytes<kUnsigned>(a.w, b.w, sum);
-}
-
-// Writes element (i, j) of out, of which `sum` is the sum of products.
-__device__ inline void int8_write_element(const Int8CudaGemmArgs& args, int64_t i, int64_t j, int sum) {
-  if (args.zero_points) sum -= args.zero_point[args.zero_points > 1 ? i : 0] * args.b_sums[j];
-  const int64_t at = i * args.n + j;
-  if (args.output == Int8Output::kSums) {
-    static_cast<int*>(args.out)[at] = sum;
-    return;
-  }
-  const Int8Epilogue& epilogue = args.epilogue;
-  const float scale = args.row_scale[args.row_scales > 1 ? i : 0] * epilogue.col_scale[j];
-  const float value = fmaf(scale, float(sum), epilogue.bias ? epilogue.bias[j] : 0.0f);
-  const int64_t param = epilogue.activation_params > 1 ? j : 0;
-  const float slope = epilogue.activation_params ? epilogue.activation_param[param] : 0.0f;
-  static_cast<float*>(args.out)[at] = activate(epilogue.activation, value, slope);
 }
 
 // At least args.m, which is at least 1, is kRows; block x owns columns kInt8FewColumns * x and on.
@@ -74,17 +58,16 @@ __global__ void __launch_bounds__(kInt8FewThreads) int8_gemm_few_rows_kernel(Int
   __syncthreads();
   const int64_t i = threadIdx.x / kInt8FewColumns, j = col0 + threadIdx.x % kInt8FewColumns;
   if (threadIdx.x >= kSums || i >= args.m || j >= args.n) return;
-  int total = 0;
+  int total[1] = {};
 #pragma unroll
-  for (int from = 0; from < kInt8FewWarps; ++from) total += parts[from][threadIdx.x];
-  int8_write_element(args, i, j, total);
+  for (int from = 0; from < kInt8FewWarps; ++from) total[0] += parts[from][threadIdx.x];
+  int8_write_elements(args, i, j, total);
 }
 
 template <bool kUnsigned>
 cudaError_t launch_int8_few_rows(const Int8CudaGemmArgs& args, cudaStream_t stream) {
   const int64_t blocks = blocks_for(args.n, kInt8FewColumns);
   if (blocks > INT32_MAX) return cudaErrorInvalidConfiguration;
-  if (blocks == 0) return cudaSuccess;
   const auto kernel = args.m == 1   ? int8_gemm_few_rows_kernel<1, kUnsigned>
                       : args.m == 2 ? int8_gemm_few_rows_kernel<2, kUnsigned>
                       : args.m <= 4 ? int8_gemm_few_rows_kernel<4, kUnsigned>

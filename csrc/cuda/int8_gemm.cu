@@ -5,8 +5,10 @@
 
 namespace greenkernels::cuda {
 
-int int8_gemm(const Int8CudaGemmArgs& args, void* stream) {
-  return launch_int8_gemm(args, static_cast<cudaStream_t>(stream));
+int64_t int8_gemm_scratch(const Int8CudaGemmArgs& args) { return int8_scratch_of(args); }
+
+int int8_gemm(const Int8CudaGemmArgs& args, int32_t* scratch, void* stream) {
+  return launch_int8_gemm(args, scratch, static_cast<cudaStream_t>(stream));
 }
 
 int int8_quantize(const Int8QuantizeArgs& args, void* stream) {

@@ -23,25 +23,27 @@ __device__ inline unsigned int8_place(int row, int column) {
   return row * kInt8Depth + (column ^ (row / 2 % kInt8Chunks)) * kInt8Chunk;
 }
 
-// One operand, [rows, k] row-major.
+// One operand, or a part of its depth: row-major.
 struct Int8Operand {
-  const int8_t* data;
-  int64_t rows;  // >= 1
-  int k;
+  const int8_t* data;  // [rows, depth]
+  int64_t rows;        // >= 1
+  int stride;          // of a row
+  int depth;
 };
 
 // The chunks of one of kThreads in every slice of kRows of an operand: all of one column. Rows past the
 // last are read as the last once more: what comes of them is not written.
-//   kVector: rows allow 16-byte copies, which k and data decide; else bytes are put together one by one.
+//   kVector: rows allow 16-byte copies, which strides and data decide; else bytes are put together one by
+//   one.
 template <int kRows, int kThreads, bool kVector>
 class Int8Share {
  public:
   __device__ Int8Share(const Int8Operand& operand, int64_t first_row)
-      : first_(operand.data + first_row * operand.k), k_(operand.k) {
+      : first_(operand.data + first_row * operand.stride), depth_(operand.depth) {
     const int last = int(min(operand.rows - first_row, int64_t{kRows})) - 1;
 #pragma unroll
     for (int piece = 0; piece < kPieces; ++piece) {
-      offsets_[piece] = unsigned(min(tile_row(piece), last)) * operand.k + column() * kInt8Chunk;
+      offsets_[piece] = unsigned(min(tile_row(piece), last)) * operand.stride + column() * kInt8Chunk;
     }
   }
 
@@ -49,7 +51,7 @@ class Int8Share {
   // it.
   __device__ void begin(Int8Slice<kRows>* to, int slice) const {
     const int8_t* source = first_ + slice * kInt8Depth;  // the same in all threads
-    const int left = k_ - slice * kInt8Depth - column() * kInt8Chunk;
+    const int left = depth_ - slice * kInt8Depth - column() * kInt8Chunk;
     if constexpr (kVector) {
       const unsigned target = shared_address(to) + int8_place(tile_row(0), column());
 #pragma unroll
@@ -93,7 +95,7 @@ class Int8Share {
 
   const int8_t* first_;  // of the tile
   unsigned offsets_[kPieces];
-  int k_;
+  int depth_;
 };
 
 }  // namespace greenkernels::cuda

@@ -3,12 +3,10 @@
 #pragma once
 
 #include "api/sgemm.h"
+#include "cuda/depth_split.cuh"
 #include "cuda/sgemm_sums.cuh"
 
 namespace greenkernels::cuda {
-
-inline constexpr int kSumThreads = 256;
-inline constexpr int kMostDepthParts = 16;
 
 struct SgemmPlan {
   bool large;     // tiles of 128 x 128, else of 64 x 64
@@ -25,23 +23,19 @@ inline int64_t sgemm_clocks(bool large, int64_t blocks, int64_t depth) {
 
 // The fastest way, in one part unless there `is_scratch` memory.
 inline SgemmPlan sgemm_plan(const SgemmArgs<float>& args, int multiprocessors, bool is_scratch) {
-  constexpr int64_t kSumClocks = 1000;    // that the launch which adds up takes
-  constexpr int64_t kBytesPerClock = 10;  // that it reads and writes, of each multiprocessor
-  constexpr int64_t kLeastDepth = 64;     // of a part: shorter ones are mostly their beginning and end
+  constexpr int64_t kLeastDepth = 64;  // of a part: shorter ones are mostly their beginning and end
   SgemmPlan best{};
   int64_t best_clocks = -1;
   for (const bool large : {true, false}) {
     const int side = large ? kSgemmTile<16> : kSgemmTile<8>;
     const int64_t tiles = blocks_for(args.m, side) * blocks_for(args.n, side) * args.batch;
     const bool may_split = is_scratch && args.batch == 1 && tiles < 4 * multiprocessors;
-    for (int64_t parts = 1; parts <= (may_split ? kMostDepthParts : 1); ++parts) {
-      const int64_t depth = parts == 1 ? args.k : blocks_for(args.k, parts * kSgemmDepth) * kSgemmDepth;
-      if (parts > 1 && (depth < kLeastDepth || (parts - 1) * depth >= args.k)) continue;
-      const int64_t sum_bytes = int64_t{sizeof(float)} * (parts + 1) * args.m * args.n;
+    const int64_t most = may_split ? kMostDepthParts : 1;
+    for_each_split(args.k, kSgemmDepth, kLeastDepth, most, [&](int64_t parts, int64_t depth) {
       const int64_t clocks = sgemm_clocks(large, blocks_for(tiles * parts, multiprocessors), depth) +
-                             (parts > 1 ? kSumClocks + sum_bytes / (kBytesPerClock * multiprocessors) : 0);
+                             sum_clocks(parts, args.m * args.n, multiprocessors);
       if (best_clocks < 0 || clocks < best_clocks) best = {large, parts, depth}, best_clocks = clocks;
-    }
+    });
   }
   return best;
 }
@@ -70,43 +64,37 @@ inline SgemmArgs<float> sgemm_parts(const SgemmArgs<float>& args, const SgemmPla
 template <int kVector>
 __global__ void __launch_bounds__(kSumThreads)
     sgemm_sum_kernel(SgemmArgs<float> args, const float* partial, int parts) {
-  const unsigned across = unsigned(args.n) / kVector, number = block_x() * kSumThreads + threadIdx.x;
-  const int64_t row = number / across, col = int64_t{number % across} * kVector;
+  const auto [row, col] = SumPlace<kVector>::of_thread(args.n);
   if (row >= args.m) return;
-  const float* from = partial + row * args.n + col;
   float sums[kVector] = {};
-#pragma unroll 4
-  for (int part = 0; part < parts; ++part, from += args.m * args.n) {
-    if constexpr (kVector == 4) {
-      const float4 four = load4(from);
-      sums[0] += four.x, sums[1] += four.y, sums[2] += four.z, sums[3] += four.w;
-    } else {
-      sums[0] += from[0];
-    }
-  }
+  add_parts(sums, partial + row * args.n + col, parts, args.m * args.n);
   float* out = args.out + row * args.out_row + col;
+  float more[kVector];
+  if (args.bias) {
+    load_neighbours(more, args.bias + col);
+#pragma unroll
+    for (int j = 0; j < kVector; ++j) sums[j] += more[j];
+  }
+  if (args.beta != 0.0f) {
+    load_neighbours(more, out);
+#pragma unroll
+    for (int j = 0; j < kVector; ++j) sums[j] += args.beta * more[j];
+  }
 #pragma unroll
   for (int j = 0; j < kVector; ++j) {
-    if (args.bias) sums[j] += args.bias[col + j];
-    if (args.beta != 0.0f) sums[j] += args.beta * out[j];
     const int64_t at = args.activation_params > 1 ? col + j : 0;
     const float slope = args.activation_params ? args.activation_param[at] : 0.0f;
     sums[j] = activate(args.activation, sums[j], slope);
   }
-  if constexpr (kVector == 4) {
-    store4_global(out, make_float4(sums[0], sums[1], sums[2], sums[3]));
-  } else {
-    out[0] = sums[0];
-  }
+  store_neighbours(out, sums);
 }
 
 inline cudaError_t launch_sgemm_sum(const SgemmArgs<float>& args, const SgemmPlan& plan, const float* partial,
                                     cudaStream_t stream) {
-  const bool vector = is_aligned(args.out, 16) && args.n % 4 == 0 && args.out_row % 4 == 0;
-  const int64_t threads = args.m * args.n / (vector ? 4 : 1);
-  return launch(vector ? sgemm_sum_kernel<4> : sgemm_sum_kernel<1>,
-                dim3(unsigned(blocks_for(threads, kSumThreads))), dim3(kSumThreads), 0, stream, args, partial,
-                int(plan.parts));
+  const bool vector =
+      is_aligned(args.out, 16) && is_aligned(args.bias, 16) && args.n % 4 == 0 && args.out_row % 4 == 0;
+  return launch(vector ? sgemm_sum_kernel<4> : sgemm_sum_kernel<1>, sum_grid(args.m, args.n, vector ? 4 : 1),
+                dim3(kSumThreads), 0, stream, args, partial, int(plan.parts));
 }
 
 }  // namespace greenkernels::cuda

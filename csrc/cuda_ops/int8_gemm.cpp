@@ -93,7 +93,12 @@ void multiply_into(const Int8Call& call, Activation activation, const Tensor& b,
   args.input = call.input() == Int8Input::kInt8 ? Int8Input::kInt8 : Int8Input::kUint8;
   args.output = call.output() == Int8Output::kSums ? Int8Output::kSums : Int8Output::kFloat;
   args.m = call.m(), args.n = weight.size(0), args.k = weight.size(1);
-  device.check(cuda::int8_gemm(args, device.stream()));
+  OptionalTensor scratch;
+  if (const int64_t count = cuda::int8_gemm_scratch(args); count > 0) {
+    scratch = empty(device, out, {count}, ScalarType::Int);
+  }
+  int32_t* memory = scratch ? scratch->mutable_data_ptr<int32_t>() : nullptr;
+  device.check(cuda::int8_gemm(args, memory, device.stream()));
 }
 
 // Everything of a call into `out`, contiguous and of the type that call.written_dtype() says.

@@ -81,6 +81,8 @@ def short_name(mangled: str) -> str:
         end = found.end() + int(found[0])
         name, rest = rest[found.end() : end], rest[end:]
     kind = r"L(?:[a-z]|NS0_\d+[A-Za-z]+E)"  # a letter for what is built in, a name for an enum of the library
-    arguments = re.match(rf"I((?:{kind}\d+E)+)E", rest)
+    arguments = re.match(
+        r"I(.*?E)Ev", rest
+    )  # in front of the result, which is void; types have arguments too
     values = ",".join(re.findall(rf"{kind}(\d+)E", arguments[1])) if arguments else ""
     return f"{name}<{values}>" if values else name

@@ -32,14 +32,21 @@ class Listing:
     loops: tuple[tuple[int, int], ...]
 
     def hottest(self) -> tuple[str, ...]:
-        """The loop with the most multiplications, the shortest of equals; without loops the whole kernel."""
+        """The loop with the most multiplications, the shortest of equals; without loops the whole kernel.
+
+        A product of matrices outweighs any number of plain ones, such as those of a loop over activations.
+        """
         if not self.loops:
             return self.opcodes
-        first, last = max(self.loops, key=lambda loop: (self._multiplies(*loop), loop[0] - loop[1]))
+
+        def weight(loop: tuple[int, int]) -> tuple[int, int, int]:
+            return self._count(_MATRIX, *loop), self._count(_MULTIPLIES, *loop), loop[0] - loop[1]
+
+        first, last = max(self.loops, key=weight)
         return self.opcodes[first : last + 1]
 
-    def _multiplies(self, first: int, last: int) -> int:
-        return sum(bool(_MULTIPLIES.match(opcode)) for opcode in self.opcodes[first : last + 1])
+    def _count(self, kind: re.Pattern[str], first: int, last: int) -> int:
+        return sum(bool(kind.match(opcode)) for opcode in self.opcodes[first : last + 1])
 
 
 def kernels_of(listing: str) -> dict[str, Listing]:

@@ -41,7 +41,7 @@ WINOGRAD = 36 / 16  # multiply-adds of a direct convolution for one of F(2 x 2, 
 _FETCH = re.compile(r"^(?:LDG|LDGSTS)\b.*")
 # Of ours, the ones for aligned operands with stride 1 along the depth, which is what the rivals take.
 OURS = re.compile(
-    r"sgemm_kernelILi\d+ELb1ELb1ELi4E|sgemm_tf32x3_kernel\w+Lb1ELb1ELi4E|int8_gemm_mma_kernelILi\dELb0ELb0ELb1E|winograd_fused"
+    r"sgemm_kernelILi\d+ELb1ELb1ELi4E|sgemm_tf32x3_kernel\w+Lb1ELb1ELi4E|int8_gemm_mma_kernel\w+Lb0ELb0ELb1E|winograd_fused"
     r"|csr_many_rows_kernelIfiLi4E"
 )
 
