@@ -88,6 +88,22 @@ void check_case(const Case& c) {
   }
 }
 
+// Few rows of a deep product, whose b all threads pack before they multiply: at once, and by columns where it
+// is larger than what is packed at a time.
+void test_packs_first() {
+  constexpr int kThreads = 16;
+  const Case kAtOnce{1, 28, 70, 16384, false, false, false, 2, false, true},
+      kByColumns{1, 28, 520, 16384, false, true, false, 0, false, true};
+  cpu::set_isa(cpu::isa_name(cpu::isa_levels().back()));  // deep enough to be slow at the lower ones
+  raw::set_num_threads(kThreads);
+  for (const Case* c : {&kAtOnce, &kByColumns}) {
+    const int64_t most = cpu::sgemm_columns_packed(c->k, sizeof(float));
+    GK_EXPECT(cpu::sgemm_plan({c->m, c->n, c->k, false}, 14, kThreads).pack_first, "n %ld", long(c->n));
+    GK_EXPECT((most < c->n) == (c == &kByColumns), "%ld of %ld columns at a time", long(most), long(c->n));
+    if (double(c->m * c->n * c->k) <= most_products()) check_case<float>(*c);
+  }
+}
+
 void test_shares_are_even() {
   for (const auto& [m, n] : {std::pair<int64_t, int64_t>{4096, 4096}, {8192, 2048}, {100000, 64}}) {
     for (int64_t threads = 1; threads <= 64; ++threads) {
@@ -126,6 +142,7 @@ int main() {
     });
     for (const Case& c : kCases) check_case<double>(c);
   }
+  test_packs_first();
   test_shares_are_even();
   test_blocks_follow_the_cache();
   return result();

@@ -34,7 +34,7 @@ SgemmProduct<T> columns_of(const SgemmProduct<T>& p, int64_t column, int64_t cou
   SgemmProduct<T> part = p;
   part.n = count;
   for (int t = 0; t < p.b.count; ++t) {
-    part.b.terms[t].data += column * p.b.row_stride;
+    if (part.b.terms[t].data) part.b.terms[t].data += column * p.b.row_stride;  // nullptr beside half
     part.b.terms[t].rows -= column;
   }
   if (part.b.half) part.b.half += column * p.k;
