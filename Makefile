@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 KERNEL_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
-.PHONY: help setup demo test test-python test-cpp test-arm test-all fuzz raw bench architectures gpu-gate docs lint format clean
+.PHONY: help setup demo test test-python test-cpp test-arm coverage test-all fuzz raw bench architectures gpu-gate docs lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +47,9 @@ test-arm: setup  ## the C++ tests on 64-bit Arm: cross-compiled, run by qemu wit
 	cmake --build --preset aarch64
 	ctest --preset aarch64 --parallel 2
 	ctest --preset aarch64-oldest --parallel 2
+
+coverage: setup  ## lines of csrc/cpu and greenkernels that the tests run, into docs/coverage.md
+	$(BIN)/python tools/coverage $(ARGS)
 
 test-all: setup  ## the long run: what CI runs and all that is too long for it (ARGS=--list shows the steps)
 	$(BIN)/python tools/long_tests $(ARGS)

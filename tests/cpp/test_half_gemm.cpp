@@ -7,6 +7,7 @@
 #include "check.h"
 #include "cpu/half.h"
 #include "quantized_rows.h"
+#include "raw/parallel.h"
 
 namespace {
 
@@ -61,6 +62,16 @@ void matches_double(const Size& s, HalfFormat format) {
   }
 }
 
+// So many threads pack the weight in float32 first, and so deep a one by columns (test_sgemm's
+// test_packs_first).
+void packs_by_columns() {
+  const Size size{28, 520, 16384};
+  if (double(size.m * size.n * size.k) > most_products()) return;
+  cpu::set_isa(cpu::isa_name(cpu::isa_levels().back()));
+  raw::set_num_threads(16);
+  matches_double(size, HalfFormat::kFloat16);
+}
+
 }  // namespace
 
 int main() {
@@ -69,5 +80,6 @@ int main() {
       for (const HalfFormat format : {HalfFormat::kBFloat16, HalfFormat::kFloat16}) matches_double(s, format);
     }
   });
+  packs_by_columns();
   return result();
 }

@@ -24,14 +24,17 @@ void matches_double(const Size& s, bool ends) {
   std::mt19937 stream(7);
   const Int4Weight shape{s.n, s.k, s.group};
   const int64_t groups = shape.groups();
-  const auto x = random_normal<float>(s.m * s.k, 8), bias = random_normal<float>(s.n, 9);
+  const auto x = random_normal<float>(s.m * s.k, 8), bias = random_normal<float>(s.n, 9),
+             slope = random_normal<float>(s.n, 11);
+  const int64_t slopes = ends ? 1 : s.n;
   auto scale = random_normal<float>(s.n * groups, 10);
   std::vector<int8_t> b(s.n * s.k);
   for (int8_t& value : b) value = int8_t(ends ? (stream() % 2 ? 7 : -8) : int(stream() % 16) - 8);
   const Aligned packed(shape.packed_bytes());
   cpu::int4_gemm_pack({b.data(), scale.data(), packed.data, shape});
   std::vector<float> out(s.m * s.n, -1);
-  cpu::int4_gemm({x.data(), packed.data, bias.data(), Activation::kRelu, nullptr, 0, out.data(), s.m, shape});
+  cpu::int4_gemm(
+      {x.data(), packed.data, bias.data(), Activation::kPrelu, slope.data(), slopes, out.data(), s.m, shape});
   for (int64_t i = 0; i < s.m; ++i) {
     const Row row = quantized(x.data() + i * s.k, s.k);
     for (int64_t j = 0; j < s.n; ++j) {
@@ -42,9 +45,12 @@ void matches_double(const Size& s, bool ends) {
         sum += w * row.q[d];
         size += std::fabs(w) * (std::fabs(row.q[d] + row.zero - 128) + std::fabs(row.zero - 128));
       }
-      const double expected = std::max(0.0, row.scale * sum + bias[j]);
-      // Sums of rows and of groups are rounded once a group each; then the zero point, the scale, the bias.
-      const double bound = double(2 * groups + 4) * 0x1p-24 * (row.scale * size + std::fabs(bias[j]));
+      const double v = row.scale * sum + bias[j], factor = slope[slopes == 1 ? 0 : j];
+      const double expected = v < 0 ? factor * v : v;
+      // Sums of rows and of groups are rounded once a group each; then the zero point, the scale, the bias,
+      // the slope, whose branch on either side of 0 is as far off as the steeper one makes it.
+      const double bound = double(2 * groups + 5) * 0x1p-24 * std::max(1.0, std::fabs(factor)) *
+                           (row.scale * size + std::fabs(bias[j]));
       GK_EXPECT(std::fabs(out[i * s.n + j] - expected) <= bound, "%ld x %ld x %ld by %ld: %g, expected %g",
                 long(s.m), long(s.n), long(s.k), long(s.group), out[i * s.n + j], expected);
       if (failures) return;

@@ -17,10 +17,11 @@ struct Size {
   int64_t m, n, k;
 };
 
-// Smallest, ragged, around rows of the micro-kernel, panel, chunk and slice, nothing at all.
+// Smallest, ragged, around rows of the micro-kernel, panel, chunk and slice, nothing at all; few rows of a
+// large weight, whose panels two threads share.
 const Size kSizes[] = {{1, 1, 1},    {1, 32, 64},   {3, 5, 0},     {0, 4, 8},     {4, 0, 8},
                        {17, 33, 70}, {14, 32, 64},  {15, 31, 3},   {13, 65, 127}, {29, 97, 61},
-                       {2, 70, 257}, {113, 40, 90}, {9, 33, 1030}, {2, 3, 65536}};
+                       {2, 70, 257}, {113, 40, 90}, {9, 33, 1030}, {2, 3, 65536}, {5, 330, 2600}};
 
 // 64-byte aligned, as a packed weight has to be, and exactly as long as asked for.
 struct Aligned {
@@ -171,6 +172,7 @@ void deep_sums_do_not_overflow() {
 
 void every_case() {
   for (const Size& s : kSizes) {
+    if (double(s.m * s.n * s.k) > most_products()) continue;
     for (const bool ends : {false, true}) {
       const Data data = make_data(s, ends, 3);
       const Int8Weight shape{s.n, s.k};

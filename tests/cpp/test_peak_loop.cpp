@@ -2,6 +2,7 @@
 #include "cpu/peak_loop.h"
 
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "check.h"
@@ -32,6 +33,13 @@ void a_level_forbids_wider_loops(Isa level) {
   if (level == Isa::kScalar) GK_EXPECT(!has_peak_loop(PeakLoop::kVnni), "vnni at the scalar level");
 }
 
+void loops_have_names() {
+  const std::string names[] = {peak_loop_name(PeakLoop::kFma), peak_loop_name(PeakLoop::kVnni),
+                               peak_loop_name(PeakLoop::kBf16)};
+  GK_EXPECT(names[0] == "fma" && names[1] == "vnni" && names[2] == "bf16", "%s %s %s", names[0].c_str(),
+            names[1].c_str(), names[2].c_str());
+}
+
 void memory_is_summed(Isa level) {
   for (const int64_t count : {int64_t{0}, int64_t{1}, int64_t{17}, int64_t{300001}}) {
     std::vector<uint64_t> words(count);
@@ -45,6 +53,7 @@ void memory_is_summed(Isa level) {
 }  // namespace
 
 int main() {
+  loops_have_names();
   test::for_each_isa([](Isa level) {
     loops_count_their_operations(level);
     a_level_forbids_wider_loops(level);

@@ -46,6 +46,7 @@ STEPS = (
         ("bash", "tools/newcomer.sh"),
     ),
     Step("fuzz", "ops against float64 on random cases, for 30 minutes", ("make", "fuzz")),
+    Step("coverage", "lines that the tests run, into docs/coverage.md", ("make", "coverage")),
     Step("arm", "the C++ tests of all kernels on 64-bit Arm, under qemu", ("make", "test-arm")),
     Step(
         "arm-counts",
