@@ -70,7 +70,16 @@ def test_in_place_reads_and_writes() -> None:
 
 
 @pytest.mark.parametrize(
-    "view", [lambda x: x.view(6), lambda x: x.t(), lambda x: x[0], lambda x: x.expand(4, 2, 3), Tensor.detach]
+    "view",
+    [
+        lambda x: x.view(6),
+        lambda x: x.t(),
+        lambda x: x[0],
+        lambda x: x.expand(4, 2, 3),
+        Tensor.detach,
+        lambda x: x.unsqueeze_(0),
+        lambda x: x.as_strided_((3, 2), (1, 3)),  # torch's convolution in inference mode
+    ],
 )
 def test_a_view_is_exactly_nothing(view) -> None:
     total = tally_of(view, torch.randn(2, 3)).total

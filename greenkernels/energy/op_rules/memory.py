@@ -15,6 +15,7 @@ from ..ops import Op, occupied, op_rule
     "_unsafe_view", "_reshape_alias", "detach_", "lift_fresh", "alias", "unsafe_split", "empty", "empty_like"
 )
 @op_rule("new_empty", "empty_strided", "new_empty_strided", "resize_", "set_")
+@op_rule("as_strided_", "squeeze_", "unsqueeze_", "transpose_", "t_", "swapaxes_", "swapdims_")
 @op_rule("is_same_size", "_local_scalar_dense", "unsafe_split_with_sizes", "_assert_async", "unsafe_chunk")
 @op_rule(
     "profiler::_record_function_enter_new", "profiler::_record_function_exit"
