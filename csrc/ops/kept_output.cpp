@@ -42,10 +42,12 @@ class OutputMemory {
  public:
   // At least `bytes`; `capacity` is what must be told to give(). nullptr where there is none.
   void* take(int64_t bytes, int64_t* capacity) {
+    const int64_t alignment = bytes >= 2 * cpu::kHugePage ? cpu::kHugePage : kPage;
+    const int64_t whole = (bytes + alignment - 1) / alignment * alignment;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       const auto fits = [=](const Buffer& b) {
-        return b.capacity >= bytes && b.capacity <= bytes + bytes / 4;
+        return b.capacity >= bytes && b.capacity <= whole + whole / 4;
       };
       auto best = free_.end();
       for (auto it = free_.begin(); it != free_.end(); ++it) {
@@ -59,10 +61,9 @@ class OutputMemory {
         return found.data;
       }
     }
-    const int64_t alignment = bytes >= 2 * cpu::kHugePage ? cpu::kHugePage : kPage;
-    *capacity = (bytes + alignment - 1) / alignment * alignment;
-    void* const data = std::aligned_alloc(size_t(alignment), size_t(*capacity));
-    if (data) cpu::prefer_huge_pages(data, *capacity);
+    *capacity = whole;
+    void* const data = std::aligned_alloc(size_t(alignment), size_t(whole));
+    if (data) cpu::prefer_huge_pages(data, whole);
     return data;
   }
 
