@@ -1,20 +1,18 @@
-"""Cases of the convolutions: each function draws one and gives the call with what it must compute."""
+"""Problems of the convolutions: each function draws one."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from inputs import KINDS, LAYOUTS, Case, finite, laid, rounding_bound, sizes, values
+from inputs import KINDS, LAYOUTS, finite, laid, sizes, values
 from int8_cases import integers
-from int8_conv_cases import numpy_conv_sums
-from products import FLOATS, Maker
+from products import FLOATS, Maker, sparse
 from torch import Tensor
+from verdicts import Bound, Call, Problem, rounding_bound
 from winograd_cases import TILES
-from winograd_cases import reference as winograd_reference
 from winograd_cases import tolerance as winograd_tolerance
 
 from greenkernels import ops
@@ -22,9 +20,10 @@ from greenkernels.ops.csr_matmul_op import pack as csr_pack
 
 _PLAIN = (("stride", (1, 1)), ("padding", (0, 0)), ("dilation", (1, 1)))
 KERNELS = ((1, 1), (3, 3), (3, 3), (5, 5), (2, 4), (1, 7), (4, 1))
+Epilogue = dict[str, Any]  # activation, skip, skip_scale
 
 
-def _geometry(choose: random.Random, kernel: tuple[int, int]) -> tuple[dict[str, Any], list[int]]:
+def geometry_of(choose: random.Random, kernel: tuple[int, int]) -> tuple[dict[str, Any], list[int]]:
     """Stride, padding and dilation, and the smallest map that holds the filter."""
     stride, dilation = (tuple(choose.choice([1, 1, 2, 3]) for _ in range(2)) for _ in range(2))
     padding = (choose.randint(0, 4), choose.randint(0, 4))
@@ -32,12 +31,15 @@ def _geometry(choose: random.Random, kernel: tuple[int, int]) -> tuple[dict[str,
     return {"stride": stride, "padding": padding, "dilation": dilation}, least
 
 
-def _map(choose: random.Random, size: str, least: list[int]) -> list[int]:
-    more = {"empty": 3, "one": 1, "prime": 8, "edge": 10, "large": 24}[size]
-    return [low + choose.randint(0, more) for low in least]
+def map_of(choose: random.Random, size: str, least: list[int]) -> list[int]:
+    more = {"empty": 3, "one": 1, "prime": 8, "edge": 10, "large": 24, "long": 5}[size]
+    found = [low + choose.randint(0, more) for low in least]
+    if size == "long" and choose.random() < 0.3:
+        found[choose.randrange(2)] += choose.choice((60, 127, 256))
+    return found
 
 
-def _channels(choose: random.Random, size: str, count: int) -> list[int]:
+def channels_of(choose: random.Random, size: str, count: int) -> list[int]:
     """Batch and channels; "large" maps come with few of them."""
     batch, *channels = sizes(choose, "prime" if size == "large" else size, count + 1, 65)
     if size in ("edge", "large"):
@@ -46,22 +48,25 @@ def _channels(choose: random.Random, size: str, count: int) -> list[int]:
     return [min(batch, 2), *channels]
 
 
-def _terms(choose: random.Random, shape: tuple[int, ...], w_shape: tuple[int, ...], layout: str, dtype: Any):
+def terms_of(choose: random.Random, shape: tuple[int, ...], w_shape: tuple[int, ...], dtype: torch.dtype):
+    """The kind of the values, the map, the filter in a layout of its own, and a bias or none."""
     kind = choose.choice(KINDS)
     other = kind if kind in ("integers", "scaled") else "uniform"
-    x = laid(values(choose, shape, kind, dtype), layout)
+    x = values(choose, shape, kind, dtype)
     weight = laid(values(choose, w_shape, other, dtype), choose.choice(LAYOUTS[:4]))
     bias = values(choose, w_shape[:1], other, dtype) if choose.random() < 0.5 else None
     return kind, x, weight, bias
 
 
-def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: dict[str, Any]) -> Tensor:
+def conv(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: dict[str, Any]) -> Tensor:
     """In float64 as one product of matrices for each group, on views of the windows; dilated, torch's is slow."""
     (sh, sw), (ph, pw), (dh, dw) = (geometry.get(name, default) for name, default in _PLAIN)
     groups, (out_c, depth, kh, kw) = geometry.get("groups", 1), weight.shape
     padded = F.pad(x.double(), (pw, pw, ph, ph))
     windows = padded.unfold(2, dh * (kh - 1) + 1, sh).unfold(3, dw * (kw - 1) + 1, sw)[..., ::dh, ::dw]
     batch, _, out_h, out_w = windows.shape[:4]
+    if not groups:
+        return x.new_zeros(batch, 0, out_h, out_w, dtype=torch.float64)
     columns = windows.reshape(batch, groups, depth, out_h, out_w, kh, kw).permute(1, 2, 5, 6, 0, 3, 4)
     columns = columns.reshape(groups, depth * kh * kw, batch * out_h * out_w)
     out = weight.double().reshape(groups, out_c // groups, depth * kh * kw) @ columns
@@ -69,109 +74,168 @@ def _conv(x: Tensor, weight: Tensor, bias: Tensor | None, geometry: dict[str, An
     return out if bias is None else out + bias.double().view(1, -1, 1, 1)
 
 
-def _case(
-    kind: str, run: Callable[[Tensor], Tensor], x: Tensor, weight: Tensor, bias: Any, geometry: dict[str, Any]
-) -> Case:
-    expected = _conv(x, weight, bias, geometry)
-    terms = _conv(finite(x).double().abs(), weight.abs(), None if bias is None else bias.abs(), geometry)
+def epilogue_of(choose: random.Random, kind: str, x: Tensor, weight: Tensor, geometry: Any) -> Epilogue:
+    """What is fused: nothing, an addition, a ReLU, or both. ReLU moves no error, but hides that -inf may spread."""
+    options: Epilogue = {"activation": "relu"} if choose.random() < 0.25 and kind != "nonfinite" else {}
+    if choose.random() < 0.25:
+        shape = conv(x, weight, None, geometry).shape
+        other = kind if kind in ("integers", "scaled") else "uniform"
+        skip = laid(
+            values(choose, tuple(shape), other, x.dtype), choose.choice(["contiguous", "channels_last"])
+        )
+        options |= {"skip": skip, "skip_scale": choose.choice([1.0, -0.5, 2.0])}
+    return options
+
+
+def finished(out: Tensor, terms: Tensor | None, epilogue: Epilogue) -> tuple[Tensor, Tensor | None]:
+    """What the fused part makes of results, and the size of all terms."""
+    if "skip" in epilogue:
+        added = epilogue["skip_scale"] * epilogue["skip"].double()
+        out, terms = out + added, terms if terms is None else terms + added.abs()
+    return (out.relu() if "activation" in epilogue else out), terms
+
+
+def case(
+    kind: str,
+    calls: tuple[Call, ...],
+    terms: tuple[Tensor, Tensor, Tensor | None],
+    geometry: dict[str, Any],
+    epilogue: Epilogue | None = None,
+) -> Problem:
+    """The problem of a map, a filter and a bias."""
+    x, weight, bias = terms
+    magnitude, size = weight.abs(), None if bias is None else bias.abs()
     depth = weight[0].numel() if weight.numel() else 0
     least = weight.abs().max().item() if weight.numel() else 0.0
-    bound = 0.0 if kind == "integers" else rounding_bound(terms, depth, least, x.dtype)
-    return Case(run, x, expected, bound, like=x.dtype)
+
+    def exact(x: Tensor) -> tuple[Tensor, Bound]:
+        expected = conv(x, weight, bias, geometry)
+        if kind == "integers":
+            return finished(expected, None, epilogue or {})[0], 0.0
+        sums = conv(finite(x).double().abs(), magnitude, size, geometry)
+        expected, sums = finished(expected, sums, epilogue or {})
+        return expected, rounding_bound(sums, depth, least, x.dtype)
+
+    return Problem(x, calls, exact, like=x.dtype)
 
 
-def direct_conv2d(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
+def direct_conv2d(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
     kernel, groups = choose.choice(KERNELS), choose.choice([1, 1, 2, 3])
-    geometry, least = _geometry(choose, kernel)
-    batch, in_c, out_c = _channels(choose, size, 2)
+    geometry, least = geometry_of(choose, kernel)
+    batch, in_c, out_c = channels_of(choose, size, 2)
     geometry["groups"] = groups
-    shape = (batch, in_c * groups, *_map(choose, size, least))
-    kind, x, w, bias = _terms(choose, shape, (out_c * groups, in_c, *kernel), layout, dtype)
-    if choose.random() < 0.5:
-        packed, about = ops.direct_conv2d_pack(w, groups), {"out_channels": w.shape[0], "kernel_size": kernel}
-        run = lambda x: ops.direct_conv2d_packed(x, packed, bias, **about, **geometry)  # noqa: E731
-    else:
-        run = lambda x: ops.direct_conv2d(x, w, bias, **geometry)  # noqa: E731
-    return _case(kind, run, x, w, bias, geometry)
+    shape = (batch, in_c * groups, *map_of(choose, size, least))
+    kind, x, w, bias = terms_of(choose, shape, (out_c * groups, in_c, *kernel), dtype)
+    epilogue = epilogue_of(choose, kind, x, w, geometry)
+    packed = ops.direct_conv2d_pack(w, groups)
+    about = {"out_channels": w.shape[0], "kernel_size": kernel, **geometry, **epilogue}
+    calls = (
+        lambda x: ops.direct_conv2d(x, w, bias, **geometry, **epilogue),
+        lambda x: ops.direct_conv2d_packed(x, packed, bias, **about),
+    )
+    return case(kind, calls, (x, w, bias), geometry, epilogue)
 
 
-def depthwise_conv2d(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
+def depthwise_conv2d(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
     kernel = choose.choice(KERNELS)
-    geometry, least = _geometry(choose, kernel)
-    batch, channels = _channels(choose, size, 1)
-    shape = (batch, channels, *_map(choose, size, least))
-    kind, x, w, bias = _terms(choose, shape, (channels, 1, *kernel), layout, dtype)
-    if choose.random() < 0.5:
-        packed = ops.depthwise_conv2d_pack(w)
-        run = lambda x: ops.depthwise_conv2d_packed(x, packed, bias, kernel_size=kernel, **geometry)  # noqa: E731
-    else:
-        run = lambda x: ops.depthwise_conv2d(x, w, bias, **geometry)  # noqa: E731
-    if not channels:
-        one = _conv(x.new_zeros(batch, 1, *shape[2:]), w.new_zeros(1, 1, *kernel), None, geometry)
-        return Case(run, x, one[:, :0], 0.0, like=dtype)
-    return _case(kind, run, x, w, bias, {**geometry, "groups": channels})
+    geometry, least = geometry_of(choose, kernel)
+    batch, channels = channels_of(choose, size, 1)
+    shape = (batch, channels, *map_of(choose, size, least))
+    kind, x, w, bias = terms_of(choose, shape, (channels, 1, *kernel), dtype)
+    grouped = {**geometry, "groups": channels}
+    epilogue = epilogue_of(choose, kind, x, w, grouped)
+    packed = ops.depthwise_conv2d_pack(w)
+    calls = (
+        lambda x: ops.depthwise_conv2d(x, w, bias, **geometry, **epilogue),
+        lambda x: ops.depthwise_conv2d_packed(x, packed, bias, kernel_size=kernel, **geometry, **epilogue),
+    )
+    return case(kind, calls, (x, w, bias), grouped, epilogue)
 
 
-def winograd_conv2d(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
+def winograd_conv2d(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
     tile, padding = choose.choice(TILES), (choose.randint(0, 3), choose.randint(0, 3))
-    batch, in_c, out_c = _channels(choose, size, 2)
-    shape = (batch, in_c, *_map(choose, size, [max(1, 3 - 2 * p) for p in padding]))
-    kind, x, w, bias = _terms(choose, shape, (out_c, in_c, 3, 3), layout, dtype)
-    expected = winograd_reference(x, w, bias, padding=padding)
-    exact = kind == "integers" and tile == 2 and dtype == torch.float32
-    bound = 0.0 if exact else winograd_tolerance(expected, finite(x), w, tile, bias) + 1e-30
-    if choose.random() < 0.5:
-        packed = ops.winograd_conv2d_pack(w, tile)
-        about = {"out_channels": out_c, "padding": padding, "tile": tile}
-        run = lambda x: ops.winograd_conv2d_packed(x, packed, bias, **about)  # noqa: E731
-    else:
-        run = lambda x: ops.winograd_conv2d(x, w, bias, padding=padding, tile=tile)  # noqa: E731
-    return Case(run, x, expected, bound, spreads=True, like=dtype)
+    batch, in_c, out_c = channels_of(choose, size, 2)
+    shape = (batch, in_c, *map_of(choose, size, [max(1, 3 - 2 * p) for p in padding]))
+    kind, x, w, bias = terms_of(choose, shape, (out_c, in_c, 3, 3), dtype)
+    options = {"padding": padding, "tile": tile, **epilogue_of(choose, kind, x, w, {"padding": padding})}
+    packed = ops.winograd_conv2d_pack(w, tile)
+    calls = (
+        lambda x: ops.winograd_conv2d(x, w, bias, **options),
+        lambda x: ops.winograd_conv2d_packed(x, packed, bias, out_channels=out_c, **options),
+    )
+    skip, scale = options.get("skip"), options.get("skip_scale", 1.0)
+
+    def exact(x: Tensor) -> tuple[Tensor, Bound]:
+        expected, _ = finished(conv(x, w, bias, {"padding": padding}), None, options)
+        if kind == "integers" and tile == 2 and dtype in (torch.float32, torch.float64):
+            return expected, 0.0
+        return expected, winograd_tolerance(expected, finite(x), w, tile, bias, skip, scale) + 1e-30
+
+    return Problem(x, calls, exact, like=dtype, spreads=True)
 
 
-def strassen_conv2d(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
-    batch, in_c, out_c = _channels(choose, size, 2)
-    levels, shape = choose.choice([0, 0, 1, 2]), (batch, in_c, *_map(choose, size, [1, 1]))
-    kind, x, w, bias = _terms(choose, shape, (out_c, in_c, 1, 1), layout, dtype)
-    run = lambda x: ops.strassen_conv2d(x, w, bias, levels=levels)  # noqa: E731
-    case = _case(kind, run, x, w, bias, {})
+def strassen_conv2d(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
+    batch, in_c, out_c = channels_of(choose, size, 2)
+    levels, shape = choose.choice([0, 0, 1, 2]), (batch, in_c, *map_of(choose, size, [1, 1]))
+    kind, x, w, bias = terms_of(choose, shape, (out_c, in_c, 1, 1), dtype)
+    epilogue = epilogue_of(choose, kind, x, w, {})
+    packed = ops.strassen_conv2d_pack(w, levels)
+    about = {"out_channels": out_c, "levels": levels, **epilogue}
+    calls = (
+        lambda x: ops.strassen_conv2d(x, w, bias, levels=levels, **epilogue),
+        lambda x: ops.strassen_conv2d_packed(x, packed, bias, **about),
+    )
+    problem = case(kind, calls, (x, w, bias), {}, epilogue)
+    direct = problem.exact
+
+    def exact(x: Tensor) -> tuple[Tensor, Bound]:
+        expected, bound = direct(x)
+        if isinstance(bound, Tensor) and bound.numel():
+            bound = 4**levels * bound.max().expand_as(bound)
+        return expected, bound
+
     if levels:
-        case.spreads = True
-        if isinstance(case.bound, Tensor) and case.bound.numel():
-            case.bound = 4**levels * case.bound.max().expand_as(case.bound)
-    return case
+        problem.exact, problem.spreads = exact, True
+    return problem
 
 
-def csr_conv2d(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
+def csr_conv2d(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
     kernel = choose.choice(KERNELS)
-    geometry, least = _geometry(choose, kernel)
-    batch, in_c, out_c = _channels(choose, size, 2)
-    shape = (batch, in_c, *_map(choose, size, least))
-    kind, x, w, bias = _terms(choose, shape, (out_c, in_c, *kernel), layout, dtype)
+    geometry, least = geometry_of(choose, kernel)
+    batch, in_c, out_c = channels_of(choose, size, 2)
+    shape = (batch, in_c, *map_of(choose, size, least))
+    kind, x, w, bias = terms_of(choose, shape, (out_c, in_c, *kernel), dtype)
     if kind == "nonfinite":  # what is not stored multiplies nothing: compared where all is finite
         x = x.nan_to_num(1.0, 1.0, -1.0)
-    kept = torch.rand(w.shape, generator=torch.Generator().manual_seed(choose.getrandbits(48)))
-    w = torch.where(kept < choose.choice([0.0, 0.1, 0.5, 1.0]), w, torch.zeros((), dtype=dtype))
+    w = sparse(choose, w)
     csr = w.reshape(out_c, in_c * kernel[0] * kernel[1]).to_sparse_csr()
-    values_ = csr.values()
-    packed = csr_pack(csr.crow_indices(), csr.col_indices(), values_, csr.shape[1], 64)
-    about = {"out_channels": out_c, "kernel_size": kernel, "nnz": values_.numel()}
-    run = lambda x: ops.csr_conv2d_packed(x, packed, bias, **about, **geometry)  # noqa: E731
-    return _case(kind, run, x, w, bias, geometry)
+    packed = csr_pack(csr.crow_indices(), csr.col_indices(), csr.values(), csr.shape[1], 64)
+    about = {"out_channels": out_c, "kernel_size": kernel, "nnz": csr.values().numel()}
+    calls = (lambda x: ops.csr_conv2d_packed(x, packed, bias, **about, **geometry),)
+    return case(kind, calls, (x, w, bias), geometry)
 
 
-def int8_conv2d(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
+def int8_conv2d(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
     kernel, groups = choose.choice(KERNELS), choose.choice([1, 1, 2, 3])
-    geometry, least = _geometry(choose, kernel)
+    geometry, least = geometry_of(choose, kernel)
     geometry["groups"] = groups
-    batch, in_c, out_c = _channels(choose, size, 2)
-    shape = (batch, in_c * groups, *_map(choose, size, least))
-    x = laid(integers(shape, dtype, choose.getrandbits(32)), layout)
+    batch, in_c, out_c = channels_of(choose, size, 2)
+    x = integers((batch, in_c * groups, *map_of(choose, size, least)), dtype, choose.getrandbits(32))
     w = integers((out_c * groups, in_c, *kernel), torch.int8, choose.getrandbits(32))
+    if choose.random() < 0.2:  # the ends of the ranges
+        x, w = torch.full_like(x, torch.iinfo(dtype).max), torch.full_like(w, -128)
     zero = torch.tensor([choose.randint(0, 127)], dtype=torch.int32) if choose.random() < 0.5 else None
-    sums = torch.from_numpy(numpy_conv_sums(x, w, zero, **geometry))
-    run = lambda x: ops.int8_conv2d(x, w, input_zero_point=zero, **geometry)  # noqa: E731
-    return Case(run, x, sums, 0.0, like=torch.int32)
+    packed = ops.int8_conv2d_pack(w, groups)
+    about = {"out_channels": w.shape[0], "kernel_size": kernel, "input_zero_point": zero, **geometry}
+    calls = (
+        lambda x: ops.int8_conv2d(x, w, input_zero_point=zero, **geometry),
+        lambda x: ops.int8_conv2d_packed(x, packed, **about),
+    )
+
+    def exact(x: Tensor) -> tuple[Tensor, Bound]:  # float64 holds these sums
+        return conv(x.double() - (0 if zero is None else zero), w, None, geometry), 0.0
+
+    return Problem(x, calls, exact, like=torch.int32)
 
 
 MAKERS: dict[str, tuple[Maker, tuple[str, ...]]] = {
@@ -179,6 +243,6 @@ MAKERS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "depthwise_conv2d": (depthwise_conv2d, FLOATS),
     "winograd_conv2d": (winograd_conv2d, FLOATS),
     "strassen_conv2d": (strassen_conv2d, FLOATS),
-    "csr_conv2d": (csr_conv2d, ("float32",)),
+    "csr_conv2d": (csr_conv2d, ("float32", "float16", "bfloat16")),
     "int8_conv2d": (int8_conv2d, ("uint8", "int8")),
 }

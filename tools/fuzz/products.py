@@ -1,4 +1,4 @@
-"""Cases of the matrix products: each function draws one and gives the call with what it must compute."""
+"""Problems of the matrix products: each function draws one."""
 
 from __future__ import annotations
 
@@ -6,26 +6,28 @@ import random
 from collections.abc import Callable
 
 import torch
-from inputs import KINDS, LAYOUTS, Case, finite, laid, rounding_bound, sizes, values
-from int8_cases import EPS, integers, numpy_sums
+from inputs import KINDS, LAYOUTS, finite, laid, sizes, values
+from int8_cases import EPS, integers, numpy_quantized, numpy_quantizer
 from test_codebook_gemm import exact as codebook_exact
 from test_codebook_gemm import weights as codebook_weights
 from test_int4_gemm import exact as int4_exact
 from test_int4_gemm import weights as int4_weights
 from torch import Tensor
+from verdicts import Bound, Call, Problem, rounding_bound
 
 from greenkernels import ops
 
-FLOATS = ("float32", "float16", "bfloat16")
-Maker = Callable[[random.Random, str, str, torch.dtype], Case]
+FLOATS = ("float32", "float16", "bfloat16", "float64")
+Maker = Callable[[random.Random, str, torch.dtype], Problem]
 
 
-def _operands(
-    choose: random.Random, size: str, layout: str, dtype: torch.dtype, weight_dtype: torch.dtype | None = None
+def operands(
+    choose: random.Random, size: str, dtype: torch.dtype, weight_dtype: torch.dtype | None = None
 ) -> tuple[str, Tensor, Tensor, Tensor | None]:
+    """The kind of the values, ``a [m, k]``, ``b [n, k]`` in a layout of its own, and a bias or none."""
     kind = choose.choice(KINDS)
     m, n, k = sizes(choose, size, 3)
-    a = laid(values(choose, (m, k), kind, dtype), layout)
+    a = values(choose, (m, k), kind, dtype)
     weight_kind = kind if kind in ("integers", "scaled") else "uniform"
     b = laid(values(choose, (n, k), weight_kind, weight_dtype or dtype), choose.choice(LAYOUTS[:4]))
     bias_dtype = torch.float32 if weight_dtype else dtype
@@ -33,108 +35,198 @@ def _operands(
     return kind, a, b, bias
 
 
-def _product(
-    kind: str, run: Callable[[Tensor], Tensor], a: Tensor, b: Tensor, bias: Tensor | None, growth: float = 0.0
-) -> Case:
+def product(
+    kind: str, calls: tuple[Call, ...], a: Tensor, b: Tensor, bias: Tensor | None, growth: float = 0.0
+) -> Problem:
     """``a @ b^T + bias``; ``growth``, if any: how many times as large as terms of one output rounding may be."""
-    shift = 0 if bias is None else bias.double()
-    expected = a.double() @ b.double().mT + shift
-    terms = finite(a).double().abs() @ b.double().abs().mT + (0 if bias is None else shift.abs())
-    if growth and terms.numel():
-        terms = growth * terms.max().expand_as(terms)
-    exact = kind == "integers"
+    weight, shift = b.double(), 0 if bias is None else bias.double()
+    sizes, size = weight.abs().mT, 0 if bias is None else bias.double().abs()
     least = b.abs().max().item() if b.numel() else 0.0
-    bound = 0.0 if exact else rounding_bound(terms, a.shape[1], least, a.dtype)
-    return Case(run, a, expected, bound, spreads=bool(growth), like=a.dtype)
+
+    def exact(x: Tensor) -> tuple[Tensor, Bound]:
+        expected = x.double() @ weight.mT + shift
+        if kind == "integers":
+            return expected, 0.0
+        terms = finite(x).double().abs() @ sizes + size
+        if growth and terms.numel():
+            terms = growth * terms.max().expand_as(terms)
+        return expected, rounding_bound(terms, a.shape[1], least, a.dtype)
+
+    return Problem(a, calls, exact, like=a.dtype, spreads=bool(growth))
 
 
-def sgemm(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
-    kind, a, b, bias = _operands(choose, size, layout, dtype)
-    if choose.random() < 0.5:
-        packed = ops.sgemm_pack(b)
-        return _product(kind, lambda x: ops.sgemm_packed(x, packed, bias, n=b.shape[0]), a, b, bias)
-    return _product(kind, lambda x: ops.sgemm(x, b, bias), a, b, bias)
+def sgemm(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
+    kind, a, b, bias = operands(choose, size, dtype)
+    packed, n = ops.sgemm_pack(b), b.shape[0]
+
+    def into(x: Tensor) -> Tensor:
+        out = torch.full((*x.shape[:-1], n), torch.nan, dtype=dtype)
+        return ops.sgemm(x, b, bias, out=out)
+
+    calls = (lambda x: ops.sgemm(x, b, bias), lambda x: ops.sgemm_packed(x, packed, bias, n=n), into)
+    return product(kind, calls, a, b, bias)
 
 
-def matmul(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
-    kind, a, b, _ = _operands(choose, size, layout, dtype)
-    return _product(kind, lambda x: ops.matmul(x, b.mT), a, b, None)
+def matmul(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
+    kind, a, b, _ = operands(choose, size, dtype)
+    calls = (lambda x: ops.matmul(x, b.mT), lambda x: ops.matmul(x[None], b.mT[None])[0])
+    return product(kind, calls, a, b, None)
 
 
-def strassen_gemm(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
-    kind, a, b, bias = _operands(choose, size, layout, dtype)
+def strassen_gemm(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
+    kind, a, b, bias = operands(choose, size, dtype)
     levels = choose.randint(0, 3)
-    growth = 4.0**levels if levels else 0.0
-    if choose.random() < 0.5:
-        packed = ops.strassen_gemm_pack(b, levels)
-        run = lambda x: ops.strassen_gemm_packed(x, packed, bias, n=b.shape[0], levels=levels)  # noqa: E731
-    else:
-        run = lambda x: ops.strassen_gemm(x, b, bias, levels=levels)  # noqa: E731
-    return _product(kind, run, a, b, bias, growth)
+    packed = ops.strassen_gemm_pack(b, levels)
+    calls = (
+        lambda x: ops.strassen_gemm(x, b, bias, levels=levels),
+        lambda x: ops.strassen_gemm_packed(x, packed, bias, n=b.shape[0], levels=levels),
+    )
+    return product(kind, calls, a, b, bias, 4.0**levels if levels else 0.0)
 
 
-def half_gemm(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
-    kind, a, b, bias = _operands(choose, size, layout, torch.float32, dtype)
-    if choose.random() < 0.5:
-        packed = ops.half_gemm_pack(b)
-        return _product(kind, lambda x: ops.half_gemm_packed(x, packed, n=b.shape[0], bias=bias), a, b, bias)
-    return _product(kind, lambda x: ops.half_gemm(x, b, bias=bias), a, b, bias)
+def half_gemm(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
+    kind, a, b, bias = operands(choose, size, torch.float32, dtype)
+    packed = ops.half_gemm_pack(b)
+    calls = (
+        lambda x: ops.half_gemm(x, b, bias=bias),
+        lambda x: ops.half_gemm_packed(x, packed, n=b.shape[0], bias=bias),
+    )
+    return product(kind, calls, a, b, bias)
 
 
-def csr_matmul(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
-    kind, a, b, bias = _operands(choose, size, layout, dtype)
+def sparse(choose: random.Random, b: Tensor) -> Tensor:
+    """``b`` with few, some or all of its elements left."""
     kept = torch.rand(b.shape, generator=torch.Generator().manual_seed(choose.getrandbits(48)))
-    b = torch.where(kept < choose.choice([0.0, 0.05, 0.3, 1.0]), b, torch.zeros((), dtype=dtype))
+    return torch.where(kept < choose.choice([0.0, 0.05, 0.3, 1.0]), b, torch.zeros((), dtype=b.dtype))
+
+
+def sparse_product(kind: str, calls: tuple[Call, ...], a: Tensor, b: Tensor, bias: Tensor | None) -> Problem:
+    """``product`` where what is 0 in ``b`` is not stored and multiplies nothing, not even what is not finite."""
+    problem = product(kind, calls, a, b, bias)
+    if kind != "nonfinite":
+        return problem
+    dense, (above, below) = problem.exact, ((b > 0).double().mT, (b < 0).double().mT)
+
+    def exact(x: Tensor) -> tuple[Tensor, Bound]:
+        expected, _ = dense(torch.where(x.isfinite(), x, torch.zeros((), dtype=x.dtype)))
+        plus, minus, nan = ((x == torch.inf).double(), (x == -torch.inf).double(), x.isnan().double())
+        up, down = plus @ above + minus @ below, plus @ below + minus @ above
+        lost = (nan @ (above + below) > 0) | ((up > 0) & (down > 0))
+        expected = torch.where(up > 0, torch.inf, torch.where(down > 0, -torch.inf, expected))
+        return torch.where(lost, torch.nan, expected), dense(x)[1]
+
+    problem.exact = exact
+    return problem
+
+
+def csr_matmul(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
+    kind, a, b, bias = operands(choose, size, dtype)
+    b = sparse(choose, b)
     csr = b.to_sparse_csr()
-    parts = csr.crow_indices(), csr.col_indices(), csr.values()
-    case = _product(kind, lambda x: ops.csr_matmul(*parts, x, bias=bias), a, b, bias)
-    if kind == "nonfinite" and b.numel():  # what is not stored multiplies nothing
-        each = torch.where(b != 0, a.double()[:, None] * b.double(), 0.0)
-        case.expected = each.sum(2) + (0 if bias is None else bias.double())
-        shift = 0 if bias is None else bias.double().abs()
-        case.bound = rounding_bound(each.abs().sum(2) + shift, a.shape[1], 1.0, dtype)
-    return case
+    parts, (n, k) = (csr.crow_indices(), csr.col_indices(), csr.values()), b.shape
+    batch = choose.choice([1, 4, 64, 256])  # rows that the layout is chosen for; others are right too
+    packed = ops.csr_matmul_pack(*parts, k, batch=batch)
+    about = {"out_features": n, "nnz": parts[2].numel(), "batch": batch}
+    calls = (
+        lambda x: ops.csr_matmul(*parts, x, bias=bias),
+        lambda x: ops.csr_matmul_packed(x, packed, bias, **about),
+    )
+    return sparse_product(kind, calls, a, b, bias)
 
 
-def int8_gemm(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
+def float_rows(choose: random.Random, m: int, k: int) -> Tensor:
+    """Rows to quantize: some of small integers, some of very different size."""
+    kind = choose.choice(["uniform", "integers", "scaled", "nonfinite"])
+    rows = values(choose, (m, k), kind, torch.float32)
+    return rows * (10.0 ** torch.arange(m).remainder(5).sub(2)).unsqueeze(1) if kind == "uniform" else rows
+
+
+def quantized_rows(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Integers of rows as the contract makes them, less their zero points, and the scales ``[m, 1]``; float64."""
+    scale, zero = numpy_quantizer(x.numpy())
+    q = numpy_quantized(x.numpy(), scale, zero)
+    return torch.from_numpy((q - zero[:, None]).astype("float64")), torch.from_numpy(scale).double()[:, None]
+
+
+def rows_of(x: Tensor, result: Tensor) -> Tensor:
+    """A result of quantized rows, where one that is not finite comes out as NaN."""
+    bad = ~x.isfinite().all(1, keepdim=True)
+    return result.masked_fill(bad, torch.nan) if bad.any() else result
+
+
+def int8_gemm(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
     m, n, k = sizes(choose, size, 3)
-    a = laid(integers((m, k), dtype, choose.getrandbits(32)), layout)
     b = laid(integers((n, k), torch.int8, choose.getrandbits(32)), choose.choice(LAYOUTS[:4]))
+    if dtype.is_floating_point:
+        return int8_of_floats(choose, float_rows(choose, m, k), b)
+    a = integers((m, k), dtype, choose.getrandbits(32))
     if choose.random() < 0.2:  # the ends of the ranges
         a, b = torch.full_like(a, torch.iinfo(dtype).max), torch.full_like(b, -128)
     zero = torch.tensor([choose.randint(0, 127)], dtype=torch.int32) if choose.random() < 0.5 else None
-    sums = torch.from_numpy(numpy_sums(a, b, zero))
-    if choose.random() < 0.5:
-        packed = ops.int8_gemm_pack(b)
-        run = lambda x: ops.int8_gemm_packed(x, packed, n=n, a_zero_point=zero)  # noqa: E731
-    else:
-        run = lambda x: ops.int8_gemm(x, b, a_zero_point=zero)  # noqa: E731
-    return Case(run, a, sums, 0.0, like=torch.int32)
+    packed = ops.int8_gemm_pack(b)
+    calls = (
+        lambda x: ops.int8_gemm(x, b, a_zero_point=zero),
+        lambda x: ops.int8_gemm_packed(x, packed, n=n, a_zero_point=zero),
+    )
+
+    def exact(x: Tensor) -> tuple[Tensor, Bound]:  # float64 holds these sums
+        return (x.double() - (0 if zero is None else zero)) @ b.double().mT, 0.0
+
+    return Problem(a, calls, exact, like=torch.int32)
 
 
-def _few_bits(choose: random.Random, size: str, layout: str, name: str) -> Case:
+def int8_of_floats(choose: random.Random, a: Tensor, b: Tensor) -> Problem:
+    """Rows that the kernel quantizes, scales and a bias."""
+    n = b.shape[0]
+    column = values(choose, (n,), "uniform", torch.float32) + 1.5
+    bias = values(choose, (n,), "uniform", torch.float32) if choose.random() < 0.5 else None
+    packed = ops.int8_gemm_pack(b)
+    calls = (
+        lambda x: ops.int8_gemm(x, b, None, column, bias=bias),
+        lambda x: ops.int8_gemm_packed(x, packed, None, column, n=n, bias=bias),
+    )
+    return Problem(a, calls, lambda x: scaled_sums(x, b, column, bias))
+
+
+def scaled_sums(x: Tensor, b: Tensor, column: Tensor, bias: Tensor | None) -> tuple[Tensor, Bound]:
+    """``x``, quantized by rows, times integers ``b`` and their scales. Rounded: the sum, two scales, their product
+    with it, the addition."""
+    q, scale = quantized_rows(finite(x))
+    result = q @ b.double().mT * scale * column.double()
+    shift = 0 if bias is None else bias.double()
+    return rows_of(x, result + shift), 4 * EPS / 2 * (result.abs() + (0 if bias is None else shift.abs()))
+
+
+def _few_bits(choose: random.Random, size: str, name: str) -> Problem:
     m, n, k = sizes(choose, size, 3)
-    group = choose.choice([32, 64, 128])
-    kind = choose.choice(["uniform", "integers"])
-    a = laid(values(choose, (m, k), kind, torch.float32), layout)
-    seed = choose.getrandbits(32)
+    group, seed = choose.choice([32, 64, 128]), choose.getrandbits(32)
+    a = float_rows(choose, m, k)
     if name == "int4":
-        weight = int4_weights(n, k, group, seed)
-        (want, terms), op = int4_exact(a, *weight, group), ops.int4_gemm
+        weight, oracle = int4_weights(n, k, group, seed), int4_exact
+        op, pack, packed_op = ops.int4_gemm, ops.int4_gemm_pack, ops.int4_gemm_packed
+        about = {"n": n, "group": group}
     else:
-        weight = codebook_weights(n, k, group, choose.choice([2, 4]), seed)
-        (want, terms), op = codebook_exact(a, *weight, group), ops.codebook_gemm
+        bits = choose.choice([2, 4])
+        weight, oracle = codebook_weights(n, k, group, bits, seed), codebook_exact
+        op, pack, packed_op = ops.codebook_gemm, ops.codebook_gemm_pack, ops.codebook_gemm_packed
+        about = {"n": n, "group": group, "bits": bits}
+    packed = pack(*weight, group=group)
     # As in their tests: sums of rows and of groups, once a group each; the zero point, the scale of the row.
-    bound = (2 * weight[-1].shape[1] + 4) * EPS / 2 * torch.from_numpy(terms)
-    return Case(lambda x: op(x, *weight, group=group), a, torch.from_numpy(want), bound)
+    roundings = 2 * weight[-1].shape[1] + 4
+
+    def exact(x: Tensor) -> tuple[Tensor, Bound]:
+        want, terms = oracle(finite(x), *weight, group)
+        return rows_of(x, torch.from_numpy(want)), roundings * EPS / 2 * torch.from_numpy(terms)
+
+    return Problem(a, (lambda x: op(x, *weight, group=group), lambda x: packed_op(x, packed, **about)), exact)
 
 
-def int4_gemm(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
-    return _few_bits(choose, size, layout, "int4")
+def int4_gemm(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
+    return _few_bits(choose, size, "int4")
 
 
-def codebook_gemm(choose: random.Random, size: str, layout: str, dtype: torch.dtype) -> Case:
-    return _few_bits(choose, size, layout, "codebook")
+def codebook_gemm(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
+    return _few_bits(choose, size, "codebook")
 
 
 MAKERS: dict[str, tuple[Maker, tuple[str, ...]]] = {
@@ -142,8 +234,8 @@ MAKERS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "matmul": (matmul, FLOATS),
     "strassen_gemm": (strassen_gemm, FLOATS),
     "half_gemm": (half_gemm, ("float16", "bfloat16")),
-    "csr_matmul": (csr_matmul, ("float32", "float64")),
-    "int8_gemm": (int8_gemm, ("uint8", "int8")),
+    "csr_matmul": (csr_matmul, FLOATS),
+    "int8_gemm": (int8_gemm, ("uint8", "int8", "float32")),
     "int4_gemm": (int4_gemm, ("float32",)),
     "codebook_gemm": (codebook_gemm, ("float32",)),
 }
