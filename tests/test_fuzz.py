@@ -9,7 +9,7 @@ import pytest
 import torch
 from conv_cases import COMPILED
 
-from greenkernels import _isa, ops
+from greenkernels import _isa, nn, ops
 
 FOLDER = Path(__file__).resolve().parents[1] / "tools" / "fuzz"
 sys.path.append(str(FOLDER))
@@ -20,14 +20,13 @@ from verdicts import Verdict  # noqa: E402
 
 pytestmark = [
     pytest.mark.skipif(not COMPILED, reason="compares compiled kernels"),
-    pytest.mark.filterwarnings("ignore:Sparse CSR"),
+    pytest.mark.filterwarnings("ignore:Sparse CSR", "ignore:Initializing zero-element"),
 ]
-# Without cases of their own, and where they are held to float64.
+# Without cases of their own, and why.
 ELSEWHERE = {
     "choose_levels": "a number, no kernel",
     "tune_levels": "a number, no kernel",
-    "int8_winograd_conv2d": "test_int8_winograd_conv2d.py",
-    "separable_conv2d": "test_separable_conv2d.py",
+    "FoldedConv2d": "torch's own convolution",
 }
 WRONG = {  # what a broken kernel would give in the place of a result
     "nothing written last": lambda out: _changed(out, -1, torch.nan if out.is_floating_point() else 77),
@@ -65,10 +64,11 @@ def test_a_slice_is_right(op):
     assert not [wrong for number in range(24) if (wrong := wrong_of(op, number))]
 
 
-def test_every_op_has_cases():
+def test_every_op_and_module_has_cases():
     suffixes = ("_packed", "_pack", "_unpack")
     stems = {name.removesuffix(next((s for s in suffixes if name.endswith(s)), "")) for name in ops.__all__}
-    assert stems - set(cases.MAKERS) == set(ELSEWHERE)
+    assert (stems | set(nn.__all__)) - set(cases.MAKERS) == set(ELSEWHERE)
+    assert record.kernels_of(tuple(cases.MAKERS)).keys() == cases.MAKERS.keys()
 
 
 @pytest.mark.parametrize("how", WRONG)

@@ -119,8 +119,8 @@ def test_gradients_are_those_of_the_layers():
     torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-4)
 
 
-def packed_sample(expand: bool = True) -> tuple:
-    in_c, hidden, out_c = (5, 20, 7) if expand else (20, 20, 7)
+def packed_sample(expand: bool = True, in_c: int = 5) -> tuple:
+    in_c, hidden, out_c = (in_c, 20, 7) if expand else (20, 20, 7)
     weights = (
         gk.ops.direct_conv2d_pack(make((hidden, in_c, 1, 1), 2)) if expand else None,
         make((hidden,), 3) if expand else None,
@@ -142,9 +142,9 @@ def packed_sample(expand: bool = True) -> tuple:
     )
 
 
-@pytest.mark.parametrize("expand", [False, True])
-def test_opcheck_and_the_chain(expand):
-    args = packed_sample(expand)
+@pytest.mark.parametrize(("expand", "in_c"), [(False, 20), (True, 5), (True, 0)])  # 0: no weight, but a bias
+def test_opcheck_and_the_chain(expand, in_c):
+    args = packed_sample(expand, in_c)
     torch.library.opcheck(packed_conv, args)
     torch.testing.assert_close(packed_conv(*args), chain(*args), rtol=1e-5, atol=1e-5)
     x = args[0].clone().requires_grad_()

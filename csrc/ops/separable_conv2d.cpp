@@ -124,13 +124,17 @@ Held hold(const Call& call) {
   return held;
 }
 
+// What a layer without weights points to: it has no input channels, and is there all the same.
+constexpr float kNoWeights = 0;
+
 const float* data(const OptionalTensor& tensor) { return tensor ? tensor->const_data_ptr<float>() : nullptr; }
 
 SeparableConv2dArgs args_of(const Call& call, const Held& held) {
   SeparableConv2dArgs args{};
   args.input = held.input.const_data_ptr<float>();
   args.skip = data(held.skip);
-  args.expand = {data(held.expand), data(held.expand_bias),
+  const bool no_weights = held.expand && held.expand->numel() == 0;
+  args.expand = {no_weights ? &kNoWeights : data(held.expand), data(held.expand_bias),
                  checked_activation("expand_activation", call.expand_activation)};
   args.project = {held.project.const_data_ptr<float>(), data(held.project_bias),
                   checked_activation("activation", call.activation)};

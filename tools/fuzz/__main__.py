@@ -23,7 +23,8 @@ import children  # noqa: E402
 import record  # noqa: E402
 from cases import MAKERS, strata, tried  # noqa: E402
 
-warnings.filterwarnings("ignore", message="Sparse CSR")
+for known in ("Sparse CSR", "Initializing zero-element"):
+    warnings.filterwarnings("ignore", message=known)
 
 PIECE = 32  # draws of an op between two answers of a child
 _BETWEEN = 10.0  # seconds between two writes

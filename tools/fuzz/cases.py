@@ -12,8 +12,11 @@ import zlib
 from collections.abc import Callable, Collection, Iterator
 from functools import cache
 
+import blocks
 import convolutions
+import modules
 import products
+import quantized_convolutions
 import torch
 from inputs import LAYOUTS, MAP_LAYOUTS, SIZE_WEIGHTS, laid
 from torch import Tensor
@@ -21,8 +24,8 @@ from verdicts import Problem, Verdict
 
 from greenkernels import _isa
 
-MAKERS = products.MAKERS | convolutions.MAKERS
-_MAPS = frozenset(convolutions.MAKERS)
+_ON_MAPS = convolutions.MAKERS | quantized_convolutions.MAKERS | blocks.MAKERS | modules.ON_MAPS
+MAKERS = products.MAKERS | modules.MAKERS | _ON_MAPS
 _REPEATS = ("expanded", "overlapping")  # layouts that change values: elements lie over each other
 DrawName = tuple[str, str, str, int]  # op, dtype, size, number
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by size: NaN is equal to itself
@@ -43,7 +46,7 @@ def instruction_sets(op: str) -> list[str]:
 
 def layouts_of(op: str) -> tuple[str, ...]:
     """The layouts that the argument of an op comes in."""
-    return MAP_LAYOUTS if op in _MAPS else LAYOUTS
+    return MAP_LAYOUTS if op in _ON_MAPS else LAYOUTS
 
 
 @cache
@@ -116,7 +119,8 @@ def run(verdict: Verdict, problem: Problem, x: Tensor, name: str) -> str | None:
     call, threads = problem.calls[chosen % len(problem.calls)], 1 + (chosen >> 16) % 3
     torch.set_num_threads(threads)
     try:
-        out = call(x)
+        with torch.no_grad():
+            out = call(x)
     except ERRORS as error:
         return _text(error)
     reason = verdict.fault(out)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from inputs import KINDS, LAYOUTS, finite, laid, sizes, values
@@ -18,6 +19,7 @@ from verdicts import Bound, Call, Problem, rounding_bound
 from greenkernels import ops
 
 FLOATS = ("float32", "float16", "bfloat16", "float64")
+HALVES = FLOATS[:3]  # computed in float32
 Maker = Callable[[random.Random, str, torch.dtype], Problem]
 
 
@@ -134,11 +136,13 @@ def csr_matmul(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
     return sparse_product(kind, calls, a, b, bias)
 
 
-def float_rows(choose: random.Random, m: int, k: int) -> Tensor:
+def float_rows(choose: random.Random, m: int, k: int, dtype: torch.dtype) -> Tensor:
     """Rows to quantize: some of small integers, some of very different size."""
     kind = choose.choice(["uniform", "integers", "scaled", "nonfinite"])
-    rows = values(choose, (m, k), kind, torch.float32)
-    return rows * (10.0 ** torch.arange(m).remainder(5).sub(2)).unsqueeze(1) if kind == "uniform" else rows
+    rows = values(choose, (m, k), kind, dtype)
+    if kind == "uniform":
+        rows = rows * (10.0 ** torch.arange(m).remainder(5).sub(2)).unsqueeze(1).to(dtype)
+    return rows
 
 
 def quantized_rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -158,7 +162,7 @@ def int8_gemm(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
     m, n, k = sizes(choose, size, 3)
     b = laid(integers((n, k), torch.int8, choose.getrandbits(32)), choose.choice(LAYOUTS[:4]))
     if dtype.is_floating_point:
-        return int8_of_floats(choose, float_rows(choose, m, k), b)
+        return int8_of_floats(choose, float_rows(choose, m, k, dtype), b)
     a = integers((m, k), dtype, choose.getrandbits(32))
     if choose.random() < 0.2:  # the ends of the ranges
         a, b = torch.full_like(a, torch.iinfo(dtype).max), torch.full_like(b, -128)
@@ -185,48 +189,64 @@ def int8_of_floats(choose: random.Random, a: Tensor, b: Tensor) -> Problem:
         lambda x: ops.int8_gemm(x, b, None, column, bias=bias),
         lambda x: ops.int8_gemm_packed(x, packed, None, column, n=n, bias=bias),
     )
-    return Problem(a, calls, lambda x: scaled_sums(x, b, column, bias))
+    return Problem(a, calls, lambda x: scaled_sums(x, b, column, bias), like=a.dtype)
 
 
 def scaled_sums(x: Tensor, b: Tensor, column: Tensor, bias: Tensor | None) -> tuple[Tensor, Bound]:
     """``x``, quantized by rows, times integers ``b`` and their scales. Rounded: the sum, two scales, their product
     with it, the addition."""
-    q, scale = quantized_rows(finite(x))
+    q, scale = quantized_rows(finite(x).float())
     result = q @ b.double().mT * scale * column.double()
     shift = 0 if bias is None else bias.double()
     return rows_of(x, result + shift), 4 * EPS / 2 * (result.abs() + (0 if bias is None else shift.abs()))
 
 
-def _few_bits(choose: random.Random, size: str, name: str) -> Problem:
+def few_bits(
+    a: Tensor, calls: tuple[Call, ...], oracle: Any, weight: tuple[Tensor, ...], group: int, bias: Any = None
+) -> Problem:
+    """Quantized rows times a weight of few bits.
+
+    As in the tests of these ops: sums of rows and of groups, once a group each; the zero point, the scale of the row,
+    the bias.
+    """
+    roundings = 2 * weight[-1].shape[1] + 4
+    shift = torch.zeros(()) if bias is None else bias.double()
+
+    def exact(x: Tensor) -> tuple[Tensor, Bound]:
+        want, terms = oracle(finite(x).float(), *weight, group)
+        terms = torch.from_numpy(terms) + shift.abs()
+        return rows_of(x, torch.from_numpy(want) + shift), roundings * EPS / 2 * terms
+
+    return Problem(a, calls, exact, like=a.dtype)
+
+
+def _few_bits_op(choose: random.Random, size: str, dtype: torch.dtype, name: str) -> Problem:
     m, n, k = sizes(choose, size, 3)
     group, seed = choose.choice([32, 64, 128]), choose.getrandbits(32)
-    a = float_rows(choose, m, k)
+    a = float_rows(choose, m, k, dtype)
+    bias = values(choose, (n,), "uniform", torch.float32) if choose.random() < 0.5 else None
+    about: dict[str, Any] = {"n": n, "group": group, "bias": bias}
     if name == "int4":
         weight, oracle = int4_weights(n, k, group, seed), int4_exact
         op, pack, packed_op = ops.int4_gemm, ops.int4_gemm_pack, ops.int4_gemm_packed
-        about = {"n": n, "group": group}
     else:
-        bits = choose.choice([2, 4])
-        weight, oracle = codebook_weights(n, k, group, bits, seed), codebook_exact
+        about["bits"] = choose.choice([2, 4])
+        weight, oracle = codebook_weights(n, k, group, about["bits"], seed), codebook_exact
         op, pack, packed_op = ops.codebook_gemm, ops.codebook_gemm_pack, ops.codebook_gemm_packed
-        about = {"n": n, "group": group, "bits": bits}
     packed = pack(*weight, group=group)
-    # As in their tests: sums of rows and of groups, once a group each; the zero point, the scale of the row.
-    roundings = 2 * weight[-1].shape[1] + 4
-
-    def exact(x: Tensor) -> tuple[Tensor, Bound]:
-        want, terms = oracle(finite(x), *weight, group)
-        return rows_of(x, torch.from_numpy(want)), roundings * EPS / 2 * torch.from_numpy(terms)
-
-    return Problem(a, (lambda x: op(x, *weight, group=group), lambda x: packed_op(x, packed, **about)), exact)
+    calls = (
+        lambda x: op(x, *weight, group=group, bias=bias),
+        lambda x: packed_op(x, packed, **about),
+    )
+    return few_bits(a, calls, oracle, weight, group, bias)
 
 
 def int4_gemm(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
-    return _few_bits(choose, size, "int4")
+    return _few_bits_op(choose, size, dtype, "int4")
 
 
 def codebook_gemm(choose: random.Random, size: str, dtype: torch.dtype) -> Problem:
-    return _few_bits(choose, size, "codebook")
+    return _few_bits_op(choose, size, dtype, "codebook")
 
 
 MAKERS: dict[str, tuple[Maker, tuple[str, ...]]] = {
@@ -235,7 +255,7 @@ MAKERS: dict[str, tuple[Maker, tuple[str, ...]]] = {
     "strassen_gemm": (strassen_gemm, FLOATS),
     "half_gemm": (half_gemm, ("float16", "bfloat16")),
     "csr_matmul": (csr_matmul, FLOATS),
-    "int8_gemm": (int8_gemm, ("uint8", "int8", "float32")),
-    "int4_gemm": (int4_gemm, ("float32",)),
-    "codebook_gemm": (codebook_gemm, ("float32",)),
+    "int8_gemm": (int8_gemm, ("uint8", "int8", *HALVES)),
+    "int4_gemm": (int4_gemm, HALVES),
+    "codebook_gemm": (codebook_gemm, HALVES),
 }

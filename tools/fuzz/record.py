@@ -28,11 +28,30 @@ COLUMNS = " ".join(
     f"{size}/{layout}" for size in SIZES for layout in MAP_LAYOUTS
 )  # of the counts of each isa/dtype
 # The kernels of what is not named as they are.
-STEMS = {"matmul": ("sgemm",)}
+STEMS = {
+    "matmul": ("sgemm",),
+    "StrassenLinear": ("strassen_gemm",),
+    "SparseLinear": ("csr_matmul",),
+    "HalfLinear": ("half_gemm",),
+    "Int8Linear": ("int8_gemm",),
+    "Int4Linear": ("int4_gemm",),
+    "CodebookLinear": ("codebook_gemm",),
+    "LinearLSTM": ("strassen_gemm", "csr_matmul"),
+    "LinearGRU": ("strassen_gemm", "csr_matmul"),
+    "DirectConv2d": ("direct_conv2d",),
+    "DepthwiseConv2d": ("depthwise_conv2d",),
+    "WinogradConv2d": ("winograd_conv2d",),
+    "StrassenConv2d": ("strassen_conv2d",),
+    "SparseConv2d": ("csr_conv2d", "csr_matmul"),
+    "Int8Conv2d": ("int8_conv2d", "int8_winograd_conv2d"),
+    "PairedMaxPool2d": (),  # operations of torch
+    "SeparableConv2d": ("separable_conv2d",),
+    "InvertedBottleneck": ("separable_conv2d",),
+}
 
 
 def kernels_of(ops: tuple[str, ...]) -> dict[str, str]:
-    """For each op a hash over the sources of the kernels that it runs."""
+    """For each op a hash over the sources of the kernels that it runs, and of the module around them."""
     hashes = stem_hashes(ROOT)
     found = {}
     for op in ops:

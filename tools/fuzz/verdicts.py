@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ class Problem:
     ]  # of x in any layout: float64 or integers, and a bound on each
     like: torch.dtype = torch.float32  # of the result
     spreads: bool = False  # what is not finite may reach further outputs
+    about: dict[str, Any] = field(default_factory=dict)  # what was drawn, for problems made of this one
 
 
 class Verdict:
@@ -37,10 +39,13 @@ class Verdict:
         if not self.like.is_floating_point:
             self.want = self.want.to(self.like)
             return
+        self.either: Tensor | None = None
         self.bound = torch.as_tensor(bound, dtype=torch.float64) * TOLERANCE
         if self.like in (torch.float16, torch.bfloat16):  # rounding of the result, which may be denormal
             info = torch.finfo(self.like)
             self.bound = self.bound + info.eps * self.want.abs() + info.smallest_normal
+            self.want = torch.where(self.want.abs() > info.max + self.bound, torch.inf * self.want, self.want)
+            self.either = (self.want.abs() + self.bound > info.max) & self.want.isfinite()  # may be infinity
         self.finite = bool(self.want.isfinite().all())
 
     def fault(self, out: Tensor) -> str | None:
@@ -54,6 +59,9 @@ class Verdict:
         if self.finite and bool(near.all()):
             return None
         lost, missing = ~out.isfinite(), ~self.want.isfinite()
+        if self.either is not None:
+            lost &= ~(self.either & out.isinf())
+            near |= self.either & out.isinf()
         spreads = self.spreads and bool(missing.any())
         if bool((missing & ~lost).any()) or (not spreads and bool((lost & ~missing).any())):
             return f"{int((lost != missing).sum())} elements are wrongly finite or wrongly not"
