@@ -119,7 +119,7 @@ def test_gradients_are_those_of_the_layers():
     torch.testing.assert_close(grad, expected, rtol=1e-4, atol=1e-4)
 
 
-def packed_sample(expand: bool = True, in_c: int = 5) -> tuple:
+def packed_sample(expand: bool = True, in_c: int = 5, w: int = 8) -> tuple:
     in_c, hidden, out_c = (in_c, 20, 7) if expand else (20, 20, 7)
     weights = (
         gk.ops.direct_conv2d_pack(make((hidden, in_c, 1, 1), 2)) if expand else None,
@@ -129,22 +129,16 @@ def packed_sample(expand: bool = True, in_c: int = 5) -> tuple:
         gk.ops.direct_conv2d_pack(make((out_c, hidden, 1, 1), 6)),
         None,
     )
-    geometry = (hidden, out_c, [3, 3], [2, 1], [1, 1], [1, 1])
-    return (
-        make((2, in_c, 9, 8), 1),
-        *weights,
-        *geometry,
-        "relu6",
-        "silu",
-        None,
-        make((2, out_c, 5, 8), 7),
-        0.5,
-    )
+    padding = 1 if w else 2
+    geometry = (hidden, out_c, [3, 3], [2, 1], [1, padding], [1, 1])
+    skip = make((2, out_c, 5, w + 2 * padding - 2), 7)
+    return (make((2, in_c, 9, w), 1), *weights, *geometry, "relu6", "silu", None, skip, 0.5)
 
 
-@pytest.mark.parametrize(("expand", "in_c"), [(False, 20), (True, 5), (True, 0)])  # 0: no weight, but a bias
-def test_opcheck_and_the_chain(expand, in_c):
-    args = packed_sample(expand, in_c)
+# Without input channels there is no weight, but a bias; without columns all is padding.
+@pytest.mark.parametrize(("expand", "in_c", "w"), [(False, 20, 8), (True, 5, 8), (True, 0, 8), (True, 5, 0)])
+def test_opcheck_and_the_chain(expand, in_c, w):
+    args = packed_sample(expand, in_c, w)
     torch.library.opcheck(packed_conv, args)
     torch.testing.assert_close(packed_conv(*args), chain(*args), rtol=1e-5, atol=1e-5)
     x = args[0].clone().requires_grad_()

@@ -21,9 +21,9 @@ SeparablePlan separable_plan(const SeparableConv2dArgs& args, int threads, int64
   SeparablePlan plan{};
   plan.whole = args.batch * kept <= threads * l2_bytes / 2;
   plan.band_rows = std::max<int64_t>(1, l2_bytes / 8 / middle_row / kRowStep) * kRowStep;
-  // Half of L2 for the hidden rows of a piece.
+  // Half of L2 for the hidden rows of a piece; maps that are all padding have none.
   const int64_t reach = (args.filter.kernel_h - 1) * args.dilation_h + 1;
-  const int64_t fit = (l2_bytes / 2 / hidden_row - reach) / args.stride_h + 1;
+  const int64_t fit = (l2_bytes / 2 / std::max<int64_t>(1, hidden_row) - reach) / args.stride_h + 1;
   const int64_t wanted = threads > 1 ? div_up(kPiecesPerThread * threads, args.batch) : 1;
   const int64_t most = std::max(plan.band_rows, args.expand.packed ? fit : rows);
   const int64_t pieces = std::max(div_up(rows, most), std::min(wanted, div_up(rows, kRowStep)));
