@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -74,9 +73,9 @@ class Run:
         self._seconds, self._first = self.record.run["seconds"], self.record.cases
         self._lock, self._busy, self._failed = threading.Lock(), set(), []
 
-    def all(self, processes: int, program: Sequence[str] = CHILD) -> None:
+    def all(self, processes: int) -> None:
         """Until enough is done, with so many processes; Ctrl-C ends it after the draws under way."""
-        threads = [threading.Thread(target=self._work, args=(program,)) for _ in range(processes)]
+        threads = [threading.Thread(target=self._work) for _ in range(processes)]
         for thread in threads:
             thread.start()
         try:
@@ -89,8 +88,8 @@ class Run:
         if self._failed:
             raise self._failed[0]
 
-    def _work(self, program: Sequence[str]) -> None:
-        child = children.Child(program)
+    def _work(self) -> None:
+        child = children.Child(CHILD)
         try:
             while op := self._next():
                 begin = self.record.ops[op]["draws"]

@@ -21,6 +21,7 @@ from typing import Any
 
 _BYTES = 256  # of a name
 _STILL = 120  # seconds that one case may take; its process is awake in them
+_START = 600  # and that it may take before its first case: torch is loaded then
 
 
 def serve(path: str) -> None:
@@ -92,8 +93,8 @@ class Child:
             process.stdin.flush()
         except BrokenPipeError:
             return ""
-        last, still = b"", 0
-        while still < _STILL:  # counted in waits, not on a clock: while all are stopped nobody stands still
+        last, still = b"", 0  # counted in waits, not on a clock: while all are stopped nobody stands still
+        while still < (_STILL if last.strip(b"\0") else _START):
             if select.select([process.stdout], [], [], 1.0)[0]:
                 return process.stdout.readline()
             now = self._noted.read_bytes()

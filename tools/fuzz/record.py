@@ -51,7 +51,7 @@ STEMS = {
 
 
 def kernels_of(ops: tuple[str, ...]) -> dict[str, str]:
-    """For each op a hash over the sources of the kernels that it runs, and of the module around them."""
+    """For each op or module a hash over the sources of the kernels that it runs."""
     hashes = stem_hashes(ROOT)
     found = {}
     for op in ops:
