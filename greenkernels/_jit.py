@@ -7,6 +7,7 @@ appears in it by one rename, so a reader finds a whole file or none, whatever wa
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -136,7 +137,7 @@ def _trusted(binary: Path) -> bool:
         for path in (binary.parent.parent, binary.parent, binary, _sum_of(binary)):
             if not _ours(path) or path.stat().st_mode & 0o022:
                 return False
-        return _sum_of(binary).read_text() == _hash(binary)
+        return _sum_of(binary).read_bytes() == _hash(binary).encode()
     except OSError:
         return False
 
@@ -193,7 +194,7 @@ def _raise_remembered_failure(folder: Path, retry: bool) -> None:
     if retry:
         failure.unlink()
         return
-    raise _compile_error(failure.read_text(), folder)
+    raise _compile_error(failure.read_text(errors="replace"), folder)
 
 
 def _compile_error(cause: str, folder: Path) -> BuildError:
@@ -203,7 +204,10 @@ def _compile_error(cause: str, folder: Path) -> BuildError:
 
 
 def _compile(library: Library, folder: Path, work: Path) -> Path:
-    """Compiles in ``work`` with a progress line; leaves log and cause in ``folder`` if it fails."""
+    """Compiles in ``work`` with a progress line; leaves log and cause in ``folder`` if it fails.
+
+    A full disk leaves no cause: there may be room the next time.
+    """
     start_s = time.monotonic()
     progress = _ProgressLine(sys.stderr, f"greenkernels: compiling {library.name} for first use")
     progress.show(0, len(library.sources()) + len(library.cuda_sources()) + 1)
@@ -212,7 +216,8 @@ def _compile(library: Library, folder: Path, work: Path) -> Path:
     except BuildError as error:
         progress.close("failed")
         (folder / "build.log").write_text(error.log)
-        (folder / "failed").write_text(error.cause)
+        if os.strerror(errno.ENOSPC) not in error.log:
+            (folder / "failed").write_text(error.cause)
         raise _compile_error(error.cause, folder) from error
     except BaseException:
         progress.close("interrupted")

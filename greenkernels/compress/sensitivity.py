@@ -255,6 +255,6 @@ def _known(file: Path | None, model: nn.Module, cost: Cost | None) -> dict:
     key = digest.hexdigest()
     try:
         found = json.loads(file.read_text()) if file is not None else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         found = {}
-    return found if found.get("key") == key else {"key": key, "cells": {}}
+    return found if isinstance(found, dict) and found.get("key") == key else {"key": key, "cells": {}}

@@ -84,10 +84,21 @@ def hardware(name: str) -> Hardware:
 
 
 def load_table(path: Path) -> Hardware:
-    """Read a table. Raises ValueError for a row without citation, value or sense."""
-    data = json.loads(path.read_text(encoding="utf-8"))
-    figures = [_figure(row, f"{path.name}: row {row.get('what', '?')!r}") for row in data["rows"]]
-    return Hardware(data["name"], data["about"], {figure.what: figure for figure in figures})
+    """Read a table. Raises ValueError for what is none, and for a row without citation, value or sense."""
+    try:
+        data = json.loads(path.read_bytes())
+        rows, told = list(data["rows"]), (data["name"], data["about"])
+        figures = [_figure(row, f"{path.name}: row {row.get('what', '?')!r}") for row in rows]
+        return Hardware(*told, {figure.what: figure for figure in figures})
+    except (
+        UnicodeDecodeError,
+        json.JSONDecodeError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as problem:
+        raise ValueError(f"{path.name}: is no table ({problem!r})") from problem
 
 
 def _figure(row: dict, where: str) -> Figure:
@@ -96,8 +107,12 @@ def _figure(row: dict, where: str) -> Figure:
     units = [unit for unit in _UNITS if unit in row]
     if len(units) != 1:
         raise ValueError(f"{where} must have either joules or watts")
-    value, estimate = float(row[units[0]]), bool(row.get("estimate", False))
-    low, high = float(row.get("low", value)), float(row.get("high", value))
+    estimate = bool(row.get("estimate", False))
+    try:
+        value = float(row[units[0]])
+        low, high = float(row.get("low", value)), float(row.get("high", value))
+    except (TypeError, ValueError) as problem:
+        raise ValueError(f"{where} must have numbers ({problem})") from problem
     if not 0 < low <= value <= high:
         raise ValueError(f"{where} must have 0 < low <= value <= high, got {low}, {value}, {high}")
     if estimate:

@@ -41,7 +41,7 @@ def runs_in(path: Path) -> list[Run]:
     """
     try:
         data = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as problem:
+    except (OSError, ValueError, RecursionError) as problem:
         raise ValueError(f"{path}: must be a file of benchmark rows: {problem}") from None
     schema = data.get("schema") if isinstance(data, dict) else None
     if schema not in (*READABLE, MERGED):

@@ -52,7 +52,7 @@ def _read(path: Path) -> dict[str, int]:
         return {str(key): min(max(int(levels), 0), MAX_LEVELS) for key, levels in found.items()}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, AttributeError, TypeError) as problem:
+    except (OSError, ValueError, AttributeError, TypeError, OverflowError, RecursionError) as problem:
         warnings.warn(
             f"{path} cannot be read and is ignored ({problem})", category=RuntimeWarning, stacklevel=2
         )

@@ -52,18 +52,18 @@ class Cache:
             return None
         path = self._path(kind, key)
         try:
-            text = path.read_text(encoding="utf-8")
+            found = path.read_bytes()
         except FileNotFoundError:
             return None
         except OSError as problem:
             warnings.warn(f"{path} cannot be read and is ignored ({problem})", CacheWarning, stacklevel=2)
             return None
         try:
-            found = json.loads(text)
+            found = json.loads(found)
             if found["schema"] != SCHEMA or found["key"] != digest(key):
                 raise ValueError("it is another entry")
             return Entry(dict(found["data"]), str(found["date"]))
-        except (ValueError, KeyError, TypeError) as problem:
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
             self.damaged(kind, key, problem)
             return None
 

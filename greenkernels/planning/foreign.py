@@ -36,7 +36,10 @@ def converted(model: nn.Module, plan: str, machine: str, path: Path, refuse: boo
     here = {"cpu": cpu_facts()["name"], "threads": torch.get_num_threads()}
     if "gpu" in made.about:
         here["gpu"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    theirs, mine = json.loads(machine), machine_of(made) | here
+    try:
+        theirs, mine = dict(json.loads(machine)), machine_of(made) | here
+    except (ValueError, TypeError, RecursionError) as problem:
+        raise ValueError(f"load: {path}: the machine of its plan is damaged ({problem})") from problem
     differing = [
         f"{key} {theirs.get(key)!r}, here {mine[key]!r}" for key in mine if theirs.get(key) != mine[key]
     ]

@@ -241,13 +241,13 @@ class Plan:
         try:
             data = json.loads(text)
             schema = data["schema"]
-        except (json.JSONDecodeError, KeyError, TypeError) as problem:
+        except (ValueError, KeyError, TypeError, RecursionError) as problem:
             raise ValueError(f"{path}: is no plan ({problem})") from problem
         if schema not in READABLE:
             raise ValueError(f"{path}: schema must be {SCHEMA}, got {schema}")
         try:
             return cls.from_json(data["plan"])
-        except (KeyError, TypeError, AttributeError) as problem:
+        except (ValueError, KeyError, TypeError, AttributeError) as problem:
             raise ValueError(f"{path}: is no plan ({problem})") from problem
 
     @classmethod

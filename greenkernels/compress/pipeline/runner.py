@@ -144,11 +144,9 @@ def _known(path: Path, key: str) -> Row | None:
     """The row of a step that was done for the same recipe, network and data."""
     try:
         said = json.loads(path.with_suffix(".json").read_text())
-    except (OSError, ValueError):
+        return Row(**said["row"]) if said["key"] == key and _state_of(path).is_file() else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    if said.get("key") != key or not _state_of(path).is_file():
-        return None
-    return Row(**said["row"])
 
 
 def _state_of(path: Path) -> Path:
@@ -191,7 +189,7 @@ def _measured(path: Path, recipe: Recipe, data: Data, rows: list[Row], key: str)
         said = json.loads(path.read_text())
         if said["key"] == key:
             return said["facts"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         pass
     models = {row.step: _load(recipe, path.with_name(row.step)) for row in rows}
     facts = take_times(models, data)
