@@ -5,7 +5,6 @@ E = P_static * t + e_flop * operations + e_L2 * bytes from L2 + e_DRAM * bytes f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..measure import ceilings
 from ..measure.clock import Clock
 from ..measure.machine import cold_bytes
 from ..measure.provenance import Kind, Measurement
+from ..measure.rows import write_json
 from .backends import choose, sources
 from .fit import non_negative_least_squares
 from .hardware_table import Hardware, hardware
@@ -74,8 +74,7 @@ class Calibration:
         """
         if self.costs is None:
             raise ValueError(f"calibrate: there are no costs to save: {self.reason}")
-        path.write_text(json.dumps(_table(self, name), indent=1) + "\n", encoding="utf-8")
-        return path
+        return write_json(path, _table(self, name))
 
 
 def loads() -> list[Load]:
