@@ -91,7 +91,23 @@ def prepare(shape: Shape) -> Trial:
     )
 
 
-CASES = [Case(name, partial(prepare, shape), quick=name.startswith("tiny")) for name, shape in SHAPES.items()]
+SHOWN = (
+    (768, 4096),
+    (1, 16, 256),
+    (0.5, 0.8, 0.9, 0.95),
+)  # depths, batches and shares that show the sweep's shape
+CASES = [
+    Case(
+        name,
+        partial(prepare, shape),
+        quick=name.startswith("tiny"),
+        sweep=not name.startswith("tiny")
+        and not all(
+            value in some for value, some in zip((shape.k, shape.m, shape.zeros), SHOWN, strict=True)
+        ),
+    )
+    for name, shape in SHAPES.items()
+]
 
 
 @pytest.mark.parametrize("contender", NAMES)

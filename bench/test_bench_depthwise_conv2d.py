@@ -116,7 +116,12 @@ def prepare(shape: Shape) -> Trial:
 
 
 CASES = [
-    Case(name, partial(prepare, shape), quick=name.startswith(("tiny", "odd")))
+    Case(
+        name,
+        partial(prepare, shape),
+        quick=name.startswith(("tiny", "odd")),
+        sweep=name.startswith("mobilenetv1"),  # those of mobilenetv2 are of the same kinds
+    )
     for name, shape in SHAPES.items()
 ]
 

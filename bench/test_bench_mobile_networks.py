@@ -44,9 +44,10 @@ def prepare(size: int, measure: bool = True, **options: object) -> Trial:
     )
 
 
+TINY = partial(prepare, 33, rows=SMALL, stem=8, last=32, classes=10)
 CASES = [
-    Case("tiny mobilenetv2 33", partial(prepare, 33, rows=SMALL, stem=8, last=32, classes=10), quick=True),
-    Case("mobilenetv2 224", partial(prepare, 224)),
+    Case("tiny mobilenetv2 33", TINY, quick=True, caches=("warm",)),
+    Case("mobilenetv2 224", partial(prepare, 224), caches=("warm",)),
 ]
 
 

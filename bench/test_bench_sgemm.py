@@ -96,9 +96,16 @@ def prepare_batch() -> Trial:
     )
 
 
+SHOWN = (1, 5, 8, 32, 512)  # rows that show the sweep's shape
 CASES = [
-    *(Case(name, partial(prepare_square, shape), quick=shape.n <= 64) for name, shape in SQUARES.items()),
-    *(Case(name, partial(prepare_linear, shape), quick="tiny" in name) for name, shape in LINEARS.items()),
+    *(
+        Case(name, partial(prepare_square, shape), quick=shape.n <= 64, sweep=shape.n > 2048)
+        for name, shape in SQUARES.items()
+    ),
+    *(
+        Case(name, partial(prepare_linear, shape), quick="tiny" in name, sweep=shape.m not in SHOWN)
+        for name, shape in LINEARS.items()
+    ),
     Case("batch 64 x 128 x 64 x 128", prepare_batch, quick=True),
 ]
 

@@ -62,7 +62,10 @@ def prepare(shape: Shape) -> Trial:
     )
 
 
-CASES = [Case(name, partial(prepare, shape), quick=shape.n <= 64) for name, shape in SHAPES.items()]
+CASES = [  # the larger ones take minutes
+    Case(name, partial(prepare, shape), quick=shape.n <= 64, sweep=max(shape) > 2048)
+    for name, shape in SHAPES.items()
+]
 
 
 @pytest.mark.parametrize("contender", NAMES)

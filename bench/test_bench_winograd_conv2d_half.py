@@ -105,7 +105,12 @@ def prepare(in_c: int, out_c: int, size: int, dtype: torch.dtype) -> Trial:
 
 
 CASES = [
-    Case(f"{layer} {name}", partial(prepare, *sizes, dtype), quick=layer.startswith("tiny"))
+    Case(
+        f"{layer} {name}",
+        partial(prepare, *sizes, dtype),
+        quick=layer.startswith("tiny"),
+        sweep=dtype is torch.float16 and not layer.startswith(("tiny", "vgg16 conv3", "resnet layer2")),
+    )
     for name, dtype in TYPES.items()
     for layer, sizes in LAYERS.items()
 ]

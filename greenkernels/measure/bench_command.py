@@ -1,11 +1,7 @@
-"""The ``bench`` command: runs benchmark suites and writes their rows."""
+"""The ``bench`` command: its options, and what becomes of them."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -13,44 +9,27 @@ import torch
 import typer
 
 from ..report.cases import by_machine
-from .bench_table import table
+from .agreement import compared
+from .bench_run import Bench, Wish, again
 from .kernel_sources import hash_of_suite
 from .machine import checkout
 from .merged import merge as merged_runs
 from .progress import progress_bar
 from .rows import Row, Run
 from .selftest import a_against_a, layer, report
-from .suite import FULL, QUICK, Case, CaseUnavailable, load_suite, run_case, suite_names
+from .suite import Case, load_suite, suite_names
 from .threads import thread_numbers
 
 CACHES = {"warm": ["warm"], "cold": ["cold"], "both": ["warm", "cold"]}
-
-
-@dataclass(frozen=True)
-class Wish:
-    """What to measure with: the options of the command."""
-
-    quick: bool
-    threads: list[int]
-    caches: list[str]
-    peers: bool
-    case: str = ""
-    done: list[Row] = field(default_factory=list)  # rows of an interrupted run that this one completes
-
-    def jobs(self, cases: list[Case]) -> Iterator[tuple[Case, int, str]]:
-        """Case, thread number and cache, without those that are done."""
-        done = {(row.case, row.threads, row.cache) for row in self.done}
-        for case in cases:
-            for threads in self.threads:
-                for cache in self.caches:
-                    if (case.quick or not self.quick) and (case.name, threads, cache) not in done:
-                        yield case, threads, cache
+MINUTES = {False: 50.0, True: 1.5}  # of a run of all suites, by whether it is a quick one
 
 
 def bench(
     suites: Annotated[
         list[str] | None,
-        typer.Argument(help="Stems of kernels or networks; default: all. With --merge: files or folders."),
+        typer.Argument(
+            help="Stems of kernels or networks; default: all. With --merge and --compare: files or folders."
+        ),
     ] = None,
     quick: Annotated[bool, typer.Option(help="A few small cases, warm: shows that it works.")] = False,
     threads: Annotated[
@@ -60,6 +39,18 @@ def bench(
         str, typer.Option(help="warm (weights and inputs used again), cold (from memory), or both.")
     ] = "both",
     case: Annotated[str, typer.Option(help="Only cases with this in their name.")] = "",
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Every case of every sweep. Default: where suites or a case are named."),
+    ] = False,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Fewer rounds a case where that is needed to end in time; 0: no end. Default: 50 for a run of all "
+            "suites (quick: 1.5), else 0.",
+        ),
+    ] = None,
     peers: Annotated[bool, typer.Option(help="Also against the other software that is installed.")] = False,
     processes: Annotated[int, typer.Option(min=1, help="Full runs, each in a fresh process.")] = 1,
     out: Annotated[
@@ -69,6 +60,10 @@ def bench(
     merge: Annotated[
         bool, typer.Option("--merge", help="Measure nothing: put rows of many machines into one file.")
     ] = False,
+    compare: Annotated[
+        bool,
+        typer.Option("--compare", help="Measure nothing: what changed beyond noise from one run to another."),
+    ] = False,
     resume: Annotated[Path | None, typer.Option(help="File of an interrupted run, to complete.")] = None,
     selftest: Annotated[bool, typer.Option(help="Only compare a layer with itself, 20 times.")] = False,
 ) -> None:
@@ -76,24 +71,34 @@ def bench(
     if selftest:
         compare_with_itself()
         return
-    if merge:
-        merge_rows([Path(source) for source in suites or []], out)
+    if merge or compare:
+        paths = [Path(source) for source in suites or []]
+        merge_rows(paths, out) if merge else compare_rows(paths)
         return
     try:
         before = interrupted(resume) if resume else None
         names = [before.rows[0].suite] if before else suites or suite_names()
         loaded = {name: cases_named(case, load_suite(name)) for name in names}
         caches = ["warm"] if quick else caches_named(cache)
-        wish = Wish(quick, thread_numbers(threads), caches, peers, case, before.rows if before else [])
+        done = before.rows if before else []
+        sweeps = every or bool(suites or case) or any_sweep(done, loaded)
+        if minutes is None:
+            minutes = 0.0 if suites or case or before or every else MINUTES[quick]
+        wish = Wish(quick, thread_numbers(threads), caches, peers, case, sweeps, minutes, done)
     except (FileNotFoundError, ValueError) as problem:
         typer.echo(str(problem), err=True)
         raise typer.Exit(1) from None
     folder = out or checkout() / "bench" / "results"
-    if processes > 1:
+    left_out = sum(wish.left_out(cases) for cases in loaded.values())
+    if left_out:
+        typer.echo(f"left out: {left_out} cases of sweeps; --all measures them", err=True)
+    status = (
         again(names, wish, processes, folder)
-        return
-    for name, cases in loaded.items():
-        run_suite(name, cases, wish, resume or folder)
+        if processes > 1
+        else Bench(loaded, wish, resume or folder).all()
+    )
+    if status:
+        raise typer.Exit(status)
     rows = resume.parent if resume else folder
     typer.echo(f"all rows on one page: python -m greenkernels.report --rows {rows} --html bench.html")
 
@@ -116,42 +121,23 @@ def merge_rows(sources: list[Path], out: Path | None) -> None:
     typer.echo(f"all rows on one page: python -m greenkernels.report --rows {out} --html bench.html")
 
 
-def run_suite(name: str, cases: list[Case], wish: Wish, target: Path) -> None:
-    """Measure one suite, print its table and write its rows; those there are, if somebody interrupts.
-
-    Args:
-        target: a folder for a new file, or the file to complete.
-    """
-    rows, jobs, partial = list(wish.done), list(wish.jobs(cases)), False
-    left_out: dict[str, str] = {}
+def compare_rows(sources: list[Path]) -> None:
+    """Print what changed between two runs; exit status 1 where one of ours became slower beyond noise."""
     try:
-        with progress_bar(name) as advance:
-            for i, (case, threads, cache) in enumerate(jobs):
-
-                def share(part: float, i: int = i, note: str = f"{case.name}, {cache}") -> None:
-                    advance((i + part) / len(jobs), note)
-
-                schedule = QUICK if wish.quick else FULL
-                try:
-                    rows += run_case(name, case, threads, schedule, share, wish.peers, cache == "cold")
-                except CaseUnavailable as problem:
-                    left_out[case.name] = str(problem)
-    except KeyboardInterrupt:
-        partial = True
-    for case, why in left_out.items():
-        typer.echo(f"{case} was left out: {why}", err=True)
-    if rows:
-        typer.echo(table(rows))
-        run = Run.now(rows, partial)
-        stamp = run.date.replace(":", "").replace("-", "").removesuffix("+0000")
-        path = run.save(target if target.suffix == ".json" else target / f"{name}-{stamp}.json")
-        typer.echo(f"wrote {path}")
-        if partial:
-            typer.echo(f"interrupted; the rest: greenkernels bench --resume {path}", err=True)
-    if left_out and not rows:
+        if len(sources) != 2:
+            raise ValueError(f"--compare needs two files or folders of rows, got {len(sources)}")
+        text, regressions = compared(*sources)
+    except ValueError as problem:
+        typer.echo(str(problem), err=True)
+        raise typer.Exit(2) from None
+    typer.echo(text)
+    if regressions:
         raise typer.Exit(1)
-    if partial:
-        raise typer.Exit(130)  # as a shell reports a program that was interrupted
+
+
+def any_sweep(rows: list[Row], suites: dict[str, list[Case]]) -> bool:
+    """Whether a case of a sweep is among them: then the run that they are of was of all cases."""
+    return any(case.sweep for row in rows for case in suites[row.suite] if case.name == row.case)
 
 
 def interrupted(path: Path) -> Run:
@@ -189,15 +175,3 @@ def compare_with_itself() -> None:
     typer.echo(text)
     if not good:
         raise typer.Exit(1)
-
-
-def again(names: list[str], wish: Wish, processes: int, folder: Path) -> None:
-    """The same run in fresh processes: page placement and clocks differ between processes, not within one."""
-    command = [sys.executable, "-m", "greenkernels", "bench", *names, "--out", str(folder)]
-    command += ["--threads", ",".join(map(str, wish.threads))]
-    command += ["--case", wish.case, "--cache", "both" if len(wish.caches) > 1 else wish.caches[0]]
-    command += [*(["--quick"] if wish.quick else []), *(["--peers"] if wish.peers else [])]
-    for number in range(processes):
-        typer.echo(f"run {number + 1} of {processes}")
-        if subprocess.run(command, check=False).returncode != 0:
-            raise typer.Exit(1)

@@ -8,13 +8,12 @@ counters, so that who remembers by address or version is wrong.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import nn
 
 from .contender import Contender
+from .copies import nbytes, tensors_held
 from .rotation import Arguments, clone, tensors_in, variation
 
 COPIES = 64  # at most, of one contender: what is missing to the bytes wanted is touched in other memory
@@ -140,9 +139,5 @@ def rewrite(arguments: Arguments, values: Arguments) -> Arguments:
 
 
 def weight_bytes(contender: Contender) -> int:
-    """Bytes of parameters and buffers, packed ones too, where the contender is a module; else 0."""
-    owner: Callable | object = contender.call
-    owner = owner if isinstance(owner, nn.Module) else getattr(owner, "__self__", None)
-    if not isinstance(owner, nn.Module):
-        return 0
-    return sum(tensor.nbytes for tensor in [*owner.parameters(), *owner.buffers()])
+    """Bytes of what the call computes with, packed weights too; 0 where it cannot be looked into."""
+    return sum(map(nbytes, tensors_held(contender.call)))

@@ -14,6 +14,7 @@ import torch
 
 from .ceilings import ceilings, joined
 from .contender import Contender
+from .copies import with_copies
 from .machine import checkout, cold_bytes
 from .rotation import Arguments
 from .rows import Row, describe, rows_from_turns
@@ -65,6 +66,8 @@ class Case:
     name: str
     prepare: Callable[[], Trial]
     quick: bool = False  # also part of a quick run
+    sweep: bool = False  # one of many points of a sweep: not part of a run of all suites, unless asked for
+    caches: tuple[str, ...] = ("warm", "cold")  # where there are no copies to rotate over: warm alone
 
 
 def suite_names() -> list[str]:
@@ -123,6 +126,8 @@ def run_case(
         )
     try:
         trial, missing = with_rivals(case.prepare()) if peers else (case.prepare(), {})
+        if cold:
+            trial = replace(trial, contenders=[with_copies(contender) for contender in trial.contenders])
         before = ceilings()
         turns = calmest(lambda: _turns_of(trial, schedule, progress))
         limits = joined(before, ceilings())
