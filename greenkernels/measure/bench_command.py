@@ -21,7 +21,7 @@ from .suite import Case, load_suite, suite_names
 from .threads import thread_numbers
 
 CACHES = {"warm": ["warm"], "cold": ["cold"], "both": ["warm", "cold"]}
-MINUTES = {False: 50.0, True: 1.5}  # of a run of all suites, by whether it is a quick one
+MINUTES = {False: 54.0, True: 1.5}  # of a run of all suites, by whether it is a quick one
 
 
 def bench(
@@ -40,14 +40,18 @@ def bench(
     ] = "both",
     case: Annotated[str, typer.Option(help="Only cases with this in their name.")] = "",
     every: Annotated[
-        bool,
-        typer.Option("--all", help="Every case of every sweep. Default: where suites or a case are named."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--all/--thinned",
+            help="Every case of every sweep, or the few that show its shape. Default: all where suites or a case are "
+            "named.",
+        ),
+    ] = None,
     minutes: Annotated[
         float | None,
         typer.Option(
             min=0,
-            help="Fewer rounds a case where that is needed to end in time; 0: no end. Default: 50 for a run of all "
+            help="Fewer rounds a case where that is needed to end in time; 0: no end. Default: 54 for a run of all "
             "suites (quick: 1.5), else 0.",
         ),
     ] = None,
@@ -81,7 +85,7 @@ def bench(
         loaded = {name: cases_named(case, load_suite(name)) for name in names}
         caches = ["warm"] if quick else caches_named(cache)
         done = before.rows if before else []
-        sweeps = every or bool(suites or case) or any_sweep(done, loaded)
+        sweeps = bool(suites or case) or any_sweep(done, loaded) if every is None else every
         if minutes is None:
             minutes = 0.0 if suites or case or before or every else MINUTES[quick]
         wish = Wish(quick, thread_numbers(threads), caches, peers, case, sweeps, minutes, done)

@@ -144,8 +144,8 @@ def again(names: Sequence[str], wish: Wish, processes: int, folder: Path) -> int
     command = [sys.executable, "-m", "greenkernels", "bench", *names, "--out", str(folder)]
     command += ["--threads", ",".join(map(str, wish.threads)), "--minutes", str(wish.minutes)]
     command += ["--case", wish.case, "--cache", "both" if len(wish.caches) > 1 else wish.caches[0]]
-    flags = {"--quick": wish.quick, "--peers": wish.peers, "--all": wish.sweeps}
-    command += [flag for flag, wanted in flags.items() if wanted]
+    flags = {"--quick": wish.quick, "--peers": wish.peers}
+    command += [flag for flag, wanted in flags.items() if wanted] + ["--all" if wish.sweeps else "--thinned"]
     for number in range(processes):
         typer.echo(f"run {number + 1} of {processes}")
         with subprocess.Popen(command) as process:
