@@ -2,12 +2,14 @@
 
 import re
 import sys
+from pathlib import Path
 
 import pytest
-from bench_rows import case_rows, quantity, rich_rows, run_of
+from bench_rows import case_rows, quantity, rich_rows, row, run_of
 
 from greenkernels.measure import Kind, MixedKindsError
 from greenkernels.report.bench_page import bench_page
+from greenkernels.report.cases import load_runs
 
 
 def page_of(tmp_path, runs, **options):
@@ -32,9 +34,7 @@ def test_everything_a_row_knows_is_in_its_line(tmp_path):
         "best rival",
     ):
         assert part in text
-    assert re.search(
-        r"<td class=\"number\">50</td><td class=\"number\">200</td><td class=\"number\">25%</td>", text
-    )
+    assert re.search(r"<td class=\"n\">50</td><td class=\"n\">200</td><td class=\"n\">25%</td>", text)
     assert text.index("stem, cold, 1 thread") < text.index("stem, warm, 1 thread")
 
 
@@ -62,6 +62,40 @@ def test_plots_of_a_run_with_everything(tmp_path):
     assert page.read_text().count("data:image/svg+xml") == 6
 
 
+def test_joules_of_both_sides_are_drawn(tmp_path):
+    pytest.importorskip("matplotlib")
+    run = rich_run()
+    for one in run.rows:
+        one.energy_j = quantity(2.0 if one.ours else 1.0, "J", Kind.MODELLED)
+    _, *plots = bench_page([run], tmp_path / "bench.html", figures=tmp_path / "figures")
+    assert {f"stem-{n}-threads-joules.svg" for n in (1, 2)} <= {path.name for path in plots}
+
+
+def test_squares_show_from_which_size_on_levels_pay(tmp_path):
+    pytest.importorskip("matplotlib")
+    rows = []
+    for size, level_s in ((64, 3.0), (2048, 0.5)):
+        facts = {"case": f"square {size}", "suite": "strassen_gemm", "extra": {"shape": [size] * 3}}
+        rows += [row("torch", 1.0, **facts), row("levels 0", 1.1, True, **facts)]
+        rows += [row("levels 1", level_s, True, **facts)]
+    _, *plots = bench_page([run_of(rows, 1)], tmp_path / "bench.html", figures=tmp_path / "figures")
+    (drawn,) = [path for path in plots if path.name == "strassen_gemm-1-threads-crossover-warm.svg"]
+    assert "levels 1: faster from 2048 on" in drawn.read_text()
+
+
+def test_contents_lead_to_every_suite(tmp_path):
+    text = page_of(tmp_path, [rich_run()])
+    anchors = re.findall(r'href="#([^"]+)"', text)
+    assert anchors == ["stem-0"]
+    assert all(f'id="{anchor}"' in text for anchor in anchors)
+
+
+@pytest.mark.long
+def test_page_of_the_committed_rows_can_be_mailed(tmp_path):
+    results = Path(__file__).resolve().parent.parent / "bench" / "results"
+    assert len(page_of(tmp_path, load_runs(results)).encode()) < 5e6
+
+
 def test_several_machines_do_not_overwrite_each_other(tmp_path):
     pytest.importorskip("matplotlib")
     runs = [rich_run(), run_of(rich_rows(1, "warm"), 2, cpu="Other CPU")]
@@ -81,7 +115,7 @@ def test_the_same_rows_give_the_same_bytes(tmp_path):
 
 def test_nothing_is_fetched(tmp_path):
     text = page_of(tmp_path, [rich_run()])
-    assert not re.search(r'(src|href)="(?!data:)', text)
+    assert not re.search(r'(src|href)="(?!data:|#)', text)
     assert "<script" not in text
 
 

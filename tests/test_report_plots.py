@@ -53,6 +53,19 @@ EVERY = {
     "break_even": lambda: plots.break_even(
         {"2048 to 2048": {1: {0.5: 0.8, 0.9: 3.0}, 64: {0.5: 1.3, 0.9: 4.0}, 8: {0.5: 0.5, 0.9: 0.9}}}
     ),
+    "crossover": lambda: plots.crossover(
+        {
+            "levels 0": {64: 0.9, 2048: 0.95},
+            "levels 1": {64: 0.5, 2048: 1.05},
+            "levels 2": {64: 1.1, 2048: 0.8},
+        }
+    ),
+    "joules_a_call": lambda: plots.joules_a_call(
+        [
+            plots.JoulesPair("less", quantity(2.0, "J", Kind.MODELLED), quantity(1.0, "J", Kind.MODELLED)),
+            plots.JoulesPair("more", quantity(0.1, "J", Kind.MODELLED), quantity(0.2, "J", Kind.MODELLED)),
+        ]
+    ),
     "scaling": lambda: plots.scaling({"ours": [{1: 1.0, 2: 0.55}], "torch": [{1: 1.0, 2: 0.6}]}),
 }
 
@@ -177,6 +190,27 @@ def test_where_a_sparse_layer_breaks_even():
     assert plots.crossing({0.5: 0.5, 0.7: 1.0}) is None
     assert "at 50% and less" in EVERY["break_even"]().svg
     assert "never" in EVERY["break_even"]().svg
+
+
+def test_where_saving_multiplications_pays():
+    plot = EVERY["crossover"]()
+    assert "levels 0: never faster" in texts(plot)
+    assert "levels 1: faster from 2048 on" in texts(plot)
+    assert plots.first_win({64: 1.1, 128: 0.9, 256: 1.2, 512: 1.3}) == 256
+    assert plots.first_win({64: 1.1, 128: 0.9}) is None
+    with pytest.raises(ValueError, match="at least two sizes"):
+        plots.crossover({"levels 1": {64: 0.5}})
+
+
+def test_joules_of_both_sides_have_their_kind():
+    plot = EVERY["joules_a_call"]()
+    assert "mJ a call, modelled (logarithmic); left is better" in texts(plot)
+    assert "ours needs less in 1 of them" in plot.alt
+    mixed = plots.JoulesPair("a", quantity(1.0, "J"), quantity(1.0, "J", Kind.MODELLED))
+    with pytest.raises(MixedKindsError):
+        plots.joules_a_call([mixed])
+    with pytest.raises(ValueError, match="must not be empty"):
+        plots.joules_a_call([])
 
 
 def test_files_are_written_whole(tmp_path):

@@ -38,18 +38,31 @@ def bench_page(
     if not runs:
         raise ValueError("bench_page: there must be at least one run")
     page, drawn = Page("greenkernels benchmarks"), []
-    for number, (machine, of_machine) in enumerate(by_machine(runs).items()):
-        cases = cases_of(of_machine, current, least=1)
+    machines = {
+        machine: cases_of(of_machine, current, least=1) for machine, of_machine in by_machine(runs).items()
+    }
+    for machine, cases in machines.items():
         verdicts = counted(case.word for case in cases)
         page.text(
             f"{machine}: the best of ours against the best rival, {len(cases)} cases: {verdicts}.", "lead"
         )
+    for number, (machine, cases) in enumerate(machines.items()):
+        suites = dict.fromkeys(case.key.suite for case in cases)
         page.heading(machine)
-        _about(page, of_machine)
-        for suite in dict.fromkeys(case.key.suite for case in cases):
+        page.contents({f"{suite}-{number}": _entry(suite, cases) for suite in suites})
+        _about(page, by_machine(runs)[machine])
+        if any(case.stale for case in cases):
+            page.text("What is stale: the kernels have changed since.", "warning")
+        for suite in suites:
+            page.heading(suite, 2, f"{suite}-{number}")
             drawn += _suite(page, suite, [case for case in cases if case.key.suite == suite], number)
     written = [page.save(Path(out))]
     return written + [path for plot in drawn if figures for path in plot.save(Path(figures))]
+
+
+def _entry(suite: str, cases: Sequence[Case]) -> str:
+    """``csr_matmul: 3 ahead, 1 lose``."""
+    return f"{suite}: {counted(case.word for case in cases if case.key.suite == suite)}"
 
 
 def _about(page: Page, runs: Sequence[Run]) -> None:
@@ -60,15 +73,15 @@ def _about(page: Page, runs: Sequence[Run]) -> None:
         )
         facts = (run.versions.get("torch"), run.versions.get("python"), commit, run.source.get("csrc_hash"))
         suites = ", ".join(dict.fromkeys(row.suite for row in run.rows))
-        rows.append((run.date, suites, *(str(fact or "-") for fact in facts)))
+        rows.append((run.date[:16].replace("T", " "), suites, *(str(fact or "-") for fact in facts)))
     page.table(
-        ("date", "suites", "torch", "python", "commit", "hash of csrc/"), rows, caption="Runs, oldest first"
+        ("date, UTC", "suites", "torch", "python", "commit", "hash of csrc/"), rows, caption="Oldest first"
     )
+    page.folded(f"{len(rows)} run(s)")
 
 
 def _suite(page: Page, suite: str, cases: Sequence[Case], number: int) -> list[plots.Plot]:
     """Plots, then a table for each cache and thread number, cold first."""
-    page.heading(suite)
     try:
         drawn = plots_of(suite, cases, number)
     except ImportError as missing:
@@ -89,7 +102,7 @@ def _table(page: Page, caption: str, cases: Sequence[Case]) -> None:
     pairs = [(case, standing) for case in cases for standing in _in_order(case)]
     columns: dict[str, list[str]] = {
         "case": [case.name for case, _ in pairs],
-        "contender": [_who(s) for _, s in pairs],
+        "contender": [standing.contender for _, standing in pairs],
         "ms [range over runs]": [milliseconds(s.time, spread=len(s.rows) > 1) for _, s in pairs],
         "best rival / this": [_against(case, s) for case, s in pairs],
         "error": [error(s.error) for _, s in pairs],
@@ -100,6 +113,8 @@ def _table(page: Page, caption: str, cases: Sequence[Case]) -> None:
     styles = ["loses" if case.word == "loses" and s is case.best else "" for case, s in pairs]
     right = [i for i, name in enumerate(columns) if name not in ("case", "contender", "note")]
     page.table(list(columns), list(zip(*columns.values(), strict=True)), right, caption, styles)
+    page.points(list(dict.fromkeys(_who(s) for _, s in pairs)))
+    page.folded("contenders with their versions and flags")
 
 
 def _in_order(case: Case) -> list[Standing]:
@@ -160,7 +175,7 @@ def _note(case: Case, standing: Standing) -> str:
     if any(row.noisy for row in standing.rows.values()):
         notes.append("noisy")
     if case.stale:
-        notes.append("stale: the kernels have changed since")
+        notes.append("stale")
     if len(standing.rows) < case.runs:
         notes.append(f"{len(standing.rows)} of {case.runs} runs")
     return ", ".join(note for note in notes if note)

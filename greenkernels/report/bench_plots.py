@@ -32,6 +32,8 @@ def plots_of(suite: str, cases: Sequence[Case], number: int = 0) -> list[plots.P
         for cache in CACHES:
             at_once = [case for case in mine if case.key.cache == cache]
             drawn += break_even_of(at_once, f"{where}-break-even-{cache}", f"Break-even, {words}, {cache}")
+            drawn += _crossover(at_once, f"{where}-crossover-{cache}", f"Crossover, {words}, {cache}")
+        drawn += _joules(mine, f"{where}-joules", f"Energy a call, {words}")
     drawn += _errors(cases, f"{prefix}-errors", f"Error against speed, {suite}")
     return drawn + _scaling(cases, f"{prefix}-scaling", f"Scaling, {suite}")
 
@@ -68,6 +70,30 @@ def break_even_layers(cases: Sequence[Case]) -> dict[str, dict[int, dict[float, 
         for layer, batches in layers.items()
         if (found := {m: of_batch for m, of_batch in batches.items() if len(of_batch) > 1})
     }
+
+
+def _crossover(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:
+    """Of products of squares by several contenders of ours, which differ in how many multiplications they save."""
+    contenders: dict[str, dict[int, float]] = {}
+    for case in cases:
+        sides = set(case.standings[0].last.extra.get("shape", ()))
+        if len(sides) == 1 and case.name.startswith("square") and case.rival is not None:
+            for standing in case.ranked(ours=True):
+                contenders.setdefault(standing.contender, {})[sides.copy().pop()] = case.ratio(standing).value
+    found = {who: contenders[who] for who in sorted(contenders) if len(contenders[who]) > 1}
+    return [plots.crossover(found, name, title)] if len(found) > 1 else []
+
+
+def _joules(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:
+    """The best of both sides, cold where it was taken, where their joules are of one kind."""
+    pairs: dict[str, plots.JoulesPair] = {}
+    for case in sorted(cases, key=lambda case: CACHES.index(case.key.cache), reverse=True):
+        sides = [s.energy for s in (case.rival, case.best) if s is not None]
+        if len(sides) == 2 and all(sides):
+            pairs[case.name] = plots.JoulesPair(case.name, *sides)
+    order = [pairs[name] for name in dict.fromkeys(case.name for case in cases) if name in pairs]
+    of_kind = [pair for pair in order if {pair.rival.kind, pair.ours.kind} == {order[0].ours.kind}]
+    return [plots.joules_a_call(of_kind, name, title)] if of_kind else []
 
 
 def _errors(cases: Sequence[Case], name: str, title: str) -> list[plots.Plot]:

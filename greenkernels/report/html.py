@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .compact import as_address, compact
 from .files import write_whole
 
 if TYPE_CHECKING:
@@ -24,11 +25,20 @@ ul.warning { padding-left: 2rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; }
 caption { text-align: left; font-style: italic; padding-bottom: .25rem; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.loses td:first-child { box-shadow: inset .25rem 0 #d55e00; }
 tr.kept { opacity: .75; }
 figure { margin: 1.5rem 0; }
 img { max-width: 100%; height: auto; }
+nav { columns: 14rem; margin: 1rem 0; }
+nav a { display: block; padding: .15rem 0; }
+summary { cursor: pointer; padding: .25rem 0; }
+@media screen and (max-width: 50rem) {
+  figure { overflow-x: auto; }
+  figure img { max-width: none; }
+  td { min-width: 5rem; }
+  td:last-child { min-width: 11rem; }
+}
 pre { overflow-x: auto; font-size: 13px; }
 :root { color-scheme: light dark; }
 @media print {
@@ -62,8 +72,21 @@ class Page:
             self.parts.append(f"<ul{_class(style)}>{items}</ul>")
         return self
 
-    def heading(self, text: str, level: int = 2) -> Page:
-        self.parts.append(f"<h{level}>{escape(text)}</h{level}>")
+    def heading(self, text: str, level: int = 2, anchor: str = "") -> Page:
+        """A heading; with an anchor `contents` can lead to it."""
+        name = f' id="{anchor}"' if anchor else ""
+        self.parts.append(f"<h{level}{name}>{escape(text)}</h{level}>")
+        return self
+
+    def contents(self, entries: Mapping[str, str]) -> Page:
+        """Links to headings: anchor -> words."""
+        links = "".join(f'<a href="#{anchor}">{escape(words)}</a>' for anchor, words in entries.items())
+        self.parts.append(f"<nav>{links}</nav>")
+        return self
+
+    def folded(self, words: str) -> Page:
+        """The part that was added last opens on a click on these words."""
+        self.parts[-1] = f"<details><summary>{escape(words)}</summary>{self.parts[-1]}</details>"
         return self
 
     def preformatted(self, text: str) -> Page:
@@ -82,7 +105,7 @@ class Page:
 
         def line(tag: str, attributes: str, row: Sequence[str]) -> str:
             return "".join(
-                f"<{tag}{attributes}{_class('number' * (i in right))}>{escape(cell)}</{tag}>"
+                f"<{tag}{attributes}{_class('n' * (i in right))}>{escape(cell)}</{tag}>"
                 for i, cell in enumerate(row)
             )
 
@@ -97,14 +120,14 @@ class Page:
         return self
 
     def picture(self, png: bytes, alternative: str, caption: str = "") -> Page:
-        return self._image(png, "image/png", alternative, caption)
+        source = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        return self._image(source, alternative, caption)
 
     def plot(self, plot: Plot) -> Page:
         """The plot as SVG: sharp at any size, dark where the screen is."""
-        return self._image(plot.svg.encode(), "image/svg+xml", f"{plot.title}: {plot.alt}", "")
+        return self._image(as_address(compact(plot.svg)), f"{plot.title}: {plot.alt}", "")
 
-    def _image(self, data: bytes, media: str, alternative: str, caption: str) -> Page:
-        source = f"data:{media};base64,{base64.b64encode(data).decode()}"
+    def _image(self, source: str, alternative: str, caption: str) -> Page:
         below = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
         self.parts.append(f'<figure><img alt="{escape(alternative)}" src="{source}">{below}</figure>')
         return self
