@@ -17,6 +17,7 @@ from .compare import NOISE_FLOOR
 from .contender import Contender
 from .rotation import tensors_in
 from .slots import ColdSlots, Inputs, Slot, WarmSlots
+from .throttling import Throttling
 
 if TYPE_CHECKING:
     from .turns import Schedule, Turns
@@ -47,16 +48,28 @@ class Rounds:
         schedule = self.schedule
         self.slots = self.cold_slots() if schedule.cold_bytes else WarmSlots(self.inputs)
         self.others = torch.zeros(schedule.between_bytes // 4) if schedule.between_bytes else None
-        begin = self.clock.now()
-        for number in range(schedule.rounds):
+        begin, throttling = self.clock.now(), Throttling()
+        for number in range(2 * schedule.rounds):  # those in which cores were throttled are taken again
+            before = {name: len(rounds) for name, rounds in self.result.samples.items()}
             self.round(number)
+            if throttling.seen() and number + 1 - self.result.throttled_rounds > schedule.min_rounds:
+                self.drop_round(before)
+                continue
             if number < 2 and math.isfinite(schedule.drop_beyond):  # one round says less than two
                 self.drop_slow(schedule.drop_beyond ** (2 - number))
+            taken = number + 1 - self.result.throttled_rounds
             spent = self.clock.now() - begin
             if progress:
-                progress(min(1.0, max((number + 1) / schedule.rounds, spent / schedule.budget_s)))
-            if spent > schedule.budget_s and number + 1 >= schedule.min_rounds and self.settled():
+                progress(min(1.0, max(taken / schedule.rounds, spent / schedule.budget_s)))
+            enough = spent > schedule.budget_s and taken >= schedule.min_rounds and self.settled()
+            if taken == schedule.rounds or enough:
                 break
+
+    def drop_round(self, before: dict[str, int]) -> None:
+        """Leaves out the times of the round just taken: cores were slowed down in it."""
+        for name, rounds in self.result.samples.items():
+            del rounds[before[name] :]
+        self.result.throttled_rounds += 1
 
     def cold_slots(self) -> ColdSlots:
         for contender in self.contenders:

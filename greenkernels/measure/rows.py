@@ -12,6 +12,7 @@ from pathlib import Path
 from .contender import Contender
 from .machine import machine_facts, source_facts, version_facts
 from .provenance import Measurement
+from .throttling import SLOWED
 from .turns import FOREIGN_CORES, NOISY, TWIN, Turns
 from .work import Work
 
@@ -65,7 +66,8 @@ class Row:
 
     @property
     def noisy(self) -> bool:
-        return self.noise > NOISY or (self.foreign_cores or 0.0) > FOREIGN_CORES
+        disturbed = self.noise > NOISY or (self.foreign_cores or 0.0) > FOREIGN_CORES
+        return disturbed or self.extra.get("slowdown", 0.0) > SLOWED
 
     def share_of(self, ceiling: str) -> float | None:
         """Part of a ceiling that the call reaches, 0 to about 1; None where the ceiling, time or work is unknown.

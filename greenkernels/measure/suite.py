@@ -16,8 +16,10 @@ from .ceilings import ceilings, joined
 from .contender import Contender
 from .copies import with_copies
 from .machine import checkout, cold_bytes
+from .provenance import Measurement
 from .rotation import Arguments
 from .rows import Row, describe, rows_from_turns
+from .throttling import SLOWED
 from .turns import FOREIGN_CORES, Schedule, Turns, take_turns
 from .work import Work
 
@@ -128,16 +130,16 @@ def run_case(
         trial, missing = with_rivals(case.prepare()) if peers else (case.prepare(), {})
         if cold:
             trial = replace(trial, contenders=[with_copies(contender) for contender in trial.contenders])
-        before = ceilings()
-        turns = calmest(lambda: _turns_of(trial, schedule, progress))
-        limits = joined(before, ceilings())
+        turns = calmest(lambda: _turns_under_ceilings(trial, schedule, progress))
     finally:
         torch.set_num_threads(threads_before)
     facts = trial.extra | ({"rotated_bytes": turns.rotated_bytes} if cold else {})
+    facts |= {"throttled_rounds": turns.throttled_rounds} if turns.throttled_rounds else {}
+    facts |= {"slowdown": turns.slowdown} if turns.slowdown > SLOWED else {}
     rows = rows_from_turns(turns, suite, case.name, tuple(trial.ours), **facts)
     describe(rows, trial.contenders, trial.work)
     for row in rows:
-        row.ceilings = limits
+        row.ceilings = turns.ceilings
     ran = {row.contender for row in rows}  # one of a rival's name may have been in the run without it
     for name, reason in missing.items():
         if name not in ran:
@@ -161,6 +163,16 @@ def with_rivals(trial: Trial) -> tuple[Trial, dict[str, str]]:
     return replace(trial, contenders=[*trial.contenders, *(c for c in found if c.name not in taken)]), missing
 
 
+def _turns_under_ceilings(
+    trial: Trial, schedule: Schedule, progress: Callable[[float], None] | None
+) -> Turns:
+    before = ceilings()
+    turns = _turns_of(trial, schedule, progress)
+    after = ceilings()
+    turns.slowdown, turns.ceilings = slowdown(before, after), joined(before, after)
+    return turns
+
+
 def _turns_of(trial: Trial, schedule: Schedule, progress: Callable[[float], None] | None) -> Turns:
     return take_turns(
         trial.contenders,
@@ -173,11 +185,20 @@ def _turns_of(trial: Trial, schedule: Schedule, progress: Callable[[float], None
     )
 
 
+def slowdown(before: dict[str, Measurement], after: dict[str, Measurement]) -> float:
+    """Part of the peak of multiply-adds that is lost after a case: cores were throttled, or shared with others."""
+    if "fma" not in before or "fma" not in after:
+        return 0.0
+    return max(0.0, 1 - after["fma"].value / before["fma"].value)
+
+
 def calmest(measure: Callable[[], Turns]) -> Turns:
-    """Turns taken again while other processes were busy meanwhile; after `ATTEMPTS`, those with the least such load."""
+    """Turns taken again while other processes were busy meanwhile or the machine lost much of its peak; after
+    `ATTEMPTS`, those with the least of both.
+    """
     taken: list[Turns] = []
     while len(taken) < ATTEMPTS:
         taken.append(measure())
-        if (taken[-1].foreign_cores or 0.0) <= FOREIGN_CORES:
+        if (taken[-1].foreign_cores or 0.0) <= FOREIGN_CORES and taken[-1].slowdown <= SLOWED:
             break
-    return min(taken, key=lambda turns: turns.foreign_cores or 0.0)
+    return min(taken, key=lambda turns: (turns.foreign_cores or 0.0) + turns.slowdown)

@@ -63,6 +63,9 @@ class Turns:
         foreign_cores: mean number of cores kept busy by other processes, None if unknown.
         threads: torch.get_num_threads() during the run.
         rotated_bytes: touched between two uses of the same weights and inputs; 0 in a warm run.
+        throttled_rounds: rounds whose times were dropped, since cores were throttled in them.
+        slowdown: part of the machine's peak that was lost from before the run to after it, 0 where nobody looked.
+        ceilings: the machine's peaks on both sides of the run, empty where nobody looked.
     """
 
     samples: dict[str, list[list[float]]] = field(default_factory=dict)
@@ -71,6 +74,9 @@ class Turns:
     foreign_cores: float | None = None
     threads: int = 0
     rotated_bytes: int = 0
+    throttled_rounds: int = 0
+    slowdown: float = 0.0
+    ceilings: dict[str, Measurement] = field(default_factory=dict)
 
     def ranked(self) -> list[str]:
         """Contenders that stayed in, fastest first; the A/A twin left out."""
