@@ -85,7 +85,7 @@ def prepare(shape: Shape) -> Trial:
         extra={
             "shape": [shape.m, shape.n, shape.k],
             "zeros": shape.zeros,
-            "sparse_rivals": ["torch CSR"],
+            "sparse_rivals": ["torch CSR", "scipy CSR"],
         },
         task=LinearTask(stock, x),
     )

@@ -27,6 +27,10 @@ EPS = torch.finfo(torch.float32).eps
 # 8 bits for normally distributed rows and weights leave a relative error of about 1e-2: steps of 1/100 of the
 # largest value each, uniform errors.
 INT8_ERROR = 2e-2
+# torch's dynamic layers have one scale for all of a weight and one for all of a batch, of which they use 7 bits: of a
+# million normal values the largest is near 5, so that steps are 5/127 and 10/127, and errors of 1/sqrt(12) of them add
+# up to 2.5e-2. Coarser than ours, and a contender all the same: rows say how far off each is.
+TENSOR_ERROR = 4e-2
 
 
 class Shape(NamedTuple):
@@ -88,7 +92,7 @@ def dynamic_contender(stock: nn.Linear, engine: str) -> Contender:
 
     fresh = partial(dynamic_contender, stock, engine)
     return Contender(
-        f"torch {engine}", quantized, version=torch.__version__, tolerance=INT8_ERROR, fresh=fresh
+        f"torch {engine}", quantized, version=torch.__version__, tolerance=TENSOR_ERROR, fresh=fresh
     )
 
 
@@ -142,4 +146,5 @@ def test_speed(benchmark, case, contender):
     with torch.inference_mode():
         output = benchmark(chosen.call, *trial.arguments)
         expected = trial.reference(*trial.arguments)
-    assert float((output - expected).norm() / expected.norm()) <= trial.tolerance
+    bound = chosen.tolerance or trial.tolerance
+    assert float((output - expected).norm() / expected.norm()) <= bound
