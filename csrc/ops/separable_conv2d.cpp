@@ -151,7 +151,27 @@ SeparableConv2dArgs args_of(const Call& call, const Held& held) {
   return args;
 }
 
-// The kernel works in channels_last; the output is in the memory format of the input.
+// The output in channels_last, in which the kernel works.
+Tensor run_block(const Call& call) {
+  check_call(call);
+  const Held held = hold(call);
+  SeparableConv2dArgs args = args_of(call, held);
+  const Tensor out = with_huge_pages(
+      empty_map(kOp, "the output", call.out_sizes(), MapLayout::kNhwc, ScalarType::Float, call.input));
+  args.out = out.mutable_data_ptr<float>();
+  try {
+    cpu::separable_conv2d(args);
+  } catch (const std::bad_alloc&) {
+    fail(kOp, "out of memory: could not allocate scratch memory");
+  }
+  return out;
+}
+
+// In the memory format of the input.
+Tensor in_format_of(const Tensor& input, const Tensor& out) {
+  return as_dense_map(kOp, "the output", out, ScalarType::Float, suggested_layout(input));
+}
+
 Tensor separable_conv2d_packed(const Tensor& input, const OptionalTensor& expand,
                                const OptionalTensor& expand_bias, const Tensor& depthwise,
                                const OptionalTensor& depthwise_bias, const Tensor& project,
@@ -164,24 +184,70 @@ Tensor separable_conv2d_packed(const Tensor& input, const OptionalTensor& expand
                   project,    project_bias, hidden_channels, out_channels,      kernel_size,
                   stride,     padding,      dilation,        expand_activation, depthwise_activation,
                   activation, skip,         skip_scale};
-  check_call(call);
-  const Held held = hold(call);
-  SeparableConv2dArgs args = args_of(call, held);
-  const Tensor out = with_huge_pages(
-      empty_map(kOp, "the output", call.out_sizes(), MapLayout::kNhwc, ScalarType::Float, call.input));
-  args.out = out.mutable_data_ptr<float>();
-  try {
-    cpu::separable_conv2d(args);
-  } catch (const std::bad_alloc&) {
-    fail(kOp, "out of memory: could not allocate scratch memory");
+  return in_format_of(input, run_block(call));
+}
+
+constexpr const char* kBlocksOp = "separable_conv2d_blocks";
+constexpr int kBlockTensors = 6, kBlockNumbers = 14;
+
+// One block of the lists, and how far they are read.
+struct Listed {
+  const std::vector<Tensor>& tensors;
+  const Ints& numbers;
+  size_t tensor = 0, number = 0;
+
+  int64_t next() { return numbers[number++]; }
+  OptionalTensor next_tensor(bool there) {
+    if (!there) return std::nullopt;
+    GK_CHECK(tensor < tensors.size(), kBlocksOp, "tensors must be those that numbers name, got ",
+             tensors.size());
+    return tensors[tensor++];
   }
-  return as_dense_map(kOp, "the output", out, ScalarType::Float, suggested_layout(input));
+  Ints next_pair() {
+    const int64_t first = next();
+    return {first, next()};
+  }
+  OptionalString next_activation() {
+    const int64_t kind = next(), kinds = int64_t(std::size(kActivationNames)) - 1;
+    GK_CHECK(0 <= kind && kind <= kinds, kBlocksOp, "numbers must name activations in [0, ", kinds, "], got ",
+             kind);
+    return kind ? OptionalString(kActivationNames[kind]) : std::nullopt;
+  }
+};
+
+Tensor run_next_block(const Tensor& input, Listed& list) {
+  const int64_t there = list.next(), adds = 1 << kBlockTensors;
+  GK_CHECK(0 <= there && there < 2 * adds && (there & 4) && (there & 16), kBlocksOp,
+           "numbers must name the tensors of a block, got ", there);
+  OptionalTensor own[kBlockTensors];
+  for (int i = 0; i < kBlockTensors; ++i) own[i] = list.next_tensor(there >> i & 1);
+  const int64_t hidden = list.next(), out_c = list.next();
+  const Ints kernel_size = list.next_pair(), stride = list.next_pair(), padding = list.next_pair();
+  const Ints dilation = list.next_pair();
+  const OptionalString expand_kind = list.next_activation(), depthwise_kind = list.next_activation();
+  const OptionalString kind = list.next_activation();
+  const OptionalTensor skip = there >= adds ? OptionalTensor(input) : std::nullopt;
+  return run_block({input, own[0], own[1], *own[2], own[3], *own[4], own[5], hidden, out_c, kernel_size,
+                    stride, padding, dilation, expand_kind, depthwise_kind, kind, skip, 1.0});
+}
+
+// Blocks one after the other; what they are is said in separable_conv2d_op.py, at listed().
+Tensor separable_conv2d_blocks(const Tensor& input, std::vector<Tensor> tensors, Ints numbers) {
+  GK_CHECK(!numbers.empty() && numbers.size() % kBlockNumbers == 0, kBlocksOp, "numbers must be ",
+           kBlockNumbers, " for each of at least one block, got ", numbers.size());
+  Listed list{tensors, numbers};
+  Tensor map = input;
+  while (list.number < numbers.size()) map = run_next_block(map, list);
+  GK_CHECK(list.tensor == tensors.size(), kBlocksOp, "tensors must be those that numbers name, got ",
+           tensors.size());
+  return in_format_of(input, map);
 }
 
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(greenkernels, CPU, m) {
   m.impl("separable_conv2d_packed", TORCH_BOX(&separable_conv2d_packed));
+  m.impl("separable_conv2d_blocks", TORCH_BOX(&separable_conv2d_blocks));
 }
 
 }  // namespace greenkernels::ops

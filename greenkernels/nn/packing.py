@@ -36,6 +36,7 @@ class PackedFrom(NamedTuple):
     alias: Tensor
     address: int
     version: int
+    dtype: torch.dtype
     shape: torch.Size
     strides: tuple[int, ...]
     fused_steps: int
@@ -43,7 +44,13 @@ class PackedFrom(NamedTuple):
     @classmethod
     def of(cls, weight: Tensor) -> PackedFrom:
         return cls(
-            weight.detach(), weight.data_ptr(), weight._version, weight.shape, weight.stride(), _fused_steps
+            weight.detach(),
+            weight.data_ptr(),
+            weight._version,
+            weight.dtype,
+            weight.shape,
+            weight.stride(),
+            _fused_steps,
         )
 
     def is_state_of(self, weight: Tensor) -> bool:
@@ -52,7 +59,7 @@ class PackedFrom(NamedTuple):
             weight._version == self.version
             and _fused_steps == self.fused_steps
             and weight.data_ptr() == self.address
-            and weight.dtype is self.alias.dtype
+            and weight.dtype is self.dtype
             and weight.shape == self.shape
             and weight.stride() == self.strides
         )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import chain
+from operator import attrgetter, is_
 from typing import Any
 
 import torch
@@ -12,39 +14,47 @@ from ..ops import _library
 from ..ops.separable_conv2d_op import packed_conv
 from .depthwise_conv2d import DepthwiseConv2d
 from .direct_conv2d import DirectConv2d
-from .folding import FoldedFrom
-from .packing import PackedFrom
+from .packing import can_track
 
 Layers = tuple[DirectConv2d | None, DepthwiseConv2d, DirectConv2d]
 
 
-@dataclass
-class _Kept:
-    """Arguments of the op, and all that they were made from.
+class Kept:
+    """Arguments of an op, and all that they were made from.
 
-    Attributes:
-        layers: a layer, what its weight was when it was packed, its activation.
-        folded_from: biases, and what is folded in.
+    Looked at between kernels that go through all of L2: nearly every object that `holds` touches is a miss, so it
+    touches few, and those of a kind one after the other.
     """
 
-    arguments: tuple[Any, ...]
-    layers: list[tuple[nn.Module, PackedFrom, str | None]]
-    folded_from: FoldedFrom
-
-    @classmethod
-    def of(cls, convs: list[Any], arguments: tuple[Any, ...]) -> _Kept:
-        norms = [norm for conv in convs for norm in conv._norm]
-        folded_from = FoldedFrom.of(norms, [(conv._parameters, "bias") for conv in convs])
-        return cls(arguments, [(c, c._packed_from, c.activation) for c in convs], folded_from)
+    def __init__(self, arguments: tuple[Any, ...], convs: Sequence[Any]) -> None:
+        self.arguments = arguments
+        self._norms = [norm for conv in convs for norm in conv._norm]
+        places = [own for module in (*convs, *self._norms) for own in (module._parameters, module._buffers)]
+        self._views = [own.values() for own in places]
+        self._values = list(chain.from_iterable(self._views))
+        # Not what is made here. The count of batches too: torch counts no writes of a forward in training mode to the
+        # running statistics.
+        made = {id(conv._buffers[name]) for conv in convs for name in ("packed", "folded_bias")}
+        tracked = [t for t in self._values if t is not None and id(t) not in made and can_track(t)]
+        self._tracked, self._versions = tracked, [tensor._version for tensor in tracked]
+        self._weights = [(conv._parameters["weight"], conv._packed_from) for conv in convs]
+        self._activations = [(conv.__dict__, conv.activation) for conv in convs]
 
     def holds(self) -> bool:
         """Whether everything is as it was, as far as torch counts writes."""
-        for conv, packed_from, activation in self.layers:
-            own = conv.__dict__
-            same = own["_packed_from"] is packed_from and own["activation"] is activation
-            if not (same and packed_from.is_state_of(own["_parameters"]["weight"])):
-                return False
-        return self.folded_from.holds()
+        if list(map(_version, self._tracked)) != self._versions:
+            return False
+        values = list(chain.from_iterable(self._views))
+        return (
+            len(values) == len(self._values)
+            and all(map(is_, values, self._values))
+            and all([packed_from.is_state_of(weight) for weight, packed_from in self._weights])
+            and all([own["activation"] is kind for own, kind in self._activations])
+            and not any([norm.training for norm in self._norms])
+        )
+
+
+_version = attrgetter("_version")
 
 
 class RunsInOneCall:
@@ -53,7 +63,7 @@ class RunsInOneCall:
     A subclass defines ``_layers()``, and puts ``_kept`` to None in the state that is pickled.
     """
 
-    _kept: _Kept | None = None
+    _kept: Kept | None = None
 
     def _layers(self) -> Layers:
         raise NotImplementedError
@@ -99,7 +109,7 @@ class RunsInOneCall:
         """
         if self._kept is None or not self._kept.holds():
             arguments = self._look_up_arguments()
-            self._kept = None if arguments is None else _Kept.of(self._convs(), arguments)
+            self._kept = None if arguments is None else Kept(arguments, self._convs())
             return arguments
         return self._kept.arguments
 

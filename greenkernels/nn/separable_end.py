@@ -13,6 +13,7 @@ from .separable_call import Layers, RunsInOneCall
 
 if TYPE_CHECKING:
     from ..energy.counts import Counts
+    from .separable_chain import SeparableChain
 
 
 class SeparableEnd(RunsInOneCall, DirectConv2d):
@@ -23,6 +24,7 @@ class SeparableEnd(RunsInOneCall, DirectConv2d):
     """
 
     _before: tuple[DirectConv2d | None, DepthwiseConv2d] | None = None  # in a tuple: no submodules
+    chain: SeparableChain | None = None  # of blocks, of which this is the last
 
     def join(self, expand: DirectConv2d | None, depthwise: DepthwiseConv2d) -> SeparableEnd:
         """Names the layers before it, whose batch norms and activations are those that were given to them."""

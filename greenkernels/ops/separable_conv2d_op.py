@@ -135,3 +135,73 @@ def _fake(x: Tensor, *args: Any) -> Tensor:
 
 _library.register(packed_conv, chain, _fake)
 _library.register_chain(packed_conv, chain)
+
+
+_BLOCKS = "separable_conv2d_blocks"
+_library.define(f"{_BLOCKS}(Tensor input, Tensor[] tensors, int[] numbers) -> Tensor")
+packed_blocks = torch.ops.greenkernels.separable_conv2d_blocks.default
+
+_TENSORS = ("expand", "expand_bias", "depthwise", "depthwise_bias", "project", "project_bias")
+_PAIRS = ("kernel_size", "stride", "padding", "dilation")
+_KINDS = ("expand_activation", "depthwise_activation", "activation")
+_ADDS = 1 << len(_TENSORS)
+NUMBERS = 3 + 2 * len(_PAIRS) + len(_KINDS)  # of a block
+
+
+def listed(call: Call, adds: bool) -> tuple[list[Tensor], list[int]]:
+    """A block, whose ``skip`` is its input where it ``adds`` one, as part of the lists of `packed_blocks`.
+
+    Numbers: bits of the tensors there are, in the order of the arguments of the op, and one of ``adds``; channels;
+    pairs; activations by their places in ``activation.NAMES``, from 1 on, 0 for none.
+    """
+    tensors = [getattr(call, name) for name in _TENSORS]
+    there = sum(1 << i for i, tensor in enumerate(tensors) if tensor is not None) + _ADDS * adds
+    kinds = [0 if kind is None else 1 + activations.NAMES.index(kind) for kind in call[-5:-2]]
+    pairs = [value for name in _PAIRS for value in getattr(call, name)]
+    numbers = [there, call.hidden_channels, call.out_channels, *pairs, *kinds]
+    return [tensor for tensor in tensors if tensor is not None], numbers
+
+
+def _calls(x: Tensor, tensors: Sequence[Tensor], numbers: Sequence[int]) -> list[tuple[Call, bool]]:
+    """What was `listed`, with the checks of the compiled op in the same words."""
+    if len(numbers) == 0 or len(numbers) % NUMBERS:
+        fail(_BLOCKS, f"numbers must be {NUMBERS} for each of at least one block, got {len(numbers)}")
+    calls, left = [], list(tensors)
+    for first in range(0, len(numbers), NUMBERS):
+        there, hidden, out_c, *pairs = numbers[first : first + NUMBERS]
+        if not 0 <= there < 2 * _ADDS or not there & 4 or not there & 16:
+            fail(_BLOCKS, f"numbers must name the tensors of a block, got {there}")
+        needed = (there % _ADDS).bit_count()
+        if needed > len(left):
+            fail(_BLOCKS, f"tensors must be those that numbers name, got {len(tensors)}")
+        own = [left.pop(0) if there >> i & 1 else None for i in range(len(_TENSORS))]
+        kinds = [_kind(number) for number in pairs[8:]]
+        sizes = [pairs[i : i + 2] for i in range(0, 8, 2)]
+        calls.append((Call(*own, hidden, out_c, *sizes, *kinds, None, 1.0), there >= _ADDS))
+    if left:
+        fail(_BLOCKS, f"tensors must be those that numbers name, got {len(tensors)}")
+    return calls
+
+
+def _kind(number: int) -> str | None:
+    if not 0 <= number <= len(activations.NAMES):
+        fail(_BLOCKS, f"numbers must name activations in [0, {len(activations.NAMES)}], got {number}")
+    return activations.NAMES[number - 1] if number else None
+
+
+def _blocks(x: Tensor, tensors: Sequence[Tensor], numbers: Sequence[int]) -> Tensor:
+    """The op as calls of `packed_conv`, one after the other."""
+    for call, adds in _calls(x, tensors, numbers):
+        x = packed_conv(x, *call[:-2], x if adds else None, 1.0)
+    return x
+
+
+def _fake_blocks(x: Tensor, tensors: Sequence[Tensor], numbers: Sequence[int]) -> Tensor:
+    out = x
+    for call, adds in _calls(x, tensors, numbers):
+        out = empty_like_format(out, check_call(out, call._replace(skip=out if adds else None)))
+    return out
+
+
+_library.register(packed_blocks, _blocks, _fake_blocks)
+_library.register_chain(packed_blocks, _blocks)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..measure.compare import NOISE_FLOOR, Comparison
+from ..measure.compare import Comparison
 from ..measure.turns import FOREIGN_CORES, Contender, Schedule, Turns, take_turns
 from ..ops.maps import empty_like_format
 from .behind import Behind, LayerRun, build, join
@@ -30,6 +30,7 @@ from .survey import Site
 from .timing import Choice, LayerTimes, choice_for, rounding_of, stock_work
 
 STOCK, BY_LAYERS, BLOCK = "stock", "layer by layer", "block"
+DROP_BEYOND = 2.0  # few contenders, and near each other: one disturbed round is not to decide
 
 
 @dataclass
@@ -114,7 +115,7 @@ def time_block(site: BlockSite, settings: Settings, schedule: Schedule) -> Layer
         return take_turns(
             contenders,
             (list(site.sites[0].inputs), skips),
-            schedule,
+            replace(schedule, drop_beyond=DROP_BEYOND),
             reference=lambda *maps: exact.run(*([x.double() for x in xs] for xs in maps)),
             tolerance=max(settings.bounds.max_error, len(site.sites) * rounding_of(last)),
             twin=f"{STOCK}, {AS_GIVEN}",
@@ -220,12 +221,13 @@ def _judge(turns: Turns, choice: Choice) -> LayerTimes:
 
 
 def _compare(turns: Turns, rivals: Sequence[str], block: str, by_layers: str) -> Comparison:
-    """With the fastest rival, or, where that is the same kernels one by one and looks no faster, with the next.
+    """With the fastest rival, or, where that is the same kernels one by one and not known to be faster, with the next.
 
-    Turns do not see all that one call saves: the others of the network, and memory that its maps do not take.
+    Turns do not see all that one call saves: calls from Python between kernels that leave nothing in the caches, and
+    those of blocks behind each other, which become one.
     """
     said = turns.compare(rivals[0], block)
-    ties = rivals[0] == by_layers and said.ratio.value > 1 - NOISE_FLOOR and said.verdict != "slower"
+    ties = rivals[0] == by_layers and said.verdict != "slower"
     return turns.compare(rivals[1], block) if ties and len(rivals) > 1 else said
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from ...nn.separable_chain import SeparableChain, run_chain
 from ..plans import LayerPlan
 from .chains import ADD, ORDER, Step, chain_behind, passes_on
 from .tracing import trace
@@ -113,6 +114,7 @@ def rewrite(
             calls[str(node.target)] = _fuse(graph, node, steps)
     for names in blocks:
         _join(module, [calls.get(name) for name in names], names)
+    _chain(module, graph)
     graph.lint()
     code = graph.python_code(root_module="self")
     making = type(module), code.src, _names_of(code.globals), arity, len(module._modules)
@@ -152,6 +154,26 @@ def _join(module: nn.Module, calls: Sequence[fx.Node | None], names: Sequence[st
     last.args, last.kwargs = (calls[0].args[0], *last.args[1:]), {"block": True}
     for node in between:
         node.graph.erase_node(node)
+
+
+def _chain(module: nn.Module, graph: fx.Graph) -> None:
+    """Let one call compute blocks of which each is the only reader of the one before."""
+    blocks = [node for node in graph.nodes if node.kwargs.get("block")]
+    while blocks:
+        run = [blocks.pop(0)]
+        while blocks and set(blocks[0].args) == {run[-1]} and list(run[-1].users) == [blocks[0]]:
+            run.append(blocks.pop(0))
+        if len(run) == 1:
+            continue
+        ends = [module.get_submodule(str(node.target)) for node in run]
+        ends[-1].chain = SeparableChain(
+            [(end, len(node.args) == 2) for end, node in zip(ends, run, strict=True)]
+        )
+        with graph.inserting_before(run[-1]):
+            call = graph.call_function(run_chain, (graph.get_attr(str(run[-1].target)), run[0].args[0]))
+        run[-1].replace_all_uses_with(call)
+        for node in reversed(run):
+            graph.erase_node(node)
 
 
 class Rewritten:
