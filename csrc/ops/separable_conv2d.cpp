@@ -63,10 +63,14 @@ Activation checked_activation(const char* name, const OptionalString& given) {
   fail(kOp, name, " must be None or an activation without a parameter, got ", *given);
 }
 
+void check_map(const Tensor& input) {
+  check_input(kOp, input);
+  GK_CHECK(input.scalar_type() == ScalarType::Float, kOp, "input must be float32, got ",
+           dtype_name(input.scalar_type()));
+}
+
 void check_call(const Call& call) {
-  check_input(kOp, call.input);
-  GK_CHECK(call.input.scalar_type() == ScalarType::Float, kOp, "input must be float32, got ",
-           dtype_name(call.input.scalar_type()));
+  check_map(call.input);
   const int64_t in_c = call.input.size(1), hidden = call.hidden_channels;
   const int64_t limit = int64_t{1} << 31;
   GK_CHECK(0 <= hidden && hidden < limit, kOp, "hidden_channels must be in [0, 2^31), got ", hidden);
@@ -235,8 +239,9 @@ Tensor run_next_block(const Tensor& input, Listed& list) {
 Tensor separable_conv2d_blocks(const Tensor& input, std::vector<Tensor> tensors, Ints numbers) {
   GK_CHECK(!numbers.empty() && numbers.size() % kBlockNumbers == 0, kBlocksOp, "numbers must be ",
            kBlockNumbers, " for each of at least one block, got ", numbers.size());
+  check_map(input);
   Listed list{tensors, numbers};
-  Tensor map = input;
+  Tensor map = as_dense_map(kBlocksOp, "a dense copy of input", input, ScalarType::Float, MapLayout::kNhwc);
   while (list.number < numbers.size()) map = run_next_block(map, list);
   GK_CHECK(list.tensor == tensors.size(), kBlocksOp, "tensors must be those that numbers name, got ",
            tensors.size());
