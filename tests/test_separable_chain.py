@@ -11,10 +11,17 @@ from op_errors import message_of
 from test_separable_conv2d import stock_layers
 from torch import nn
 
-from greenkernels.nn import SeparableConv2d
-from greenkernels.nn.separable_chain import SeparableChain
+from greenkernels.nn import DirectConv2d, SeparableConv2d
 from greenkernels.nn.separable_end import SeparableEnd
-from greenkernels.ops.separable_conv2d_op import NUMBERS, Call, _blocks, listed, packed_blocks, packed_conv
+from greenkernels.ops.separable_conv2d_op import (
+    NUMBERS,
+    Call,
+    _blocks,
+    listed,
+    listed_layer,
+    packed_blocks,
+    packed_conv,
+)
 from greenkernels.planning import plan
 
 ROWS = ((1, 8, 1, 1), (6, 12, 2, 2), (4, 20, 2, 1))
@@ -33,6 +40,16 @@ def blocks():
     return dict(zip(made, (False, True, False, True), strict=True))
 
 
+def layer(in_c, out_c, activation=None, bias=True, **options):
+    conv = nn.Conv2d(in_c, out_c, bias=bias, **options)
+    return DirectConv2d.from_module(conv, activation=activation).eval()
+
+
+def layer_lists(conv):
+    pairs = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+    return listed_layer(conv.packed, conv.bias, conv.out_channels, pairs, conv.groups, conv.activation)
+
+
 def lists(blocks):
     parts = [listed(Call(*block.packed_arguments(), None, 1.0), adds) for block, adds in blocks.items()]
     return [t for tensors, _ in parts for t in tensors], [n for _, numbers in parts for n in numbers]
@@ -46,6 +63,20 @@ def test_is_one_call_after_the_other(memory_format, isa):
     expected = x
     for block, adds in many.items():
         expected = packed_conv(expected, *block.packed_arguments(), expected if adds else None, 1.0)
+    assert torch.equal(out, expected)
+    assert out.stride() == expected.stride()
+
+
+@needs_kernels
+@pytest.mark.parametrize("memory_format", FORMATS)
+def test_layers_around_blocks(memory_format, isa):
+    x, many = make((2, 6, 23, 19), memory_format=memory_format), blocks()
+    first = layer(6, 5, "relu6", kernel_size=3, stride=2, padding=1, dilation=2)
+    last = layer(18, 9, bias=False, kernel_size=1, groups=3)
+    parts = [layer_lists(first), lists(many), layer_lists(last)]
+    with torch.no_grad():
+        expected = last(packed_blocks(first(x), *parts[1]))
+        out = packed_blocks(x, *([each for part in parts for each in part[i]] for i in (0, 1)))
     assert torch.equal(out, expected)
     assert out.stride() == expected.stride()
 
@@ -71,8 +102,10 @@ def test_refuses_lists_that_do_not_fit():
     own = f"numbers must be {NUMBERS} for each of at least one block, got"
     assert f"{own} 0" in refused([], [])
     assert f"{own} {len(numbers) - 1}" in refused(tensors, numbers[1:])
-    assert "numbers must name the tensors of a block, got 1" in refused(tensors, [1, *numbers[1:]])
-    assert "numbers must name the tensors of a block, got 256" in refused(tensors, [256, *numbers[1:]])
+    assert "numbers must name the tensors of a block or a layer, got 1" in refused(tensors, [1, *numbers[1:]])
+    for wrong in (-1, 128, 128 + 64 + 16, 256 + 16):
+        said = refused(tensors, [wrong, *numbers[1:]])
+        assert f"numbers must name the tensors of a block or a layer, got {wrong}" in said
     assert "numbers must name activations in [0, 10], got 11" in refused(tensors, [*numbers[:-1], 11])
     named = "tensors must be those that numbers name, got"
     assert f"{named} {len(tensors) - 1}" in refused(tensors[:-1], numbers)
@@ -90,6 +123,8 @@ def with_blocks(model):
     sites, _ = survey(copy.deepcopy(model), lambda network: network(X), stems)
     layers = plan(model, X, measure=False, progress=False, cache=False).layers
     by_name = {layer.names[0]: layer for layer in layers}
+    for layer in layers[0], layers[-2]:  # the first and the last convolution
+        layer.stem, layer.options = "direct_conv2d", {}
     for site in sites:
         if site.block is None:
             continue
@@ -138,8 +173,10 @@ def calls_of(model, monkeypatch):
 @needs_kernels
 def test_a_network_runs_its_blocks_in_one_call(network, monkeypatch):
     model, fast = network
-    assert [len(chain.blocks) for chain in chains(fast)] == [5]
-    assert [adds for _, adds in chains(fast)[0].blocks] == [True, False, True, False, True]
+    kinds = [type(part).__name__ for part, _ in chains(fast)[0].blocks]
+    around = ["DirectConv2d", "FusedAway", "FusedAway"]  # with norm and activation
+    assert kinds == [*around, *["SeparableEnd"] * 5, *around]
+    assert [adds for _, adds in chains(fast)[0].blocks][3:-3] == [True, False, True, False, True]
     with torch.inference_mode():
         out, one, many = calls_of(fast, monkeypatch)
         torch.testing.assert_close(out, model(X), rtol=1e-4, atol=1e-4)
@@ -154,7 +191,7 @@ def test_a_network_runs_its_blocks_in_one_call(network, monkeypatch):
 def test_whoever_looks_at_a_block_sees_its_calls(network, monkeypatch):
     _, fast = network
     seen = []
-    end = chains(fast)[0].blocks[2][0]
+    end = chains(fast)[0].blocks[5][0]
     with torch.inference_mode():
         expected = fast(X)
         handle = end.register_forward_hook(lambda module, args, out: seen.append(out.shape))
@@ -240,10 +277,6 @@ def test_a_value_that_is_read_twice_ends_a_chain():
 
     model = settled(Twice())
     fast = with_blocks(model)
-    assert [len(chain.blocks) for chain in chains(fast)] == [3]
+    assert [len(chain.blocks) for chain in chains(fast)] == [6]
     with torch.inference_mode():
         torch.testing.assert_close(fast(X), model(X), rtol=1e-4, atol=1e-4)
-
-
-def test_has_no_state_of_its_own():
-    assert SeparableChain([]).__getstate__() == {"blocks": (), "_kept": None}

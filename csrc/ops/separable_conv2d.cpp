@@ -5,7 +5,8 @@
 #include <torch/csrc/stable/library.h>
 
 #include "ops/depthwise_conv2d.h"
-#include "ops/direct_conv2d.h"
+#include "ops/conv2d_run.h"
+#include "ops/direct_conv2d_entries.h"
 #include "ops/huge_pages.h"
 
 namespace greenkernels::ops {
@@ -219,10 +220,13 @@ struct Listed {
   }
 };
 
-Tensor run_next_block(const Tensor& input, Listed& list) {
-  const int64_t there = list.next(), adds = 1 << kBlockTensors;
-  GK_CHECK(0 <= there && there < 2 * adds && (there & 4) && (there & 16), kBlocksOp,
-           "numbers must name the tensors of a block, got ", there);
+// One layer of the lists on direct_conv2d, or one block.
+Tensor run_next(const Tensor& input, Listed& list) {
+  constexpr int64_t kDepthwise = 4, kProject = 16, kProjectBias = 32, kAdds = 64, kLayer = 128;
+  const int64_t there = list.next(), rest = there & ~(kLayer + kProject + kProjectBias);
+  const int64_t needed = there & kLayer ? kProject : kProject + kDepthwise;
+  GK_CHECK(0 <= there && there < (rest ? kLayer : 2 * kLayer) && (there & needed) == needed, kBlocksOp,
+           "numbers must name the tensors of a block or a layer, got ", there);
   OptionalTensor own[kBlockTensors];
   for (int i = 0; i < kBlockTensors; ++i) own[i] = list.next_tensor(there >> i & 1);
   const int64_t hidden = list.next(), out_c = list.next();
@@ -230,19 +234,29 @@ Tensor run_next_block(const Tensor& input, Listed& list) {
   const Ints dilation = list.next_pair();
   const OptionalString expand_kind = list.next_activation(), depthwise_kind = list.next_activation();
   const OptionalString kind = list.next_activation();
-  const OptionalTensor skip = there >= adds ? OptionalTensor(input) : std::nullopt;
+  const OptionalTensor none;
+  if (there & kLayer) {
+    const DirectCall call{{kDirectPackedOp, input, own[5], out_c, kind, none, none, 1.0},
+                          kernel_size,
+                          stride,
+                          padding,
+                          dilation,
+                          hidden};
+    return CpuConvolution::convolve(call, checked_packed(call, *own[4]));
+  }
+  const OptionalTensor skip = there & kAdds ? OptionalTensor(input) : std::nullopt;
   return run_block({input, own[0], own[1], *own[2], own[3], *own[4], own[5], hidden, out_c, kernel_size,
                     stride, padding, dilation, expand_kind, depthwise_kind, kind, skip, 1.0});
 }
 
-// Blocks one after the other; what they are is said in separable_conv2d_op.py, at listed().
+// Blocks and layers one after the other; what they are is said in separable_conv2d_op.py, at listed().
 Tensor separable_conv2d_blocks(const Tensor& input, std::vector<Tensor> tensors, Ints numbers) {
   GK_CHECK(!numbers.empty() && numbers.size() % kBlockNumbers == 0, kBlocksOp, "numbers must be ",
            kBlockNumbers, " for each of at least one block, got ", numbers.size());
   check_map(input);
   Listed list{tensors, numbers};
   Tensor map = as_dense_map(kBlocksOp, "a dense copy of input", input, ScalarType::Float, MapLayout::kNhwc);
-  while (list.number < numbers.size()) map = run_next_block(map, list);
+  while (list.number < numbers.size()) map = run_next(map, list);
   GK_CHECK(list.tensor == tensors.size(), kBlocksOp, "tensors must be those that numbers name, got ",
            tensors.size());
   return in_format_of(input, map);

@@ -57,6 +57,29 @@ class Kept:
 _version = attrgetter("_version")
 
 
+def takes(input: Tensor, in_channels: int) -> bool:
+    """Whether the fused kernels take a map with so many channels."""
+    return (
+        type(input) is Tensor
+        and input.dtype is torch.float32
+        and input.dim() == 4
+        and not torch.is_autocast_enabled("cpu")
+        and not _library.DISABLED
+        and _library.compiled("separable_conv2d_packed", input)
+        and input.size(1) == in_channels
+    )
+
+
+def packed_of(conv: Any) -> tuple[Tensor, Tensor | None] | None:
+    """Packed weight and bias of a layer whose batch norm, if any, is folded in; None where it has none."""
+    weight = conv._parameters["weight"]
+    plain = type(weight) is nn.Parameter and weight.dtype == torch.float32
+    packed = conv.fresh_packed(weight) if plain else None
+    if packed is None or any(norm.training for norm in conv._norm):
+        return None
+    return packed, conv._buffers["folded_bias"] if conv._norm else conv._parameters["bias"]
+
+
 class RunsInOneCall:
     """What modules share whose kernel computes a 1x1 convolution or none, a depthwise one and a 1x1 one.
 
@@ -82,16 +105,8 @@ class RunsInOneCall:
 
     def is_one_call(self, input: Tensor) -> bool:
         """Whether the fused kernel takes this call, as far as the input tells."""
-        return (
-            type(input) is Tensor
-            and input.dtype is torch.float32
-            and input.dim() == 4
-            and not (torch.is_grad_enabled() and self._needs_grad(input))
-            and not torch.is_autocast_enabled("cpu")
-            and not _library.DISABLED
-            and _library.compiled("separable_conv2d_packed", input)
-            and input.size(1) == self._in_channels()
-        )
+        trains = torch.is_grad_enabled() and self._needs_grad(input)
+        return not trains and takes(input, self._in_channels())
 
     def _in_channels(self) -> int:
         expand, depthwise, _ = self._layers()
@@ -119,12 +134,10 @@ class RunsInOneCall:
             return None
         tensors = [None, None]
         for conv in self._convs():
-            weight = conv._parameters["weight"]
-            plain = type(weight) is nn.Parameter and weight.dtype == torch.float32
-            packed = conv.fresh_packed(weight) if plain else None
-            if packed is None or any(norm.training for norm in conv._norm):
+            packed_bias = packed_of(conv)
+            if packed_bias is None:
                 return None
-            tensors += [packed, conv._buffers["folded_bias"] if conv._norm else conv._parameters["bias"]]
+            tensors += packed_bias
         geometry = (depthwise.kernel_size, depthwise.stride, depthwise.padding, depthwise.dilation)
         names = (None if expand is None else expand.activation, depthwise.activation, project.activation)
         return *tensors[-6:], depthwise.in_channels, project.out_channels, *geometry, *names

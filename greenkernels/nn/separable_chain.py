@@ -10,12 +10,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 
 from ..ops import _library
-from ..ops.separable_conv2d_op import Call, listed, packed_blocks
-from .separable_call import Kept
+from ..ops.separable_conv2d_op import Call, listed, listed_layer, packed_blocks
+from .direct_conv2d import DirectConv2d
+from .separable_call import Kept, packed_of, takes
 from .separable_end import SeparableEnd
 
 _GLOBAL_HOOKS = (
@@ -30,11 +31,14 @@ class SeparableChain:
     """``input`` through blocks one after the other. No module: its blocks keep their places in the network.
 
     Args:
-        blocks: the last layer of each, and whether the input of the block is added before its last activation.
+        blocks: the last layer of each, and whether the input of the block is added before its last activation; also
+            layers by themselves, and modules that pass their input on.
     """
 
-    def __init__(self, blocks: Sequence[tuple[SeparableEnd, bool]]) -> None:
+    def __init__(self, blocks: Sequence[tuple[nn.Module, bool]]) -> None:
         self.blocks = tuple(blocks)
+        first = self.blocks[0][0]
+        self._in_channels = first._in_channels() if isinstance(first, SeparableEnd) else first.in_channels
         self._kept: Kept | None = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -45,18 +49,18 @@ class SeparableChain:
             arguments = self.packed_arguments()
             if arguments is not None:
                 return packed_blocks(input, *arguments)
-        for end, adds in self.blocks:
-            input = end(input, input, block=True) if adds else end(input, block=True)
+        for part, adds in self.blocks:
+            input = part(input, *([input] if adds else []), **_how(part))
         return input
 
     def is_one_call(self, input: Tensor) -> bool:
         """Whether one call covers this, as far as the input tells; not where anybody looks at a block's calls."""
         return (
             not torch.is_grad_enabled()
-            and self.blocks[0][0].is_one_call(input)
+            and takes(input, self._in_channels)
             and _library.compiled("separable_conv2d_blocks", input)
             and not any(_GLOBAL_HOOKS)
-            and not any([_is_watched(end) for end, _ in self.blocks])
+            and not any([_is_watched(part) for part, _ in self.blocks])
         )
 
     def packed_arguments(self) -> tuple[list[Tensor], list[int]] | None:
@@ -69,17 +73,43 @@ class SeparableChain:
     def _look_up(self) -> Kept | None:
         tensors: list[Tensor] = []
         numbers: list[int] = []
-        for end, adds in self.blocks:
-            arguments = end.packed_arguments()
-            if arguments is None:
+        convs: list[Any] = []
+        for part, adds in self.blocks:
+            if isinstance(part, SeparableEnd):
+                found = _block(part, adds)
+                convs += part._convs()
+            elif isinstance(part, DirectConv2d):
+                found = _layer(part)
+                convs.append(part)
+            else:
+                continue
+            if found is None:
                 return None
-            of_block = listed(Call(*arguments, None, 1.0), adds)
-            tensors += of_block[0]
-            numbers += of_block[1]
-        return Kept((tensors, numbers), [conv for end, _ in self.blocks for conv in end._convs()])
+            tensors += found[0]
+            numbers += found[1]
+        return Kept((tensors, numbers), convs)
 
 
-def _is_watched(module: torch.nn.Module) -> bool:
+def _how(part: nn.Module) -> dict[str, bool]:
+    if isinstance(part, SeparableEnd):
+        return {"block": True}
+    return {"fused": True} if isinstance(part, DirectConv2d) else {}
+
+
+def _block(end: SeparableEnd, adds: bool) -> tuple[list[Tensor], list[int]] | None:
+    arguments = end.packed_arguments()
+    return None if arguments is None else listed(Call(*arguments, None, 1.0), adds)
+
+
+def _layer(conv: DirectConv2d) -> tuple[list[Tensor], list[int]] | None:
+    packed_bias = packed_of(conv)
+    if packed_bias is None or type(conv.padding) is not tuple or conv.padding_mode != "zeros":
+        return None
+    pairs = (conv.kernel_size, conv.stride, conv.padding, conv.dilation)
+    return listed_layer(*packed_bias, conv.out_channels, pairs, conv.groups, conv.activation)
+
+
+def _is_watched(module: nn.Module) -> bool:
     own = module.__dict__
     return bool(
         own["_forward_hooks"]

@@ -141,46 +141,49 @@ _BLOCKS = "separable_conv2d_blocks"
 _library.define(f"{_BLOCKS}(Tensor input, Tensor[] tensors, int[] numbers) -> Tensor")
 packed_blocks = torch.ops.greenkernels.separable_conv2d_blocks.default
 
-_TENSORS = ("expand", "expand_bias", "depthwise", "depthwise_bias", "project", "project_bias")
+_TENSORS = Call._fields[:6]
 _PAIRS = ("kernel_size", "stride", "padding", "dilation")
-_KINDS = ("expand_activation", "depthwise_activation", "activation")
-_ADDS = 1 << len(_TENSORS)
-NUMBERS = 3 + 2 * len(_PAIRS) + len(_KINDS)  # of a block
+_DEPTHWISE, _PROJECT, _PROJECT_BIAS = (
+    1 << _TENSORS.index(n) for n in ("depthwise", "project", "project_bias")
+)
+_ADDS = 1 << len(_TENSORS)  # to a block: its input is added before the last activation
+_LAYER = 2 * _ADDS  # instead of a block one layer on direct_conv2d
+NUMBERS = 6 + 2 * len(_PAIRS)  # of a block or a layer
 
 
 def listed(call: Call, adds: bool) -> tuple[list[Tensor], list[int]]:
     """A block, whose ``skip`` is its input where it ``adds`` one, as part of the lists of `packed_blocks`.
 
-    Numbers: bits of the tensors there are, in the order of the arguments of the op, and one of ``adds``; channels;
-    pairs; activations by their places in ``activation.NAMES``, from 1 on, 0 for none.
+    Its numbers are bits of the tensors there are, in the order of the arguments of `packed_conv`, and one of ``adds``;
+    channels; pairs; activations by their places in ``activation.NAMES``, from 1 on, 0 for none.
     """
-    tensors = [getattr(call, name) for name in _TENSORS]
-    there = sum(1 << i for i, tensor in enumerate(tensors) if tensor is not None) + _ADDS * adds
-    kinds = [0 if kind is None else 1 + activations.NAMES.index(kind) for kind in call[-5:-2]]
+    tensors = {1 << i: tensor for i, tensor in enumerate(call[:6]) if tensor is not None}
+    kinds = [call.expand_activation, call.depthwise_activation, call.activation]
+    channels = (call.hidden_channels, call.out_channels)
     pairs = [value for name in _PAIRS for value in getattr(call, name)]
-    numbers = [there, call.hidden_channels, call.out_channels, *pairs, *kinds]
-    return [tensor for tensor in tensors if tensor is not None], numbers
+    return list(tensors.values()), [sum(tensors) + _ADDS * adds, *channels, *pairs, *map(_number, kinds)]
 
 
-def _calls(x: Tensor, tensors: Sequence[Tensor], numbers: Sequence[int]) -> list[tuple[Call, bool]]:
-    """What was `listed`, with the checks of the compiled op in the same words."""
-    if len(numbers) == 0 or len(numbers) % NUMBERS:
-        fail(_BLOCKS, f"numbers must be {NUMBERS} for each of at least one block, got {len(numbers)}")
-    calls, left = [], list(tensors)
-    for first in range(0, len(numbers), NUMBERS):
-        there, hidden, out_c, *pairs = numbers[first : first + NUMBERS]
-        if not 0 <= there < 2 * _ADDS or not there & 4 or not there & 16:
-            fail(_BLOCKS, f"numbers must name the tensors of a block, got {there}")
-        needed = (there % _ADDS).bit_count()
-        if needed > len(left):
-            fail(_BLOCKS, f"tensors must be those that numbers name, got {len(tensors)}")
-        own = [left.pop(0) if there >> i & 1 else None for i in range(len(_TENSORS))]
-        kinds = [_kind(number) for number in pairs[8:]]
-        sizes = [pairs[i : i + 2] for i in range(0, 8, 2)]
-        calls.append((Call(*own, hidden, out_c, *sizes, *kinds, None, 1.0), there >= _ADDS))
-    if left:
-        fail(_BLOCKS, f"tensors must be those that numbers name, got {len(tensors)}")
-    return calls
+def listed_layer(
+    packed: Tensor,
+    bias: Tensor | None,
+    out_channels: int,
+    pairs: Sequence[Sequence[int]],
+    groups: int,
+    activation: str | None,
+) -> tuple[list[Tensor], list[int]]:
+    """A layer on direct_conv2d in the same form: ``project`` alone, groups in the place of hidden channels.
+
+    Args:
+        pairs: kernel_size, stride, padding, dilation.
+    """
+    there = _LAYER + _PROJECT + (0 if bias is None else _PROJECT_BIAS)
+    numbers = [there, groups, out_channels, *(value for pair in pairs for value in pair)]
+    return [packed, *([] if bias is None else [bias])], [*numbers, 0, 0, _number(activation)]
+
+
+def _number(kind: str | None) -> int:
+    return 0 if kind is None else 1 + activations.NAMES.index(kind)
 
 
 def _kind(number: int) -> str | None:
@@ -190,18 +193,28 @@ def _kind(number: int) -> str | None:
 
 
 def _blocks(x: Tensor, tensors: Sequence[Tensor], numbers: Sequence[int]) -> Tensor:
-    """The op as calls of `packed_conv`, one after the other."""
-    for call, adds in _calls(x, tensors, numbers):
-        x = packed_conv(x, *call[:-2], x if adds else None, 1.0)
+    """The op as calls of those of its blocks and layers, with the checks of the compiled one in the same words."""
+    if len(numbers) == 0 or len(numbers) % NUMBERS:
+        fail(_BLOCKS, f"numbers must be {NUMBERS} for each of at least one block, got {len(numbers)}")
+    left = list(tensors)
+    for first in range(0, len(numbers), NUMBERS):
+        there, hidden, out_c, *others = numbers[first : first + NUMBERS]
+        needed = _PROJECT if there & _LAYER else _PROJECT + _DEPTHWISE
+        most = 2 * _LAYER if there & ~(_LAYER + _PROJECT + _PROJECT_BIAS) == 0 else _LAYER
+        if not 0 <= there < most or there & needed != needed:
+            fail(_BLOCKS, f"numbers must name the tensors of a block or a layer, got {there}")
+        if (there % _ADDS).bit_count() > len(left):
+            fail(_BLOCKS, f"tensors must be those that numbers name, got {len(tensors)}")
+        own = [left.pop(0) if there >> i & 1 else None for i in range(len(_TENSORS))]
+        pairs, kinds = [others[i : i + 2] for i in range(0, 8, 2)], [_kind(number) for number in others[8:]]
+        if there & _LAYER:
+            x = direct_op.packed_conv(x, *own[4:], out_c, *pairs, hidden, kinds[-1], None, None, 1.0)
+        else:
+            x = packed_conv(x, *own, hidden, out_c, *pairs, *kinds, x if there & _ADDS else None, 1.0)
+    if left:
+        fail(_BLOCKS, f"tensors must be those that numbers name, got {len(tensors)}")
     return x
 
 
-def _fake_blocks(x: Tensor, tensors: Sequence[Tensor], numbers: Sequence[int]) -> Tensor:
-    out = x
-    for call, adds in _calls(x, tensors, numbers):
-        out = empty_like_format(out, check_call(out, call._replace(skip=out if adds else None)))
-    return out
-
-
-_library.register(packed_blocks, _blocks, _fake_blocks)
+_library.register(packed_blocks, _blocks, _blocks)
 _library.register_chain(packed_blocks, _blocks)

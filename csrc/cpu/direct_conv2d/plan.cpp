@@ -44,8 +44,8 @@ DirectPlan direct_plan(const DirectProblem& p) {
   const int64_t panels = p.groups * ceil_div(p.out_c / p.groups, kDirectPanel);
   const int64_t blocks_traffic = busy * ceil_div(ceil_div(plan.blocks, busy), plan.group) * weight;
   const int64_t panels_traffic = weight + (staged > p.l2_bytes / 2 ? staged * panels / p.groups : staged);
-  // Panels outermost, what one thread gathers the others read: a wait, and traffic between caches, for which a
-  // weight that stays in L2 is too small.
+  // Panels outermost, what one thread gathers the others read: a wait, and traffic between caches, for which
+  // a weight that stays in L2 is too small.
   const bool idle_threads = plan.blocks < threads;
   const bool kept = threads > 1 && weight <= p.l2_bytes;
   const bool less = (kept ? 2 : 1) * panels_traffic < blocks_traffic;

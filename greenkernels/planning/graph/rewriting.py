@@ -16,7 +16,10 @@ from typing import Any
 
 from torch import Tensor, fx, nn
 
+from ...nn.direct_conv2d import DirectConv2d
 from ...nn.separable_chain import SeparableChain, run_chain
+from ...ops.activation import WITH_PARAM
+from ..fusion import FusedAway
 from ..plans import LayerPlan
 from .chains import ADD, ORDER, Step, chain_behind, passes_on
 from .tracing import trace
@@ -157,23 +160,38 @@ def _join(module: nn.Module, calls: Sequence[fx.Node | None], names: Sequence[st
 
 
 def _chain(module: nn.Module, graph: fx.Graph) -> None:
-    """Let one call compute blocks of which each is the only reader of the one before."""
-    blocks = [node for node in graph.nodes if node.kwargs.get("block")]
-    while blocks:
-        run = [blocks.pop(0)]
-        while blocks and set(blocks[0].args) == {run[-1]} and list(run[-1].users) == [blocks[0]]:
-            run.append(blocks.pop(0))
-        if len(run) == 1:
+    """Let one call compute blocks, and layers around them, of which each is the only reader of the one before."""
+    left = [node for node in graph.nodes if _may_chain(node, module)]
+    while left:
+        run = [left.pop(0)]
+        if type(module.get_submodule(str(run[0].target))) is FusedAway:
             continue
-        ends = [module.get_submodule(str(node.target)) for node in run]
-        ends[-1].chain = SeparableChain(
-            [(end, len(node.args) == 2) for end, node in zip(ends, run, strict=True)]
-        )
+        while left and set(left[0].args) == {run[-1]} and list(run[-1].users) == [left[0]]:
+            run.append(left.pop(0))
+        blocks = [node for node in run if node.kwargs.get("block")]
+        if not blocks or len(run) == 1:
+            continue
+        parts = [(module.get_submodule(str(node.target)), len(node.args) == 2) for node in run]
+        last = blocks[-1]
+        module.get_submodule(str(last.target)).chain = SeparableChain(parts)
         with graph.inserting_before(run[-1]):
-            call = graph.call_function(run_chain, (graph.get_attr(str(run[-1].target)), run[0].args[0]))
+            call = graph.call_function(run_chain, (graph.get_attr(str(last.target)), run[0].args[0]))
         run[-1].replace_all_uses_with(call)
         for node in reversed(run):
             graph.erase_node(node)
+
+
+def _may_chain(node: fx.Node, module: nn.Module) -> bool:
+    """Blocks, layers that one call computes with them, and what passes its input on."""
+    if node.op != "call_module" or not node.args:
+        return False
+    layer, how = module.get_submodule(str(node.target)), dict(node.kwargs)
+    if how.pop("block", False):
+        return True
+    if type(layer) is DirectConv2d:
+        whole = how.pop("fused", not layer.deferred)
+        return whole and not how and len(node.args) == 1 and layer.activation not in WITH_PARAM
+    return type(layer) is FusedAway and len(node.args) == 1 and not how
 
 
 class Rewritten:
