@@ -3,7 +3,7 @@
 In plain torch, and where a gradient is asked for, it is the chain of the ops of direct_conv2d and depthwise_conv2d.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -192,8 +192,16 @@ def _kind(number: int) -> str | None:
     return activations.NAMES[number - 1] if number else None
 
 
-def _blocks(x: Tensor, tensors: Sequence[Tensor], numbers: Sequence[int]) -> Tensor:
-    """The op as calls of those of its blocks and layers, with the checks of the compiled one in the same words."""
+class Part(NamedTuple):
+    """A block, whose ``skip`` is its input where it adds one, or a layer, with groups for hidden channels."""
+
+    call: Call
+    adds: bool
+    is_layer: bool
+
+
+def parts(tensors: Sequence[Tensor], numbers: Sequence[int]) -> Iterator[Part]:
+    """What was listed, one after the other, with the checks of the compiled op in the same words."""
     if len(numbers) == 0 or len(numbers) % NUMBERS:
         fail(_BLOCKS, f"numbers must be {NUMBERS} for each of at least one block, got {len(numbers)}")
     left = list(tensors)
@@ -207,12 +215,21 @@ def _blocks(x: Tensor, tensors: Sequence[Tensor], numbers: Sequence[int]) -> Ten
             fail(_BLOCKS, f"tensors must be those that numbers name, got {len(tensors)}")
         own = [left.pop(0) if there >> i & 1 else None for i in range(len(_TENSORS))]
         pairs, kinds = [others[i : i + 2] for i in range(0, 8, 2)], [_kind(number) for number in others[8:]]
-        if there & _LAYER:
-            x = direct_op.packed_conv(x, *own[4:], out_c, *pairs, hidden, kinds[-1], None, None, 1.0)
-        else:
-            x = packed_conv(x, *own, hidden, out_c, *pairs, *kinds, x if there & _ADDS else None, 1.0)
+        call = Call(*own, hidden, out_c, *pairs, *kinds, None, 1.0)
+        yield Part(call, bool(there & _ADDS), bool(there & _LAYER))
     if left:
         fail(_BLOCKS, f"tensors must be those that numbers name, got {len(tensors)}")
+
+
+def _blocks(x: Tensor, tensors: Sequence[Tensor], numbers: Sequence[int]) -> Tensor:
+    """The op as calls of those of its blocks and layers."""
+    for call, adds, is_layer in parts(tensors, numbers):
+        pairs = (call.kernel_size, call.stride, call.padding, call.dilation)
+        if is_layer:
+            options = (call.out_channels, *pairs, call.hidden_channels, call.activation, None, None, 1.0)
+            x = direct_op.packed_conv(x, call.project, call.project_bias, *options)
+        else:
+            x = packed_conv(x, *call._replace(skip=x if adds else None))
     return x
 
 

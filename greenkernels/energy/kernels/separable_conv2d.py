@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...ops import _library
 from ...ops.direct_conv2d_checks import out_size
-from ...ops.separable_conv2d_op import Call
+from ...ops.separable_conv2d_op import Call, parts
 from ..counts import Counts, Uncounted, tensor_bytes
 from ..layer_rules.pointwise import FUSED
 from ..ops import Op, op_rule
@@ -28,8 +28,7 @@ def count_call_of(shape: Sequence[int], call: Call) -> Counts:
     """Counts of a call on an input of this shape, output channels of the 1x1 layers rounded up as their kernel does."""
     batch, in_c, h, w = shape
     hidden, out_c = call.hidden_channels, call.out_channels
-    extent = [call.dilation[d] * (call.kernel_size[d] - 1) + 1 for d in (0, 1)]
-    out_h, out_w = (out_size(shape[2 + d], call.padding[d], extent[d], call.stride[d]) for d in (0, 1))
+    out_h, out_w = out_map(shape, call)
     inputs, outputs = batch * h * w, batch * out_h * out_w  # pixels
     flops = outputs * hidden * (2 * math.prod(call.kernel_size) + FUSED.get(call.depthwise_activation, 0))
     flops += outputs * (2 * hidden * computed_channels(out_c, 1) + out_c * FUSED.get(call.activation, 0))
@@ -80,3 +79,36 @@ def count_call(op: Op) -> Counts:
     call = Call(*(op.arguments[name] for name in Call._fields))
     counts = count_call_of(op.arguments["input"].shape, call)
     return replace(op.work(counts.flops), dtype="float32")
+
+
+@op_rule("greenkernels::separable_conv2d_blocks")
+def count_blocks(op: Op) -> Counts:
+    """Its blocks and layers, with the maps between them, where their kernel is compiled."""
+    x, names = op.arguments["input"], op.arguments
+    if not _library.compiled("separable_conv2d_blocks", x):
+        raise Uncounted("without its kernel this is a chain of other operations")
+    shape, flops, between = list(x.shape), 0, -4 * op.elements
+    for call, adds, is_layer in parts(names["tensors"], names["numbers"]):
+        skip = x.new_empty(shape, device="meta") if adds else None
+        flops += (
+            _layer_flops(shape, call) if is_layer else count_call_of(shape, call._replace(skip=skip)).flops
+        )
+        shape = [shape[0], call.out_channels, *out_map(shape, call)]
+        between += 4 * math.prod(shape)
+    work = op.work(flops)
+    read, written = work.bytes_read + between, work.bytes_written + between
+    return replace(work, bytes_read=read, bytes_written=written, dtype="float32", maps=())
+
+
+def out_map(shape: Sequence[int], call: Call) -> list[int]:
+    """Height and width behind the filter of a block or a layer."""
+    extent = [call.dilation[d] * (call.kernel_size[d] - 1) + 1 for d in (0, 1)]
+    return [out_size(shape[2 + d], call.padding[d], extent[d], call.stride[d]) for d in (0, 1)]
+
+
+def _layer_flops(shape: Sequence[int], call: Call) -> int:
+    """Of a layer on direct_conv2d, whose groups stand for hidden channels."""
+    outputs = shape[0] * math.prod(out_map(shape, call))
+    depth = shape[1] // call.hidden_channels * math.prod(call.kernel_size)
+    products = 2 * depth * computed_channels(call.out_channels, call.hidden_channels)
+    return outputs * (products + call.out_channels * FUSED.get(call.activation, 0))
