@@ -59,6 +59,11 @@ void deep_layers_with_few_pixels_share_out_the_panels() {
   GK_EXPECT(!direct_plan(problem(3136, 64, 256, 2)).panels_outer, "1x1, 64 channels on 56x56");
 }
 
+void threads_share_out_no_input_for_a_small_weight() {
+  GK_EXPECT(!direct_plan(problem(196, 96, 576, 2)).panels_outer, "2 threads, 1x1, 96 channels on 14x14");
+  GK_EXPECT(direct_plan(problem(196, 96, 576, 8)).panels_outer, "8 threads read it eight times");
+}
+
 }  // namespace
 
 int main() {
@@ -66,5 +71,6 @@ int main() {
   little_work_stays_on_one_thread();
   scratch_is_bounded();
   deep_layers_with_few_pixels_share_out_the_panels();
+  threads_share_out_no_input_for_a_small_weight();
   return greenkernels::test::result();
 }
