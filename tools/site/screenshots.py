@@ -1,9 +1,10 @@
 """Pictures of pages of the site in headless Chromium, as a phone and a desktop show them, and a look at their widths.
 
-    python tools/site/screenshots.py [--out FOLDER]
+    python tools/site/screenshots.py [--out FOLDER] [--page FILE]
 
-Needs the site (`make docs`) and Chromium (`apt-get install chromium`). Fails where a page is wider than
-the screen, so that a reader would have to scroll sideways, or where it asks for anything that is not of the site.
+Needs the site (`make docs`), or with ``--page`` one file that stands alone, such as a report, and Chromium
+(`apt-get install chromium`). Fails where a page is wider than the screen, so that a reader would have to scroll
+sideways, or where it asks for anything that is not of the site.
 """
 
 from __future__ import annotations
@@ -67,14 +68,26 @@ def main() -> int:
     """Takes the pictures; returns the exit status."""
     parser = argparse.ArgumentParser(prog="screenshots", description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "screenshots")
-    out = parser.parse_args().out
+    parser.add_argument("--page", type=Path, help="a file that stands alone, instead of the site")
+    options = parser.parse_args()
+    if options.page is None:
+        return pictures(options.out, PAGES)
+    with tempfile.TemporaryDirectory() as folder:
+        global SITE
+        SITE = Path(folder)
+        shutil.copy(options.page, SITE / "index.html")
+        return pictures(options.out, ("index",))
+
+
+def pictures(out: Path, wanted: tuple[str, ...]) -> int:
+    """Pictures of these pages, and a look at all; returns the exit status."""
     browser = next((path for name in BROWSERS if (path := shutil.which(name))), None)
     if browser is None or not (SITE / "index.html").exists():
         print(f"screenshots: needs {SITE} (make docs) and one of {', '.join(BROWSERS)}", file=sys.stderr)
         return 1
-    pages = [f"{page}.html" for page in PAGES if (SITE / f"{page}.html").exists()]
-    if len(pages) != len(PAGES):
-        print(f"screenshots: of {', '.join(PAGES)} only {', '.join(pages)} are there", file=sys.stderr)
+    pages = [f"{page}.html" for page in wanted if (SITE / f"{page}.html").exists()]
+    if len(pages) != len(wanted):
+        print(f"screenshots: of {', '.join(wanted)} only {', '.join(pages)} are there", file=sys.stderr)
         return 1
     out.mkdir(parents=True, exist_ok=True)
     with Served() as address:
