@@ -79,8 +79,10 @@ def test_rows_of_a_table_have_styles_and_captions():
     page = html.Page("t").table(("a", "b"), [("x", "1"), ("y", "2")], (1,), "what it is", ("", "loses"))
     (table,) = page.parts
     assert "<caption>what it is</caption>" in table
-    assert '<th scope="col">a</th><th scope="col" class="n">b</th>' in table
-    assert '<tr class="loses"><td>y</td><td class="n">2</td></tr>' in table
+    assert '<table class="r2">' in table
+    assert '<th scope="col">a</th><th scope="col">b</th>' in table
+    assert '<tr class="loses"><td>y</td><td>2</td></tr>' in table
+    assert ".r2 :is(td, th):nth-child(2)" in page.render()
 
 
 def test_half_a_file_is_never_seen(tmp_path):

@@ -25,7 +25,7 @@ ul.warning { padding-left: 2rem; }
 table { border-collapse: collapse; margin: 1rem 0; font-size: .9rem; }
 caption { text-align: left; font-style: italic; padding-bottom: .25rem; }
 th, td { padding: .25rem .6rem; border-bottom: 1px solid #8884; text-align: left; vertical-align: top; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+NUMBERS { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 tr.loses td:first-child { box-shadow: inset .25rem 0 #d55e00; }
 tr.kept { opacity: .75; }
 figure { margin: 1.5rem 0; }
@@ -51,6 +51,12 @@ pre { overflow-x: auto; font-size: 13px; }
   tr.kept { opacity: 1; }
 }
 """
+
+# Columns of numbers: those that a table has in its classes, counted from 1.
+MOST_COLUMNS = 24
+STYLE = STYLE.replace(
+    "NUMBERS", ", ".join(f".r{i} :is(td, th):nth-child({i})" for i in range(1, MOST_COLUMNS + 1))
+)
 
 
 @dataclass
@@ -104,10 +110,7 @@ class Page:
         """A table; columns in `right` are flushed to the right; `styles` has "", "loses" or "kept" for each row."""
 
         def line(tag: str, attributes: str, row: Sequence[str]) -> str:
-            return "".join(
-                f"<{tag}{attributes}{_class('n' * (i in right))}>{escape(cell)}</{tag}>"
-                for i, cell in enumerate(row)
-            )
+            return "".join(f"<{tag}{attributes}>{escape(cell)}</{tag}>" for cell in row)
 
         head = line("th", ' scope="col"', headers)
         kinds = styles or [""] * len(rows)
@@ -115,7 +118,8 @@ class Page:
             f"<tr{_class(kind)}>{line('td', '', row)}</tr>\n" for kind, row in zip(kinds, rows, strict=True)
         )
         above = f"<caption>{escape(caption)}</caption>" if caption else ""
-        table = f"<table>{above}<thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
+        numbers = _class(" ".join(f"r{i + 1}" for i in right))  # said once, and not in thousands of cells
+        table = f"<table{numbers}>{above}<thead><tr>{head}</tr></thead><tbody>\n{body}</tbody></table>"
         self.parts.append(f'<div class="scroll">{table}</div>')
         return self
 
