@@ -15,7 +15,7 @@ from greenkernels.nn.fallbacks import why_stock
 from greenkernels.planning import survey
 from greenkernels.planning.candidates import named, registered
 
-ON_CUDA = ("csr_matmul", "depthwise_conv2d", "direct_conv2d", "winograd_conv2d")
+ON_CUDA = ("csr_matmul", "depthwise_conv2d", "direct_conv2d", "strassen_gemm", "winograd_conv2d")
 
 
 def winograd(tile: int) -> tuple[nn.Module, nn.Module]:
@@ -40,9 +40,15 @@ def sparse() -> tuple[nn.Module, nn.Module]:
     return linear, gk.nn.SparseLinear.from_module(copy.deepcopy(linear), strict=True)
 
 
+def strassen(levels: int) -> tuple[nn.Module, nn.Module]:
+    linear = nn.Linear(17, 23)
+    return linear, gk.nn.StrassenLinear.from_module(copy.deepcopy(linear), levels=levels, strict=True)
+
+
 PAIRS = {"tile 2": lambda: winograd(2), "tile 4": lambda: winograd(4), "tile 6": lambda: winograd(6)} | {
     function.__name__: function for function in (direct, depthwise, sparse)
 }
+PAIRS |= {f"{levels} levels": lambda levels=levels: strassen(levels) for levels in (0, 1, 2)}
 
 
 @pytest.fixture
@@ -145,7 +151,7 @@ def test_what_a_kernel_on_cuda_does_not_take() -> None:
     with FakeTensorMode():
         x, weight = (torch.empty(1, 8, 6, 6, device="cuda", dtype=torch.bfloat16) for _ in range(2))
         reason = why_stock("winograd_conv2d", x, weight)
-        assert why_stock("strassen_gemm", x.float(), weight.float()) == "input.device=cuda"
+        assert why_stock("strassen_conv2d", x.float(), weight.float()) == "input.device=cuda"
     has_kernels = torch._C._dispatch_has_kernel_for_dispatch_key("greenkernels::winograd_conv2d", "CUDA")
     assert reason == ("input.dtype=torch.bfloat16 on CUDA" if has_kernels else "input.device=cuda")
 
@@ -163,7 +169,7 @@ def test_which_kernels_are_planned_on_cuda() -> None:
 
 
 def test_a_layer_whose_device_no_kernel_is_for_stays() -> None:
-    strassen = named("strassen_gemm")
-    taken, reason = survey._matching(nn.Linear(4, 4, device="meta"), [strassen])
+    stem = named("strassen_gemm")
+    taken, reason = survey._matching(nn.Linear(4, 4, device="meta"), [stem])
     assert not taken
     assert reason == "no kernel for nn.Linear runs on meta"

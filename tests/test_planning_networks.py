@@ -222,7 +222,9 @@ def test_an_activation_behind_a_linear_layer_is_fused(monkeypatch):
         def forward(self, x):
             return x + self.fc2(self.drop(self.act(self.fc1(x))))
 
-    monkeypatch.setattr("greenkernels.planning.candidates.strassen_gemm.cold_levels", lambda m, n, k: 1)
+    monkeypatch.setattr(
+        "greenkernels.planning.candidates.strassen_gemm.cold_levels", lambda m, n, k, device: 1
+    )
     model, x = Mlp().eval(), torch.randn(2, 5, 16)
     fast = gk.optimize(model, x, **OPTIONS)
     assert [str(layer.chain or "") for layer in gk.explain(fast).layers] == ["gelu", ""]

@@ -1,6 +1,7 @@
 """strassen_gemm against float64 at every level: ragged sizes, packed weights, options, errors, the choice of levels."""
 
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -140,6 +141,21 @@ def test_auto_takes_what_was_measured_and_else_the_rule(tmp_path, monkeypatch):
     assert gk.ops.tune_levels(4096, 4096, 4096, time_levels=seconds(1.0, 0.99, 1.1, 1.2)) == 0  # within noise
     assert [gk.ops.choose_levels(n, n, n) for n in (64, 2048, 4096)] == [0, 2, 0]
     assert gk.ops.choose_levels(2048, 2048, 2048, torch.bfloat16) == 1  # another key
+    name, capability = "A GPU", (9, 0)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda device: name)
+    monkeypatch.setattr(
+        torch.cuda,
+        "get_device_properties",
+        lambda device: SimpleNamespace(major=capability[0], minor=capability[1]),
+    )
+    gpu = torch.device("cuda")
+    assert [gk.ops.choose_levels(n, n, n, device=gpu) for n in (2048, 4095, 4096, 8192)] == [0, 0, 1, 2]
+    tuned = gk.ops.tune_levels(2048, 2048, 2048, time_levels=seconds(1.0, 0.8, 0.9, 1.2), device="cuda")
+    assert tuned == gk.ops.choose_levels(2048, 2048, 2048, device=gpu) == 1
+    name, capability = "Another one", (8, 9)  # without HBM sums cost more
+    assert [gk.ops.choose_levels(n, n, n, device=gpu) for n in (2048, 8192, 16384, 32768)] == [0, 0, 1, 2]
+    assert gk.ops.choose_levels(2048, 2048, 2048) == 2  # that of the CPU stays
+
     (tmp_path / "strassen_gemm.json").write_text("{broken")
     strassen_levels._read.cache_clear()
     with pytest.warns(RuntimeWarning, match="cannot be read and is ignored"):

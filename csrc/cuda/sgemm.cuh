@@ -5,122 +5,28 @@
 
 #include "api/sgemm.h"
 #include "cuda/sgemm_few_rows.cuh"
+#include "cuda/sgemm_slices.cuh"
 #include "cuda/sgemm_split.cuh"
 #include "cuda/sgemm_sums.cuh"
 #include "cuda/sgemm_tile.cuh"
 
 namespace greenkernels::cuda {
 
-inline constexpr int kSgemmStages = 4;  // buffers of a slice
-
-// Where the tile of a block lies. Block (x, z) owns the tile x of item z, tiles numbered down the columns of
-// tiles: neighbours share one of b.
-struct SgemmPlace {
-  int64_t item, row0, col0;
-
-  __device__ static SgemmPlace of_block(int tiles_down, int side) {
-    const int tile = block_x();
-    return {block_z(), int64_t{tile % tiles_down} * side, int64_t{tile / tiles_down} * side};
-  }
-};
-
-// The slices of a tile on their way through shared memory: of a, then of b, in one buffer after the other.
-template <int kSide, bool kADepthFirst, bool kBDepthFirst, int kVector>
-class SgemmSlices {
- public:
-  __device__ SgemmSlices(const SgemmArgs<float>& args, const SgemmPlace& place, int k, float* shared)
-      : a_({args.a + place.item * args.a_batch, args.a_row, args.a_depth, args.m}, place.row0),
-        b_({args.b + place.item * args.b_batch, args.b_row, args.b_depth, args.n}, place.col0),
-        shared_(shared),
-        left_(k),
-        whole_(a_.whole() && b_.whole()) {}
-
-  // Asks for the slice after those asked for, whose buffer has to be free until finish(); behind the last
-  // one for one of zeros.
-  __device__ void begin() {
-    if (left_ > -kSgemmDepth) {
-      if (whole_ && left_ >= kSgemmDepth) {
-        begin_as<false>();
-      } else {
-        begin_as<true>();
-      }
-    }
-    close_group();
-  }
-  __device__ void finish() {
-    if (left_ > -kSgemmDepth) {
-      a_.finish(buffer(filled_));
-      b_.finish(buffer(filled_) + kSgemmSlice<kSide>);
-    }
-    left_ -= kSgemmDepth;
-    filled_ = after(filled_);
-  }
-
-  // Goes on to the next slice, which is there when this returns; the last one's buffer is free then.
-  __device__ void next() {
-    wait_for_groups<kSgemmStages - 2>();
-    __syncthreads();
-    at_ = after(at_);
-  }
-  __device__ const float* a() const { return buffer(at_); }
-  __device__ const float* b() const { return buffer(at_) + kSgemmSlice<kSide>; }
-
- private:
-  template <bool kBounded>
-  __device__ void begin_as() {
-    a_.template begin<kBounded>(buffer(filled_), left_);
-    b_.template begin<kBounded>(buffer(filled_) + kSgemmSlice<kSide>, left_);
-  }
-  __device__ float* buffer(int stage) const { return shared_ + stage * 2 * kSgemmSlice<kSide>; }
-  __device__ static int after(int stage) { return stage + 1 == kSgemmStages ? 0 : stage + 1; }
-
-  SgemmShare<kSide, kADepthFirst, kVector> a_;
-  SgemmShare<kSide, kBDepthFirst, kVector> b_;
-  float* shared_;
-  int left_;  // depths not asked for
-  bool whole_;
-  int at_ = kSgemmStages - 1, filled_ = 0;
-};
-
 // With a part_depth below k, items are parts of the depth of one product.
 template <int kLaneRows, bool kADepthFirst, bool kBDepthFirst, int kVector>
 __global__ void __launch_bounds__(kSgemmThreads, 32 / kLaneRows)
     sgemm_kernel(SgemmArgs<float> args, int tiles_down, int part_depth, bool vector_out) {
-  constexpr int kSide = kSgemmTile<kLaneRows>, kParts = SgemmSums<kLaneRows>::kParts;
-  __shared__ __align__(16) float shared[kSgemmStages * 2 * kSgemmSlice<kSide>];
+  constexpr int kSide = kSgemmTile<kLaneRows>;
+  using A = SgemmShare<kSide, kADepthFirst, kVector>;
+  using B = SgemmShare<kSide, kBDepthFirst, kVector>;
+  __shared__ __align__(16) float shared[kSgemmStages * 2 * kSgemmSliceWords<kSide>];
   const SgemmPlace place = SgemmPlace::of_block(tiles_down, kSide);
   const int k = min(part_depth, int(args.k - (part_depth < args.k ? place.item * part_depth : 0)));
-  SgemmSlices<kSide, kADepthFirst, kBDepthFirst, kVector> slices(args, place, k, shared);
+  const A a({args.a + place.item * args.a_batch, args.a_row, args.a_depth, args.m}, place.row0);
+  const B b({args.b + place.item * args.b_batch, args.b_row, args.b_depth, args.n}, place.col0);
+  SgemmSlices<kSide, A, B> slices(a, b, k, shared);
   SgemmSums<kLaneRows> sums;
-
-#pragma unroll 1
-  for (int stage = 0; stage < kSgemmStages - 1; ++stage) {
-    slices.begin();
-    slices.finish();
-  }
-  slices.next();
-  const float *a = slices.a(), *b = slices.b();
-#pragma unroll
-  for (int part = 0; part < kParts; ++part) sums.load(0, part, a, b);
-#pragma unroll 1
-  for (int left = k; left > 0; left -= kSgemmDepth) {
-#pragma unroll
-    for (int d = 0; d < kSgemmDepth; ++d) {
-      if (d + 1 < kSgemmDepth) {
-        a += kSgemmPitch<kSide>, b += kSgemmPitch<kSide>;
-      } else {  // behind the last slice: zeros, of which nothing is made
-        slices.finish();
-        slices.next();
-        a = slices.a(), b = slices.b();
-      }
-#pragma unroll
-      for (int part = 0; part < kParts; ++part) {
-        sums.load(d + 1, part, a, b);
-        sums.multiply(d, part);
-      }
-      if (d == 0) slices.begin();
-    }
-  }
+  multiply_slices(sums, slices, k);
 
   const SgemmPlace here = SgemmPlace::of_block(tiles_down, kSide);  // again: it need not hold registers
   float* out = args.out + here.item * args.out_batch;

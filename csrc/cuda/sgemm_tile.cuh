@@ -17,7 +17,7 @@ inline constexpr int kSgemmPitch = kRows + kSgemmSpare;
 
 // Words of a slice.
 template <int kRows>
-inline constexpr int kSgemmSlice = kSgemmDepth * kSgemmPitch<kRows>;
+inline constexpr int kSgemmSliceWords = kSgemmDepth * kSgemmPitch<kRows>;
 
 // One operand: element (row, d) at data[row * row_stride + d * depth_stride], one of the strides being 1.
 struct SgemmOperand {

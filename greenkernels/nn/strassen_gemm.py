@@ -17,7 +17,7 @@ from ..ops.strassen_gemm_op import gemm, pack, packed_gemm
 from ..ops.strassen_levels import choose_levels
 from . import sharding
 from .conversion import check_attributes, check_stock
-from .fallbacks import count_fallback, why_stock
+from .fallbacks import converted_on_cuda, count_fallback, why_stock
 from .packing import KeepsPackedWeight
 
 if TYPE_CHECKING:
@@ -145,9 +145,9 @@ class StrassenLinear(KeepsPackedWeight, nn.Linear):
         levels, out_features = self.levels, weight.shape[0]
         epilogue = (activation, None)
         if levels == "auto":
-            levels = choose_levels(rows.shape[0], out_features, weight.shape[1], rows.dtype)
-        # A single row reads the weight faster where it lies, in several streams (docs/performance.md).
-        takes_packed = levels == self._packed_levels and (levels > 0 or rows.shape[0] != 1)
+            levels = choose_levels(rows.shape[0], out_features, weight.shape[1], rows.dtype, rows.device)
+        # A single row reads the weight faster where it lies, in several streams (docs/performance.md), as CUDA does.
+        takes_packed = levels == self._packed_levels and (levels > 0 or (rows.shape[0] != 1 and rows.is_cpu))
         packed = self._packed_for(rows, weight) if takes_packed else None
         if packed is None:
             return gemm(rows, weight, bias, levels, *epilogue)
@@ -175,7 +175,9 @@ class StrassenLinear(KeepsPackedWeight, nn.Linear):
         return as_rows(out, lambda rows: apply_activation(self.activation, rows, None))
 
     def _pack(self, weight: Tensor) -> Tensor | None:
-        if _library.DISABLED or weight.device.type != "cpu" or weight.dtype not in FLOATS:
+        if _library.DISABLED or weight.dtype not in FLOATS or converted_on_cuda(weight):
+            return None
+        if weight.is_cuda and self._packed_levels == 0:  # sgemm there reads it as it lies
             return None
         if not _library.compiled("strassen_gemm_pack", weight):
             return None

@@ -28,9 +28,10 @@ def strassen_gemm(
 ) -> Tensor:
     """``sgemm(a, b, bias, ...)`` by Strassen's algorithm: 7 products of half the size for 8 on each level.
 
-    Sums of blocks are made while operands are packed and while results are written, without further memory; but for
-    the outermost of two or more levels of a product whose halves take 128 MiB or more, as long as ``b`` is not packed
-    before and no activation is asked for: its sums, and products of halves, lie in memory. The error
+    On the CPU sums of blocks are made while operands are packed and while results are written, without further memory;
+    but for the outermost of two or more levels of a product whose halves take 128 MiB or more, as long as ``b`` is not
+    packed before and no activation is asked for: its sums, and products of halves, lie in memory. On CUDA sums and
+    products of a band of rows, and the sums of ``b``, lie in memory. The error
     is bounded norm-wise, ``|out - exact| <= c eps max|a| max|b|``, where c about doubles with each level; an element
     that is small beside others of its matrix may lose all of its digits. NaN and infinity spread to whole blocks of
     the output. Differentiable like ``sgemm``, with products of the same number of levels.
@@ -40,7 +41,8 @@ def strassen_gemm(
         b: ``[n, k]``, of the dtype of ``a`` like all tensors below.
         bias: ``[n]``.
         levels: 0 to 3; 0 is ``sgemm``. "auto" takes what ``tune_levels`` measured for this size, dtype and number of
-            threads, else 1 where m, n and k are 2048 or more, 2 from 8192 on, else 0.
+            threads, or this GPU, else 1 where m, n and k are 2048 or more, 2 from 8192 on, else 0; on a GPU 1 from 4096
+            and 2 from 8192 on where it has HBM, else 1 from 16384 and 2 from 32768 on.
         activation: As in ``sgemm``.
         activation_param: As in ``sgemm``.
 
@@ -62,7 +64,9 @@ def strassen_gemm(
     def product(rows: Tensor) -> Tensor:
         chosen = levels
         if chosen == "auto":
-            chosen = choose_levels(rows.shape[0], b.shape[0], b.shape[-1], rows.dtype) if b.dim() == 2 else 0
+            chosen = 0
+            if b.dim() == 2:
+                chosen = choose_levels(rows.shape[0], b.shape[0], b.shape[-1], rows.dtype, rows.device)
         return gemm(rows, b, bias, chosen, activation, param)
 
     return as_rows(a, product)

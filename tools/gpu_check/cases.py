@@ -72,6 +72,8 @@ def all_cases(device: str, small: bool) -> Iterator[Case]:
         yield depthwise(device, *sizes, kernel, stride, batch=2 if small else 16)
     for index, size in enumerate((1024, 4096)):
         yield product(device, 8 if small else size, energy=index == 1)
+    for size in (4096, 8192):
+        yield strassen(device, 8 if small else size)
     for rows in (1, 32, 4096):
         yield integers(device, min(rows, 32) if small else rows, 32 if small else 4096)
     for rows in (1, 256):
@@ -205,6 +207,24 @@ def product(device: str, size: int, energy: bool) -> Case:
     )
     exact = lambda: a.double() @ b.double().T  # noqa: E731
     return Case("sgemm", f"{size} x {size} x {size}", exact, contenders, energy=energy)
+
+
+def strassen(device: str, size: int) -> Case:
+    """A square product with one and two levels of Strassen's algorithm, the weight as it is and packed before."""
+    a, b = (torch.randn(size, size, device=device) for _ in range(2))
+    packed = {levels: ops.strassen_gemm_pack(b, levels) for levels in (1, 2)}
+    contenders: list[Contender] = []
+    for levels, weight in packed.items():
+        plain = lambda levels=levels: ops.strassen_gemm(a, b, levels=levels)  # noqa: E731
+        ready = lambda levels=levels, weight=weight: ops.strassen_gemm_packed(  # noqa: E731
+            a, weight, n=size, levels=levels
+        )
+        contenders.append(Contender(f"strassen_gemm, levels={levels}", plain, ours=True))
+        contenders.append(Contender(f"strassen_gemm, levels={levels}, packed", ready, ours=True))
+    contenders += [Contender("sgemm", lambda: ops.sgemm(a, b), ours=True)]
+    contenders += by_tf32("cuBLAS", lambda: a @ b.T)
+    exact = lambda: a.double() @ b.double().T  # noqa: E731
+    return Case("strassen_gemm", f"{size} x {size} x {size}", exact, tuple(contenders))
 
 
 def integers(device: str, rows: int, size: int) -> Case:

@@ -63,7 +63,7 @@ def count_module(module: StrassenLinear, *input_shapes: Sequence[int]) -> Counts
     dtype, element = dtype_name(module.weight.dtype), module.weight.element_size()
     levels = module.levels
     if levels == "auto":
-        levels = choose_levels(m, n, k, module.weight.dtype)
+        levels = choose_levels(m, n, k, module.weight.dtype, module.weight.device)
     is_packed = module.levels != "auto" or levels == 0
     flops = product_flops(m, n, k, levels, is_packed) + m * n * FUSED.get(module.activation, 0)
     stored = packed_size(n, k, levels) if is_packed else n * k

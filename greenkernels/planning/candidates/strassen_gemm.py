@@ -11,7 +11,7 @@ from torch import Size, nn
 from ...nn import StrassenLinear
 from ...ops.strassen_levels import cold_start as cold_levels
 from ...ops.strassen_packing import packed_size
-from . import FusedActivation, Options, Stem, refusal
+from . import CPU_AND_CUDA, FusedActivation, Options, Stem, refusal
 
 MIN_FEATURES = 1024  # of layers for which a level of Strassen's algorithm is tried: below it never won
 # Of csrc/cpu/sgemm/plan.cpp: packed rows of a, half of L2, for any L2 up to 8 MiB, and 32 sums for each of them.
@@ -52,7 +52,7 @@ def scratch_bytes(linear: nn.Module, options: Options, shapes: Sequence[Size]) -
 
 def cold_start(linear: nn.Module, shapes: Sequence[Size]) -> Options | str:
     rows = min((math.prod(shape[:-1]) for shape in shapes), default=0)
-    levels = cold_levels(rows, linear.out_features, linear.in_features)
+    levels = cold_levels(rows, linear.out_features, linear.in_features, linear.weight.device)
     if levels:
         return {"levels": 1}  # the second one pays for a weight that is not packed before alone
     return "a dense product like torch's own: only a measurement can tell which is faster"
@@ -70,4 +70,5 @@ STEM = Stem(
     cold_start=cold_start,
     scratch_bytes=scratch_bytes,
     follows=True,
+    devices=CPU_AND_CUDA,
 )
