@@ -121,7 +121,7 @@ def torch_extension(*, ahead_of_time: bool = False) -> Library:
             *_system_include(_python_include()),
             *(nvcc.definitions() if nvcc else ()),
         ),
-        link_flags=(f"-L{torch / 'lib'}", "-ltorch_cpu", "-lc10", *cuda_flags),
+        link_flags=(f"-L{torch / 'lib'}", "-ltorch_cpu", "-lc10", "-pthread", *cuda_flags),
         nvcc=nvcc,
     )
 

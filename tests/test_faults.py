@@ -5,14 +5,19 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
-from conv_cases import make, needs_kernels
+from conv_cases import needs_kernels
 from torch import nn
 
 import greenkernels as gk
-from greenkernels.nn import DirectConv2d, SparseLinear, StrassenLinear, WinogradConv2d
+from greenkernels.nn import __all__ as modules
+
+sys.path.append(str(Path(__file__).resolve().parents[1] / "tools" / "fuzz"))
+import cases
+from verdicts import Problem
 
 
 def in_a_process(program: str, limit_s: float = 120) -> subprocess.CompletedProcess[str]:
@@ -27,50 +32,29 @@ def assert_prints(program: str, expected: str) -> None:
     assert (done.returncode, done.stdout.strip()) == (0, expected), done.stderr
 
 
-def layers() -> list[tuple[nn.Module, torch.Tensor]]:
-    maps, rows = make((2, 24, 20, 20), 1), make((40, 96), 2)
-    return [
-        (WinogradConv2d(24, 16, 3, padding=1), maps),
-        (DirectConv2d(24, 16, 3, padding=1), maps),
-        (SparseLinear(96, 70), rows),
-        (StrassenLinear(96, 70, levels=1), rows),
-    ]
+def drawn(name: str) -> Problem:
+    """The first problem of a module that the fuzzer draws around the sizes of tiles."""
+    draws, threads = (cases.draw_of(name, number) for number in range(1000)), torch.get_num_threads()
+    problem = cases.Draw(*next(draw for draw in draws if draw[2] == "edge")).problem
+    torch.set_num_threads(threads)  # as it was
+    return problem
 
 
-@pytest.mark.parametrize("which", range(4))
-def test_64_threads_call_one_module(which):
+@pytest.mark.filterwarnings("ignore:Sparse CSR")
+@pytest.mark.parametrize("name", sorted(set(modules) & set(cases.MAKERS)))
+def test_64_threads_call_one_module(name):
     """From its first call on, in which it packs its weight."""
-    torch.manual_seed(0)
-    module, x = layers()[which]
-    module.eval()
+    twin, problem = drawn(name), drawn(name)
+
+    def call(_):
+        with torch.inference_mode():
+            return problem.calls[0](problem.x)
+
     with torch.inference_mode():
-        twin = type(module)(*_sizes(module), **_options(module))
-        twin.load_state_dict(module.state_dict())
-        expected = twin.eval()(x)
-
-        def call(_):
-            with torch.inference_mode():
-                return module(x)
-
-        with ThreadPoolExecutor(64) as pool:
-            results = list(pool.map(call, range(256)))
-    assert all(torch.equal(expected, result) for result in results)
-
-
-def _sizes(module: nn.Module) -> tuple[int, ...]:
-    if isinstance(module, nn.Linear) or hasattr(module, "in_features"):
-        return module.in_features, module.out_features
-    return module.in_channels, module.out_channels, 3
-
-
-def _options(module: nn.Module) -> dict[str, int]:
-    return (
-        {"levels": 1}
-        if isinstance(module, StrassenLinear)
-        else {"padding": 1}
-        if len(_sizes(module)) == 3
-        else {}
-    )
+        expected = twin.calls[0](twin.x)
+    with ThreadPoolExecutor(64) as pool:
+        results = list(pool.map(call, range(256)))
+    torch.testing.assert_close(results, [expected] * 256, rtol=0, atol=0, equal_nan=True)
 
 
 USED = """
@@ -94,6 +78,32 @@ if __name__ == "__main__":
     print(sum(batch.sum().item() for batch in loader), torch.equal(gk.ops.winograd_conv2d(x, w), expected))
 """
     assert_prints(USED + program, "8.0 True")
+
+
+@needs_kernels
+def test_a_fork_while_threads_compute():
+    """Whatever lists of memory they were at."""
+    program = """
+torch.set_num_threads(1)
+large, filters = torch.randn(1, 8, 64, 64), torch.randn(8, 8, 3, 3)
+right = gk.ops.winograd_conv2d(large, filters)
+done = threading.Event()
+def work():
+    while not done.is_set():
+        gk.ops.winograd_conv2d(large, filters)
+threads = [threading.Thread(target=work) for _ in range(4)]
+[thread.start() for thread in threads]
+ends = []
+for _ in range(60):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        os._exit(not torch.equal(gk.ops.winograd_conv2d(large, filters), right))
+    ends.append(os.waitpid(child, 0)[1])
+done.set()
+print(sum(ends))
+"""
+    assert_prints(USED + program, "0")
 
 
 @needs_kernels

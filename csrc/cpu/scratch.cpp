@@ -8,6 +8,7 @@
 #include <new>
 #include <vector>
 
+#include "cpu/forks.h"
 #include "cpu/huge_pages.h"
 
 namespace greenkernels::cpu {
@@ -37,6 +38,8 @@ std::mutex& mutex() {
   static std::mutex instance;
   return instance;
 }
+
+[[maybe_unused]] const bool forks_wait_for_leases = forks_wait<mutex>();
 
 // Never destroyed: a lease may end after static destructors ran.
 std::vector<Buffer>& free_buffers() {

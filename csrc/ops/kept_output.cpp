@@ -12,6 +12,7 @@
 #include <dlfcn.h>
 #endif
 
+#include "cpu/forks.h"
 #include "ops/huge_pages.h"
 
 namespace greenkernels::ops {
@@ -88,6 +89,8 @@ class OutputMemory {
     return *only;
   }
 
+  static std::mutex& mutex() { return instance().mutex_; }
+
  private:
   struct Buffer {
     void* data;
@@ -98,6 +101,8 @@ class OutputMemory {
   std::vector<Buffer> free_;  // the one that has been free for longest first
   int64_t free_bytes_ = 0;
 };
+
+[[maybe_unused]] const bool forks_wait_for_outputs = cpu::forks_wait<OutputMemory::mutex>();
 
 void give_back(void* data, void* capacity) {
   OutputMemory::instance().give(data, static_cast<int64_t>(reinterpret_cast<intptr_t>(capacity)));

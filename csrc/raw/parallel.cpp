@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include "cpu/forks.h"
 #include "cpu/parallel.h"
 
 namespace greenkernels {
@@ -84,12 +85,22 @@ class Pool {
 std::mutex pool_mutex;  // held for the length of a parallel_for
 std::atomic<int> wanted_threads{static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))};
 
+std::unique_ptr<Pool>& kept_pool() {
+  static std::unique_ptr<Pool> instance;
+  return instance;
+}
+
 // The pool, with as many threads as wanted now. Needs pool_mutex.
 Pool& pool() {
-  static std::unique_ptr<Pool> instance;
+  std::unique_ptr<Pool>& instance = kept_pool();
   if (!instance || instance->threads() != wanted_threads) instance = std::make_unique<Pool>(wanted_threads);
   return *instance;
 }
+
+// A child has none of the threads, which could be neither woken nor joined: it makes a pool of its own.
+std::mutex& of_pool() { return pool_mutex; }
+void leave_pool() { static_cast<void>(kept_pool().release()); }
+[[maybe_unused]] const bool forks_wait_for_pool = cpu::forks_wait<of_pool, leave_pool>();
 
 }  // namespace
 
