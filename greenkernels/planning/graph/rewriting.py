@@ -212,7 +212,8 @@ def _revived(*making: Any) -> nn.Module:
 
 def _subclass(base: type[nn.Module], source: str, names: Names, arity: int, children: int) -> type[nn.Module]:
     scope = {name: _resolved(*where) for name, where in names.items()}
-    exec(source, scope)  # nosec B102: written by torch.fx; SECURITY.md says what that means for pickles
+    # Written by torch.fx; SECURITY.md says what that means for pickles.
+    exec(source, scope)  # nosec B102
     traced = scope["forward"]
 
     def forward(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
