@@ -14,6 +14,7 @@ from functools import cache
 
 import blocks
 import convolutions
+import gradients
 import modules
 import products
 import quantized_convolutions
@@ -24,8 +25,10 @@ from verdicts import Problem, Verdict
 
 from greenkernels import _isa
 
-_ON_MAPS = convolutions.MAKERS | quantized_convolutions.MAKERS | blocks.MAKERS | modules.ON_MAPS
-MAKERS = products.MAKERS | modules.MAKERS | _ON_MAPS
+_ON_MAPS = (
+    convolutions.MAKERS | quantized_convolutions.MAKERS | blocks.MAKERS | modules.ON_MAPS | gradients.ON_MAPS
+)
+MAKERS = products.MAKERS | modules.MAKERS | gradients.MAKERS | _ON_MAPS
 _REPEATS = ("expanded", "overlapping")  # layouts that change values: elements lie over each other
 DrawName = tuple[str, str, str, int]  # op, dtype, size, number
 _BITS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by size: NaN is equal to itself

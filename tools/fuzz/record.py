@@ -30,6 +30,9 @@ COLUMNS = " ".join(
 # The kernels of what is not named as they are.
 STEMS = {
     "matmul": ("sgemm",),
+    "csr_matmul_values_grad": ("csr_matmul",),
+    "winograd_conv2d_input_grad": ("winograd_conv2d",),
+    "winograd_conv2d_weight_grad": ("winograd_conv2d",),
     "StrassenLinear": ("strassen_gemm",),
     "SparseLinear": ("csr_matmul",),
     "HalfLinear": ("half_gemm",),
