@@ -161,6 +161,8 @@ void int8_conv2d(const Int8Conv2dArgs& args) {
   const int64_t fit = std::max<int64_t>(1, kStageBytes / std::max<int64_t>(1, image_bytes));
   const int64_t images = std::min(args.batch, fit);
   const ScratchLease stage(images * image_bytes + kInt8CopySlack), rows(images * plane * 8);
+  // Read with the last line; meets weights of 0 alone.
+  std::fill_n(stage.as<char>() + images * image_bytes, kInt8CopySlack, char{0});
   const bool found = args.input_type == Int8Input::kFloat && args.input_scales == 0;
   for (int64_t first = 0; first < args.batch; first += images) {
     const int64_t count = std::min(images, args.batch - first);
