@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 KERNEL_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
-.PHONY: help setup demo test test-python test-cpp test-arm coverage test-all fuzz raw bench architectures gpu-gate docs lint format clean
+.PHONY: help setup demo test test-python test-cpp test-arm test-threads test-memory coverage test-all fuzz raw bench architectures gpu-gate docs lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -47,6 +47,16 @@ test-arm: setup  ## the C++ tests on 64-bit Arm: cross-compiled, run by qemu wit
 	cmake --build --preset aarch64
 	ctest --preset aarch64 --parallel 2
 	ctest --preset aarch64-oldest --parallel 2
+
+test-threads: setup  ## the C++ tests under ThreadSanitizer
+	cmake --preset tsan
+	cmake --build --preset tsan
+	ctest --preset tsan
+
+test-memory: setup  ## the C++ tests at the scalar level under valgrind, which has to be installed
+	cmake --preset memcheck
+	cmake --build --preset memcheck
+	ctest --preset memcheck --parallel 2
 
 coverage: setup  ## lines of csrc/cpu and greenkernels that the tests run, into docs/coverage.md
 	$(BIN)/python tools/coverage $(ARGS)

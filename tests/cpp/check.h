@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <random>
 #include <vector>
@@ -46,13 +47,19 @@ inline double most_products() {
   return limit ? std::atof(limit) : std::numeric_limits<double>::infinity();
 }
 
-// Runs test(level) with each instruction set of this CPU in force.
+// Runs test(level) with each instruction set of this CPU in force; or with GREENKERNELS_TEST_ISA alone, for
+// tools that slow a program down.
 template <typename Test>
 void for_each_isa(const Test& test) {
+  const char* only = std::getenv("GREENKERNELS_TEST_ISA");
+  int tested = 0;
   for (const cpu::Isa level : cpu::isa_levels()) {
+    if (only && std::strcmp(only, cpu::isa_name(level)) != 0) continue;
     cpu::set_isa(cpu::isa_name(level));
     test(level);
+    ++tested;
   }
+  GK_EXPECT(tested > 0, "GREENKERNELS_TEST_ISA must be a level of this CPU, got %s", only);
 }
 
 }  // namespace greenkernels::test
