@@ -29,8 +29,9 @@ def with_blocks(model):
     sites, _ = survey(copy.deepcopy(model), lambda network: network(X), stems)
     layers = plan(model, X, measure=False, progress=False, cache=False).layers
     by_name = {layer.names[0]: layer for layer in layers}
-    for layer in layers[0], layers[-2]:  # the first and the last convolution
-        layer.stem, layer.options = "direct_conv2d", {}
+    for layer in layers:
+        if layer.names[0].endswith(("features.0.0", "features.6.0")):  # the first and the last convolution
+            layer.stem, layer.options = "direct_conv2d", {}
     for site in sites:
         if site.block is None:
             continue
@@ -210,3 +211,24 @@ def test_counts_are_those_of_its_parts(network):
     assert (together.flops, together.bytes_written) == (apart.flops, apart.bytes_written)
     # Where a block adds its input, that is read twice by one call, and by two of the hook's.
     assert together.bytes_read <= apart.bytes_read
+
+
+@needs_kernels
+def test_what_a_block_adds_may_be_another_map():
+    """Then its call is none of a chain, which knows of no map but its input."""
+
+    class Shortcut(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.network = settled(MobileNetV2(ROWS, 8, 32, 10))
+
+        def forward(self, x):
+            features = self.network.features
+            x = features[0](x)
+            other = x.flip(3)
+            return features[2](features[1].conv(x) + other)
+
+    model = settled(Shortcut())
+    fast = with_blocks(model)
+    with torch.inference_mode():
+        torch.testing.assert_close(fast(X), model(X), rtol=1e-4, atol=1e-4)

@@ -48,7 +48,7 @@ class Kept:
         return (
             len(values) == len(self._values)
             and all(map(is_, values, self._values))
-            and all([packed_from.is_state_of(weight) for weight, packed_from in self._weights])
+            and all([was is not None and was.is_state_of(weight) for weight, was in self._weights])
             and all([own["activation"] is kind for own, kind in self._activations])
             and not any([norm.training for norm in self._norms])
         )

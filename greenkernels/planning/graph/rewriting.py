@@ -182,12 +182,12 @@ def _chain(module: nn.Module, graph: fx.Graph) -> None:
 
 
 def _may_chain(node: fx.Node, module: nn.Module) -> bool:
-    """Blocks, layers that one call computes with them, and what passes its input on."""
+    """Blocks that add their own input or nothing, layers that one call computes with them, what passes its input on."""
     if node.op != "call_module" or not node.args:
         return False
     layer, how = module.get_submodule(str(node.target)), dict(node.kwargs)
     if how.pop("block", False):
-        return True
+        return len(set(node.args)) == 1
     if type(layer) is DirectConv2d:
         whole = how.pop("fused", not layer.deferred)
         return whole and not how and len(node.args) == 1 and layer.activation not in WITH_PARAM
