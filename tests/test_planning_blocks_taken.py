@@ -109,7 +109,7 @@ def test_a_block_is_taken_where_its_layers_are_as_fast(clock):
 
 
 @needs_kernels
-@pytest.mark.parametrize("block_s", [3.1 * KERNEL_S, 0.1])
+@pytest.mark.parametrize("block_s", [4 * KERNEL_S, 0.1])
 def test_a_block_is_not_taken_where_its_layers_are_faster(clock, block_s):
     clock.block_s = block_s
     fast = optimized(settled(InvertedResidual(16, 16, 1, 4)), clock)
