@@ -20,11 +20,12 @@ struct Case {
 
 // Smallest, odd, no expand, larger than L2 in either form, nothing at all.
 const Case kCases[] = {
-    {1, 1, 1, 1, 1, 1, 1, 1, 1, true, false},     {2, 3, 17, 5, 7, 9, 3, 1, 1, true, true},
-    {1, 16, 48, 24, 15, 13, 5, 2, 1, true, true}, {2, 33, 33, 40, 9, 8, 3, 1, 2, false, false},
-    {1, 8, 300, 20, 61, 70, 3, 1, 1, true, true}, {1, 400, 400, 20, 61, 70, 3, 2, 1, false, true},
-    {2, 8, 500, 8, 40, 41, 7, 1, 1, true, false}, {0, 4, 8, 4, 5, 5, 3, 1, 1, true, false},
-    {1, 4, 0, 4, 5, 5, 3, 1, 1, true, true},      {1, 4, 8, 0, 5, 5, 3, 1, 1, true, false},
+    {1, 1, 1, 1, 1, 1, 1, 1, 1, true, false},      {2, 3, 17, 5, 7, 9, 3, 1, 1, true, true},
+    {1, 16, 48, 24, 15, 13, 5, 2, 1, true, true},  {2, 33, 33, 40, 9, 8, 3, 1, 2, false, false},
+    {1, 8, 300, 20, 61, 70, 3, 1, 1, true, true},  {1, 400, 400, 20, 61, 70, 3, 2, 1, false, true},
+    {1, 40, 130, 20, 14, 14, 3, 1, 1, true, true}, {3, 24, 400, 40, 7, 7, 5, 2, 1, true, true},
+    {2, 8, 500, 8, 40, 41, 7, 1, 1, true, false},  {0, 4, 8, 4, 5, 5, 3, 1, 1, true, false},
+    {1, 4, 0, 4, 5, 5, 3, 1, 1, true, true},       {1, 4, 8, 0, 5, 5, 3, 1, 1, true, false},
 };
 
 // 64-byte aligned values.

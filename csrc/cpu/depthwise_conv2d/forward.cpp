@@ -96,6 +96,18 @@ void depthwise_conv2d_rows(const DepthwiseConv2dArgs<float>& args, int64_t begin
   }
 }
 
+void depthwise_conv2d_chunk(const DepthwiseConv2dArgs<float>& args, int64_t chunk, int64_t index) {
+  const DepthwiseStages<float, float> stages = select_stages<float, float>();
+  DepthwiseJob<float, float> job = depthwise_job(args, stages.tile_rows, 1);
+  DepthwisePlan& plan = job.plan;
+  plan.chunk = chunk;
+  plan.chunks = (args.filter.channels + chunk - 1) / chunk;
+  for (int64_t n = 0; n < args.batch; ++n) {
+    const int64_t first = (n * plan.chunks + index) * plan.bands;
+    stages.pixels(job, first, first + plan.bands);
+  }
+}
+
 void depthwise_conv2d(const DepthwiseConv2dArgs<float>& args) { run(args); }
 void depthwise_conv2d(const DepthwiseConv2dArgs<double>& args) { run(args); }
 void depthwise_conv2d(const DepthwiseConv2dArgs<float, BFloat16>& args) { run(args); }

@@ -5,6 +5,7 @@
 
 #include "api/direct_conv2d.h"
 #include "cpu/clamp.h"
+#include "cpu/direct_conv2d/panels.h"
 #include "cpu/direct_conv2d/plan.h"
 #include "cpu/direct_conv2d/strips.h"
 #include "cpu/isa.h"
@@ -43,21 +44,32 @@ DirectStages<T> select_stages() {
   }
 }
 
-// Blocks outermost: a thread gathers a group of blocks, then streams the weight past them.
+// [begin, end) of the panels of a weight, or of what else is counted.
+struct Range {
+  int64_t begin, end;
+};
+
+// Blocks outermost, on this thread: gathers a group of blocks, then streams the weight past them.
+template <typename T>
+void stream_past_blocks(const DirectJob<T>& job, const DirectStages<T>& stages, Range blocks, Range panels) {
+  const int64_t group = job.plan.group;
+  const int64_t size = group * job.block_stride() + job.sums_size() + job.stage_size();
+  const ScratchLease scratch(size * sizeof(T));
+  T* v = scratch.as<T>();
+  T* sums = v + group * job.block_stride();
+  T* stage = sums + job.sums_size();
+  for (int64_t first = blocks.begin; first < blocks.end; first += group) {
+    const int64_t last = std::min(first + group, blocks.end);
+    stages.gather(job, first, last, v, stage);
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel)
+      stages.panel(job, panel, first, last, v, sums);
+  }
+}
+
 template <typename T>
 void run_blocks_outer(const DirectJob<T>& job, const DirectStages<T>& stages) {
-  const int64_t group = job.plan.group;
   parallel_for(job.plan.blocks, job.plan.grain, [&](int64_t begin, int64_t end) {
-    const int64_t size = group * job.block_stride() + job.sums_size() + job.stage_size();
-    const ScratchLease scratch(size * sizeof(T));
-    T* v = scratch.as<T>();
-    T* sums = v + group * job.block_stride();
-    T* stage = sums + job.sums_size();
-    for (int64_t first = begin; first < end; first += group) {
-      const int64_t last = std::min(first + group, end);
-      stages.gather(job, first, last, v, stage);
-      for (int64_t panel = 0; panel < job.panels; ++panel) stages.panel(job, panel, first, last, v, sums);
-    }
+    stream_past_blocks(job, stages, {begin, end}, {0, job.panels});
   });
 }
 
@@ -96,26 +108,33 @@ void list_runs(const StripJob<T>& job, int64_t* runs) {
   }
 }
 
+// Units of strips, on this thread.
+template <typename T>
+void stream_past_strips(const StripJob<T>& job, const DirectStages<T>& stages, const int64_t* runs,
+                        Range units, Range panels) {
+  const int64_t sums_size = job.strip_sums_size(stages.micro.max_rows);
+  const ScratchLease scratch((sums_size + job.strip_size() + 16) * sizeof(T));
+  T* sums = scratch.as<T>();
+  T* stage = sums + sums_size;
+  for (int64_t first = units.begin; first < units.end;) {
+    int64_t last = std::min(first + job.strip.group, units.end);
+    if (job.strip.staged) {
+      last = std::min(last, (first / job.out_h + 1) * job.out_h);  // of one image
+      stages.stage_strip(job, first, last, stage);
+    }
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel)
+      stages.strip_panel(job, panel, first, last, runs, stage, sums);
+    first = last;
+  }
+}
+
 template <typename T>
 void run_strips(const StripJob<T>& job, const DirectStages<T>& stages) {
   const ScratchLease offsets(job.strip.runs * sizeof(int64_t));
   int64_t* runs = offsets.as<int64_t>();
   list_runs(job, runs);
   parallel_for(job.strip.units, job.strip.grain, [&](int64_t begin, int64_t end) {
-    const int64_t sums_size = job.strip_sums_size(stages.micro.max_rows);
-    const ScratchLease scratch((sums_size + job.strip_size() + 16) * sizeof(T));
-    T* sums = scratch.as<T>();
-    T* stage = sums + sums_size;
-    for (int64_t first = begin; first < end;) {
-      int64_t last = std::min(first + job.strip.group, end);
-      if (job.strip.staged) {
-        last = std::min(last, (first / job.out_h + 1) * job.out_h);  // of one image
-        stages.stage_strip(job, first, last, stage);
-      }
-      for (int64_t panel = 0; panel < job.panels; ++panel)
-        stages.strip_panel(job, panel, first, last, runs, stage, sums);
-      first = last;
-    }
+    stream_past_strips(job, stages, runs, {begin, end}, {0, job.panels});
   });
 }
 
@@ -130,6 +149,18 @@ void run(const DirectConv2dArgs<T>& args) {
 }
 
 }  // namespace
+
+void direct_conv2d_panels(const DirectConv2dArgs<float>& args, int64_t begin, int64_t end) {
+  const DirectStages<float> stages = select_stages<float>();
+  const DirectJob<float> job = direct_job(args, stages.micro, 1, cache_sizes().l2);
+  const StripJob<float> strips = strip_job(job, stages.micro, 1, cache_sizes());
+  if (!takes_strips(strips, stages.micro) || strips.strip.narrow) {
+    return stream_past_blocks(job, stages, {0, job.plan.blocks}, {begin, end});
+  }
+  const ScratchLease offsets(strips.strip.runs * sizeof(int64_t));
+  list_runs(strips, offsets.as<int64_t>());
+  stream_past_strips(strips, stages, offsets.as<int64_t>(), {0, strips.strip.units}, {begin, end});
+}
 
 void direct_conv2d(const DirectConv2dArgs<float>& args) { run(args); }
 void direct_conv2d(const DirectConv2dArgs<double>& args) { run(args); }

@@ -4,6 +4,7 @@
 
 #include "api/separable_conv2d.h"
 #include "cpu/depthwise_conv2d/rows.h"
+#include "cpu/direct_conv2d/panels.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "cpu/scratch.h"
@@ -14,28 +15,28 @@ namespace greenkernels::cpu {
 namespace {
 
 // `count` pixels of `in` through a 1x1 convolution.
-void run_pointwise(const PointwiseLayer& layer, const DirectFilter& filter, const float* in, int64_t count,
-                   float* out, const float* skip = nullptr, double skip_scale = 0) {
+DirectConv2dArgs<float> pointwise_args(const PointwiseLayer& layer, const DirectFilter& filter,
+                                       const float* in, int64_t count, float* out) {
   DirectConv2dArgs<float> args{};
   args.input = in;
   args.packed = layer.packed;
   args.bias = layer.bias;
-  args.skip = skip;
   args.out = out;
   args.activation = layer.activation;
-  args.skip_scale = skip_scale;
   args.input_layout = args.out_layout = MapLayout::kNhwc;
   args.filter = filter;
   args.batch = args.h = 1;
   args.w = count;
   args.stride_h = args.stride_w = args.dilation_h = args.dilation_w = 1;
-  direct_conv2d(args);
+  return args;
 }
 
 void project(const SeparableConv2dArgs& args, const float* middle, int64_t first, int64_t count) {
-  const float* skip = args.skip ? args.skip + first * args.out_c : nullptr;
-  run_pointwise(args.project, args.project_filter(), middle, count, args.out + first * args.out_c, skip,
-                args.skip_scale);
+  DirectConv2dArgs<float> pointwise =
+      pointwise_args(args.project, args.project_filter(), middle, count, args.out + first * args.out_c);
+  pointwise.skip = args.skip ? args.skip + first * args.out_c : nullptr;
+  pointwise.skip_scale = args.skip_scale;
+  direct_conv2d(pointwise);
 }
 
 DepthwiseConv2dArgs<float> depthwise_args(const SeparableConv2dArgs& args) {
@@ -57,19 +58,32 @@ DepthwiseConv2dArgs<float> depthwise_args(const SeparableConv2dArgs& args) {
   return depthwise;
 }
 
-void run_whole(const SeparableConv2dArgs& args) {
+// Whole maps, layer by layer; the first two layers by chunks of channels, so that a thread reads what it
+// wrote.
+void run_whole(const SeparableConv2dArgs& args, const SeparablePlan& plan) {
   const int64_t channels = args.filter.channels, in_pixels = args.batch * args.h * args.w;
   const int64_t out_pixels = args.batch * args.out_h() * args.out_w();
   const int64_t hidden_size = args.expand.packed ? in_pixels * channels : 0;
   const ScratchLease scratch((hidden_size + out_pixels * channels) * sizeof(float));
   float* middle = scratch.as<float>();
   float* hidden = middle + out_pixels * channels;
-  if (args.expand.packed) run_pointwise(args.expand, args.expand_filter(), args.input, in_pixels, hidden);
   DepthwiseConv2dArgs<float> depthwise = depthwise_args(args);
   depthwise.batch = args.batch;
   depthwise.input = args.expand.packed ? hidden : args.input;
   depthwise.out = middle;
-  depthwise_conv2d(depthwise);
+  if (hidden_size > 0) {
+    const DirectConv2dArgs<float> expand =
+        pointwise_args(args.expand, args.expand_filter(), args.input, in_pixels, hidden);
+    const int64_t panels = (channels + kDirectPanel - 1) / kDirectPanel, chunk = plan.chunk_panels;
+    parallel_for_pieces(panels, chunk, [&](int64_t begin, int64_t end) {
+      for (int64_t first = begin; first < end; first += chunk) {
+        direct_conv2d_panels(expand, first, std::min(first + chunk, end));
+        depthwise_conv2d_chunk(depthwise, chunk * kDirectPanel, first / chunk);
+      }
+    });
+  } else {
+    depthwise_conv2d(depthwise);
+  }
   project(args, middle, 0, out_pixels);
 }
 
@@ -82,8 +96,8 @@ void run_piece(const SeparableConv2dArgs& args, int64_t n, int64_t begin, int64_
   depthwise.input = input;
   if (args.expand.packed) {
     const RowRange under = rows_under(args, begin, end);
-    run_pointwise(args.expand, args.expand_filter(), input + under.begin * row,
-                  (under.end - under.begin) * args.w, hidden);
+    direct_conv2d(pointwise_args(args.expand, args.expand_filter(), input + under.begin * row,
+                                 (under.end - under.begin) * args.w, hidden));
     depthwise.input = hidden - under.begin * args.w * channels;  // row 0 of the map, were it there
   }
   for (int64_t first = begin; first < end; first += band_rows) {
@@ -117,7 +131,7 @@ void separable_conv2d(const SeparableConv2dArgs& args) {
   if (args.batch == 0 || args.out_c == 0 || args.out_h() == 0 || args.out_w() == 0) return;
   if (args.filter.channels == 0) return project(args, nullptr, 0, args.batch * args.out_h() * args.out_w());
   const SeparablePlan plan = separable_plan(args, num_threads(), cache_sizes().l2);
-  plan.whole ? run_whole(args) : run_pieces(args, plan);
+  plan.whole ? run_whole(args, plan) : run_pieces(args, plan);
 }
 
 }  // namespace greenkernels::cpu

@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kRowStep = 2;          // rows that the depthwise kernel computes together
 constexpr int64_t kPiecesPerThread = 2;  // for threads to balance; more would compute more rows twice
+constexpr int64_t kMostPanels = 3;       // in a chunk: what a thread writes is still near when it reads it
 
 int64_t div_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -19,7 +20,9 @@ SeparablePlan separable_plan(const SeparableConv2dArgs& args, int threads, int64
   const int64_t hidden_row = args.w * hidden, middle_row = args.out_w() * hidden, rows = args.out_h();
   const int64_t kept = (args.expand.packed ? args.h * hidden_row : 0) + rows * middle_row;
   SeparablePlan plan{};
-  plan.whole = args.batch * kept <= threads * l2_bytes / 2;
+  plan.whole = args.batch * kept <= threads * l2_bytes * (args.expand.packed ? 3 : 2) / 4;
+  const int64_t panels = div_up(args.filter.channels, kDirectPanel);
+  plan.chunk_panels = std::clamp<int64_t>(panels / (kPiecesPerThread * threads), 1, kMostPanels);
   plan.band_rows = std::max<int64_t>(1, l2_bytes / 8 / middle_row / kRowStep) * kRowStep;
   // Half of L2 for the hidden rows of a piece; maps that are all padding have none.
   const int64_t reach = (args.filter.kernel_h - 1) * args.dilation_h + 1;

@@ -1,4 +1,4 @@
-// How a separable convolution is cut into work: whole maps layer by layer where they stay in the caches, else
+// How a separable convolution is cut into work: whole maps where they stay in the caches, else
 // pieces of rows, each through all its layers. Pure functions of sizes, so that tests can check them.
 #pragma once
 
@@ -9,10 +9,11 @@
 namespace greenkernels::cpu {
 
 struct SeparablePlan {
-  bool whole;          // layer by layer
-  int64_t band_rows;   // output rows that go through the last two layers together
-  int64_t piece_rows;  // output rows whose hidden rows are computed together; a multiple of band_rows
-  int64_t pieces;      // in an image
+  bool whole;            // maps; the first two layers together, by chunks of channels
+  int64_t chunk_panels;  // of them: panels of the expanding weight in a chunk
+  int64_t band_rows;     // output rows that go through the last two layers together
+  int64_t piece_rows;    // output rows whose hidden rows are computed together; a multiple of band_rows
+  int64_t pieces;        // in an image
 };
 
 // Input rows [begin, end) under output rows, those outside of the map left out.
