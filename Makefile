@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 KERNEL_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
-.PHONY: help setup demo test test-python test-cpp test-arm test-threads test-memory coverage test-all fuzz raw bench architectures gpu-gate docs lint format clean
+.PHONY: help setup demo test test-python test-cpp test-arm test-threads test-memory test-addresses coverage test-all fuzz raw bench architectures gpu-gate docs lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -57,6 +57,9 @@ test-memory: setup  ## the C++ tests at the scalar level under valgrind, which h
 	cmake --preset memcheck
 	cmake --build --preset memcheck
 	ctest --preset memcheck --parallel 2
+
+test-addresses: setup  ## the Python tests of ops and modules with the kernels under AddressSanitizer, in a checkout of their own
+	PATH="$(abspath $(BIN)):$$PATH" tools/asan_python/run $(ARGS)
 
 coverage: setup  ## lines of csrc/cpu and greenkernels that the tests run, into docs/coverage.md
 	$(BIN)/python tools/coverage $(ARGS)

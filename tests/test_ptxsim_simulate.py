@@ -25,6 +25,7 @@ def test_prints_what_a_kernel_did() -> None:
     assert "thread instructions per multiply-add" in result.output
     assert "no race" in result.output
     assert re.search(r"A100 +│ >= [0-9.e-]+ us", result.output)
+    assert re.search(r"total +│ [0-9.e-]+ uJ \[[0-9.e-]+, [0-9.e-]+\]", result.output)
 
 
 @NEEDS_NVCC
@@ -35,6 +36,9 @@ def test_prints_json() -> None:
     assert found["multiply_adds"] == 4 * 4 * 8
     assert found["error"] < 1e-6
     assert found["least_time_s"]["A100"] > 0
+    total = found["joules"]["total"]
+    assert total["kind"] == "simulated"
+    assert 0 < total["low"] < total["value"] < total["high"]
     assert launch["total"]["issued"] == sum(line["issued"] for line in launch["lines"].values())
 
 

@@ -10,6 +10,7 @@ from torch import nn
 from winograd_cases import COMPILE_BACKEND, make, needs_kernels
 
 from greenkernels.nn import WinogradConv2d, winograd_conv2d
+from greenkernels.nn.packing import PackedOnEachCall
 
 pytestmark = needs_kernels
 
@@ -170,7 +171,10 @@ def test_weights_made_in_inference_mode_are_packed_on_each_call():
     with torch.inference_mode():
         module = eval_module()
         assert module.packed is None
-        assert_fresh(module, X)
+        with pytest.warns(
+            PackedOnEachCall, match="WinogradConv2d: .*make the module outside of inference_mode"
+        ):
+            assert_fresh(module, X)
         module.weight.mul_(2)
         assert_fresh(module, X)
 

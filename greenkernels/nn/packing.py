@@ -5,6 +5,7 @@ Shared by all modules that keep one: what is packed depends on the module, when 
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -25,6 +26,10 @@ def _count_fused_step(optimizer: torch.optim.Optimizer, *_: Any) -> None:
 
 
 register_optimizer_step_post_hook(_count_fused_step)
+
+
+class PackedOnEachCall(UserWarning):
+    """A module's weight has to be packed in each of its calls, because torch counts no writes to it."""
 
 
 class PackedFrom(NamedTuple):
@@ -99,6 +104,13 @@ class KeepsPackedWeight(nn.Module):
     def fresh_packed(self, weight: Tensor) -> Tensor | None:
         """The packed form of ``weight`` as it is now, packed anew if it changed; None where it has none."""
         if not can_track(weight):
+            if weight.is_inference():
+                warnings.warn(
+                    f"{type(self).__name__}: its weight was made under torch.inference_mode(), which counts no writes, "
+                    "so it is packed anew in each call; make the module outside of inference_mode",
+                    PackedOnEachCall,
+                    stacklevel=2,
+                )
             return None
         if not self._is_fresh(weight):
             self.repack()

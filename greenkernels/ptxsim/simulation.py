@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 from typing import Any
 
 from rich.table import Table
 from torch import Tensor
 
+from ..energy.model import Joules
+from ..energy.simulated import DEFAULT_GPU, simulated
 from .bounds import GPUS, least_time_s
 from .device import Device
 from .launching import Report
@@ -69,10 +73,25 @@ class Simulation:
     error: float
     multiply_adds: int
 
+    def joules(self) -> Joules:
+        """Of all launches, kind simulated, every sector from DRAM; without static power.
+
+        Raises:
+            ValueError: the table lacks a figure for a type that a launch needs, or nothing was launched.
+        """
+        if not self.reports:
+            raise ValueError("nothing was launched")
+        return reduce(add, [simulated(report.statistics) for report in self.reports])
+
     def to_json(self) -> dict[str, Any]:
-        """Counts of each launch, whole and by source line, and bounds on the time."""
+        """Counts of each launch, whole and by source line, bounds on the time, and joules, null where unknown."""
+        try:
+            joules = self.joules().to_json()
+        except ValueError:
+            joules = None
         return {
             "error": self.error,
+            "joules": joules,
             "least_time_s": {name: least_time_s(self.reports, gpu) for name, gpu in GPUS.items()},
             "multiply_adds": self.multiply_adds,
             "launches": [
@@ -92,11 +111,12 @@ class Simulation:
 
 
 def tables(simulation: Simulation, most_lines: int) -> Iterable[Table]:
-    """For each launch a table of its totals, and one of the source lines that issue most instructions; then bounds."""
+    """For each launch its totals and the source lines that issue most instructions; then bounds and joules of all."""
     for report in simulation.reports:
         yield _totals(report, simulation.multiply_adds)
         yield _lines(report, most_lines)
     yield _bounds(simulation.reports)
+    yield _joules(simulation)
 
 
 def _totals(report: Report, multiply_adds: int) -> Table:
@@ -120,6 +140,21 @@ def _bounds(reports: tuple[Report, ...]) -> Table:
     table = Table(title="all launches, at the least, at boost clock (nothing was timed)", show_header=False)
     for name, gpu in GPUS.items():
         table.add_row(name, f">= {least_time_s(reports, gpu) * 1e6:.3g} us")
+    return table
+
+
+def _joules(simulation: Simulation) -> Table:
+    head = (
+        f"simulated energy, costs of the table {DEFAULT_GPU}, every sector from DRAM (nothing was measured)"
+    )
+    table = Table(title=head, show_header=False)
+    try:
+        joules = simulation.joules()
+    except ValueError as problem:
+        table.add_row("unknown", str(problem))
+        return table
+    for name, part in (("operations", joules.compute), ("memory", joules.memory), ("total", joules.total)):
+        table.add_row(name, f"{part.value * 1e6:.3g} uJ [{part.low * 1e6:.3g}, {part.high * 1e6:.3g}]")
     return table
 
 
