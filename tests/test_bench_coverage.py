@@ -17,10 +17,7 @@ from greenkernels.report.cases import load_runs
 WITHOUT_ROWS = {
     "kernels": set(),
     "modules": set(),
-    "networks": {
-        *("minilm", "mnist", "resnet18", "resnet50", "rrdb23", "rrdb6", "silero-vad"),
-        *("svhn", "upconv7", "usps", "vgg16", "vgg7"),
-    },
+    "networks": {"rrdb23"},
 }
 
 

@@ -133,6 +133,17 @@ def test_gradient_of_the_input_of_a_frozen_layer():
     torch.testing.assert_close(grad_x, x.grad, rtol=1e-4, atol=1e-4)
 
 
+def test_reset_parameters_draws_new_values_at_the_same_places():
+    _, module, x = pair((17, 33, 9, 13), kernel_size=3)
+    places, before = module.weight != 0, module(x)
+    module.reset_parameters()
+    assert torch.equal(module.weight != 0, places)
+    assert max(p.abs().max() for p in (module.values, module.bias)) <= (17 * 9) ** -0.5
+    out = module(x)
+    assert not torch.equal(out, before)
+    assert_same(out, module.to_module(), x)
+
+
 def test_takes_masks_and_goes_through_files(tmp_path):
     stock = nn.Conv2d(8, 12, 3)
     prune.l1_unstructured(stock, "weight", 0.9)

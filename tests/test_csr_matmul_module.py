@@ -46,6 +46,15 @@ def test_computes_what_the_stock_module_does(shape, bias, dtype):
     assert not (module.fallbacks and COMPILED)
 
 
+def test_reset_parameters_draws_new_values_at_the_same_places():
+    _, module = pair()
+    places = module.weight != 0
+    module.reset_parameters()
+    assert torch.equal(module.weight != 0, places)
+    assert max(p.abs().max() for p in (module.values, module.bias)) <= 130**-0.5
+    assert_same(module, module.to_module(), torch.randn(5, 130))
+
+
 def test_answers_as_a_linear():
     stock, module = pair()
     assert isinstance(module, nn.Linear)

@@ -29,6 +29,23 @@ def test_prints_what_a_kernel_did() -> None:
 
 
 @NEEDS_NVCC
+@pytest.mark.parametrize(
+    ("stem", "size"),
+    [
+        ("csr_matmul", "3x9x40"),
+        ("int8_gemm", "5x6x9"),
+        ("sgemm_tf32x3", "5x6x9"),
+        ("strassen_gemm", "6x5x7x1"),
+        ("winograd_conv2d", "1x3x5x6x7"),
+    ],
+)
+def test_every_kernel_that_it_names_runs(stem: str, size: str) -> None:
+    result = simulate(stem, "--size", size, "--lines", "0")
+    assert result.exit_code == 0, result.output
+    assert float(re.search(r"error against float64: ([0-9.e-]+)\.", result.output)[1]) < 2e-3
+
+
+@NEEDS_NVCC
 def test_prints_json() -> None:
     result = simulate("sgemm", "--size", "4x4x8", "--json", "--no-races")
     found = json.loads(result.output)

@@ -128,6 +128,18 @@ def test_opcheck(levels, requires_grad):
     torch.library.opcheck(pack, (b.detach(), levels))
 
 
+def test_auto_of_a_small_product_is_no_level():
+    a, b = make((3, 5, 7), 1), make((6, 7), 2)
+    assert torch.equal(gk.ops.strassen_gemm(a, b, levels="auto"), gk.ops.strassen_gemm(a, b, levels=0))
+    assert gk.ops.choose_levels(8192, 8192, 8192, torch.float64) == 0
+
+
+def test_tuning_times_every_level():
+    times = strassen_levels._time_levels(9, 8, 7, torch.float32)
+    assert list(times) == list(LEVELS)
+    assert min(times.values()) > 0
+
+
 def test_auto_takes_what_was_measured_and_else_the_rule(tmp_path, monkeypatch):
     monkeypatch.setenv("GREENKERNELS_CACHE", str(tmp_path))
     strassen_levels._read.cache_clear()

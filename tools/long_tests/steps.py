@@ -61,9 +61,7 @@ STEPS = (
     Step("fuzz", "ops against float64 on random cases, for 30 minutes", ("make", "fuzz")),
     Step("threads", "the C++ tests under ThreadSanitizer", ("make", "test-threads")),
     Step("memory", "the C++ tests at the scalar level under valgrind", ("make", "test-memory")),
-    Step(
-        "addresses", "the Python tests with the kernels under AddressSanitizer", ("make", "test-addresses")
-    ),
+    Step("addresses", "the Python tests with the kernels under AddressSanitizer", ("make", "test-addresses")),
     Step("coverage", "lines that the tests run, into docs/coverage.md", ("make", "coverage")),
     Step("arm", "the C++ tests of all kernels on 64-bit Arm, under qemu", ("make", "test-arm")),
     Step(
