@@ -16,6 +16,11 @@ class Step(NamedTuple):
 STEPS = (
     Step("ci", "what CI runs", ("bash", ".ci/run")),
     Step(
+        "first-use",
+        "the tests of every kernel on the binary that is built on first use",
+        ("bash", "tools/long_tests/first_use.sh"),
+    ),
+    Step(
         "architectures",
         "every network of torchvision, timm and transformers on another torch",
         ("make", "architectures", "ARGS=--all"),
