@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 import torch
+import torch._dynamo  # before there is a group: what it imports would keep the group, and with it its threads
 import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
@@ -31,12 +32,8 @@ def network() -> nn.Sequential:
     )
 
 
-def main() -> None:
-    if "RANK" in os.environ:
-        dist.init_process_group("gloo")
-    else:
-        dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
-    rank, world = dist.get_rank(), dist.get_world_size()
+def train(rank: int, world: int) -> None:
+    """The steps, each process with its part of the batch."""
     net = DistributedDataParallel(network())
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1)
     images = torch.randn(8 * world, 3, 16, 16, generator=torch.Generator().manual_seed(1))
@@ -56,6 +53,16 @@ def main() -> None:
     if rank == 0:
         print(f"weights are {apart:.1e} apart")
         print(meter.total)
+
+
+def main() -> None:
+    if "RANK" in os.environ:
+        dist.init_process_group("gloo")
+    else:
+        dist.init_process_group("gloo", rank=0, world_size=1, store=dist.HashStore())
+    train(dist.get_rank(), dist.get_world_size())
+    # With the last that holds the group its threads end. One that lived on would end the process with an error if it
+    # let go of a tensor while the interpreter ends.
     dist.destroy_process_group()
 
 
