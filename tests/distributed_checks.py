@@ -249,8 +249,8 @@ def main(rank: int, world: int, store: str, out: str) -> None:
             found[name] = traceback.format_exc()
         Path(out).write_text(json.dumps(found))
     dist.barrier()
-    # Meshes and shards still hold the group: one of its threads that let go of a tensor while the interpreter ends would
-    # end the process with an error.
+    # Meshes and shards still hold the group: one of its threads that let go of a tensor while the interpreter ends
+    # would end the process with an error.
     os._exit(0)
 
 
