@@ -20,6 +20,7 @@ def test_bytes_drive_weights_out_of_the_caches_that_the_network_outgrows(monkeyp
     monkeypatch.setattr("greenkernels.planning.schedules.cpu_facts", lambda: {"caches_bytes": caches})
     assert traffic_between(linear(512)) == 0  # 1 MiB stays in L2
     assert traffic_between(linear(1024)) == 8 << 20  # 4 MiB come from L3
+    assert traffic_between(linear(2048)) == 16 << 20  # so do 16 MiB, after all of them went by
     caches["L3"] = 8 << 20
     assert traffic_between(linear(2048)) == 16 << 20  # 16 MiB from memory
     caches["L3"] = 1 << 28

@@ -67,7 +67,7 @@ def traffic_between(model: nn.Module) -> int:
     """Bytes that the rest of a network reads between two calls of a layer; 0 on CUDA, and where weights fit into L2.
 
     A kernel whose packed weight is larger (F(4x4) takes four times the bytes) wins less where they come from L3 or
-    memory: so many that nothing stays in L2, and where the network outgrows L3, nothing there.
+    memory: all weights, so many that nothing stays in L2, and where the network outgrows L3, nothing there.
     """
     if on_cuda(model):
         return 0
@@ -77,7 +77,7 @@ def traffic_between(model: nn.Module) -> int:
     weights = sum(tensor.nbytes for tensor in model.parameters())
     if weights <= l2:
         return 0
-    return min(MOST_BETWEEN, 8 * l2 if weights <= l3 else max(8 * l2, 2 * l3))
+    return min(MOST_BETWEEN, max(8 * l2, weights if weights <= l3 else 2 * l3))
 
 
 def layer_schedule(site: Timed, budget: Budget, between_bytes: int = 0) -> Schedule | None:
