@@ -6,9 +6,11 @@ import importlib.util
 import json
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
+
+from greenkernels.ptxsim.statistics import Counts, Traffic, sum_of
 
 FOLDER = Path(__file__).resolve().parent.parent / "tools/gpu_gate"
 if not FOLDER.is_dir():
@@ -28,11 +30,11 @@ def load(name: str) -> ModuleType:
 def _only_here():
     """The names of the gate's files are not for other tests."""
     yield
-    for name in ("resources", "sass", "budget"):
+    for name in ("resources", "sass", "budget", "simulated"):
         sys.modules.pop(name, None)
 
 
-resources, sass, budget = (load(name) for name in ("resources", "sass", "budget"))
+resources, sass, budget, simulated = (load(name) for name in ("resources", "sass", "budget", "simulated"))
 
 LISTING = """
 .text._ZN12greenkernels4cuda11demo_kernelILb1ELi4EEEvi:
@@ -104,10 +106,24 @@ def test_breaches(limits: dict, breaches: list[str]) -> None:
 
 
 def test_simulated_ratios_have_a_limit() -> None:
-    ratios = {"shared load": 1.0, "global store": 4.0}
+    ratios = {"shared load in a.cuh:1": 1.0, "global store in a.cuh:2": 4.0}
     assert budget.judge_simulation({"max_ratio": 1.05}, ratios) == [
-        "global store must be at most 1.05x the ideal, got 4x"
+        "global store in a.cuh:2 must be at most 1.05x the ideal, got 4x"
     ]
+
+
+def test_every_hot_line_is_looked_at_alone() -> None:
+    """A good line makes no bad one better; what moves next to nothing is no hot line."""
+
+    def launch(**units: tuple[int, int]) -> SimpleNamespace:
+        lines = {
+            line: Counts(1, 1, {"global load": Traffic(1, 1, *of_line)}) for line, of_line in units.items()
+        }
+        statistics = SimpleNamespace(by_line=lambda: lines, total=lambda: sum_of(lines.values()))
+        return SimpleNamespace(statistics=statistics)
+
+    launches = [launch(good=(900, 900), bad=(60, 30), rare=(40, 10)), launch(bad=(30, 10))]
+    assert simulated.ratios_of(launches) == {"global load in good": 1.0, "global load in bad": 3.0}
 
 
 def test_a_kernel_without_a_budget_is_a_breach() -> None:

@@ -33,6 +33,8 @@ def test_prints_what_a_kernel_did() -> None:
     ("stem", "size"),
     [
         ("csr_matmul", "3x9x40"),
+        ("depthwise_conv2d", "1x5x6x7x3"),
+        ("direct_conv2d", "1x3x5x6x7x3"),
         ("int8_gemm", "5x6x9"),
         ("sgemm_tf32x3", "5x6x9"),
         ("strassen_gemm", "6x5x7x1"),
@@ -43,6 +45,14 @@ def test_every_kernel_that_it_names_runs(stem: str, size: str) -> None:
     result = simulate(stem, "--size", size, "--lines", "0")
     assert result.exit_code == 0, result.output
     assert float(re.search(r"error against float64: ([0-9.e-]+)\.", result.output)[1]) < 2e-3
+
+
+@NEEDS_NVCC
+@pytest.mark.parametrize("layout", ["nchw", "channels_last"])
+def test_maps_have_the_layout_asked_for(layout: str) -> None:
+    result = simulate("depthwise_conv2d", "--size", "1x4x4x8x3", "--layout", layout, "--json", "--no-races")
+    (launch,) = json.loads(result.output)["launches"]
+    assert f"Lb{int(layout == 'nchw')}" in launch["kernel"]
 
 
 @NEEDS_NVCC
@@ -64,6 +74,11 @@ def test_prints_json() -> None:
     [
         (["rocket"], "STEM must be one of .*sgemm"),
         pytest.param(["sgemm", "--size", "axb"], "--size must be MxNxK, got axb", marks=NEEDS_NVCC),
+        pytest.param(
+            ["sgemm", "--layout", "nchw"],
+            "--layout must be left out, got nchw: sgemm has no maps",
+            marks=NEEDS_NVCC,
+        ),
         pytest.param(["sgemm", "--size", "4x4"], "sizes must be MxNxK, got 2 of them", marks=NEEDS_NVCC),
     ],
 )

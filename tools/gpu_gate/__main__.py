@@ -18,7 +18,7 @@ from resources import MissingToolError, Toolchain
 from rich.console import Console
 from rich.table import Table
 from sass import kernels_of
-from simulated import traffic_ratios
+from simulated import hot_lines
 
 HERE = Path(__file__).resolve().parent
 WIDTH = 120  # of the table, in a log too
@@ -46,8 +46,7 @@ def main() -> int:
     breaches = [f"{v.kernel} sm_{v.architecture}: {b}" for v in verdicts for b in v.breaches]
     if not chosen.no_simulation:
         for entry in budget["simulations"]:
-            ratios = traffic_ratios(entry["stem"], entry["sizes"])
-            breaches += [f"{entry['stem']}: {b}" for b in judge_simulation(entry, ratios)]
+            breaches += [f"{entry['stem']}: {b}" for b in judge_simulation(entry, hot_lines(entry))]
     Console(width=WIDTH).print(table_of(verdicts))
     for breach in breaches:
         print(f"FAIL {breach}")

@@ -65,11 +65,11 @@ def breaches_of(measures: dict[str, Measure], limits: dict) -> list[str]:
 
 
 def judge_simulation(entry: dict, ratios: dict[str, float]) -> list[str]:
-    """Where simulated traffic is over ``entry["max_ratio"]`` times the ideal."""
+    """Where simulated traffic of a hot line is over ``entry["max_ratio"]`` times the ideal."""
     limit = entry["max_ratio"]
     return [
-        f"{kind} must be at most {limit}x the ideal, got {ratio:.3g}x"
-        for kind, ratio in ratios.items()
+        f"{place} must be at most {limit}x the ideal, got {ratio:.3g}x"
+        for place, ratio in ratios.items()
         if ratio > limit
     ]
 
