@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from math import prod
 
 import pytest
@@ -44,3 +45,27 @@ def test_counts_grow_as_the_work_does(gpu) -> None:
     one, four = (bounds.clocks(reports[0].statistics, a100) for reports in (small, large))
     assert four == {part: 4 * value for part, value in one.items()}
     assert bounds.least_time_s(large, a100) == pytest.approx(bounds.least_time_s(small, a100))
+
+
+@pytest.mark.parametrize(
+    ("stem", "sizes"),
+    [
+        ("csr_matmul", (256, 32, 256)),
+        ("depthwise_conv2d", (1, 64, 8, 32, 3)),
+        ("direct_conv2d", (1, 32, 64, 12, 32, 1)),
+        ("int8_gemm", (128, 128, 256)),
+        ("sgemm_tf32x3", (128, 128, 64)),
+        ("strassen_gemm", (256, 256, 32, 1)),
+        ("winograd_conv2d", (1, 16, 64, 4, 64)),
+    ],
+)
+def test_twice_the_batch_counts_twice(gpu, stem: str, sizes: tuple[int, ...]) -> None:
+    """In whole tiles, so that nothing is cut off: each launch does twice as much, or as much if it packs the weight."""
+    module, a100 = import_module(f"greenkernels.ptxsim.stems.{stem}"), bounds.GPUS["A100"]
+    once, twice = (reports_of(gpu, module, (batch * sizes[0], *sizes[1:])) for batch in (1, 2))
+    products = 0
+    for small, large in zip(once, twice, strict=True):
+        one, two = (bounds.clocks(report.statistics, a100) for report in (small, large))
+        assert two in ({part: 2 * value for part, value in one.items()}, one), small.kernel.name
+        products += two != one and one["multiply-adds"] + one["matrix products"] > 0
+    assert products == 1
