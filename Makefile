@@ -11,7 +11,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 
 KERNEL_SOURCES := $(shell find csrc -name '*.cpp' -o -name '*.h' -o -name '*.inl')
 
-.PHONY: help setup demo test test-python test-cpp test-arm test-threads test-memory test-addresses coverage test-all fuzz raw bench architectures gpu-gate docs lint format clean
+.PHONY: help setup demo test test-python test-cpp test-arm test-threads test-memory test-addresses coverage mutate test-all fuzz raw bench architectures gpu-gate docs lint format clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -63,6 +63,9 @@ test-addresses: setup  ## the Python tests of ops and modules with the kernels u
 
 coverage: setup  ## lines of csrc/cpu and greenkernels that the tests run, into docs/coverage.md
 	$(BIN)/python tools/coverage $(ARGS)
+
+mutate: setup  ## random changes of csrc/cpu that the C++ tests have to notice, on from docs/mutations.json
+	$(BIN)/python tools/mutate $(ARGS)
 
 test-all: setup  ## the long run: what CI runs and all that is too long for it (ARGS=--list shows the steps)
 	$(BIN)/python tools/long_tests $(ARGS)

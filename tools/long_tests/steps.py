@@ -68,6 +68,7 @@ STEPS = (
     Step("memory", "the C++ tests at the scalar level under valgrind", ("make", "test-memory")),
     Step("addresses", "the Python tests with the kernels under AddressSanitizer", ("make", "test-addresses")),
     Step("coverage", "lines that the tests run, into docs/coverage.md", ("make", "coverage")),
+    Step("mutate", "random changes of the kernels that the C++ tests have to notice", ("make", "mutate")),
     Step("arm", "the C++ tests of all kernels on 64-bit Arm, under qemu", ("make", "test-arm")),
     Step(
         "arm-counts",
